@@ -1,0 +1,71 @@
+"""MMCL: multimodal continual learning with strategies that compose.
+
+The public names below are loaded when they are first used, so that importing ``mmcl`` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mmcl.build import backbone, benchmark, strategy
+    from mmcl.config import PluginConfig, RunConfig, TrainingConfig
+    from mmcl.errors import MMCLError
+    from mmcl.learning.learner import Learner
+    from mmcl.learning.strategy import StrategyPlugin
+    from mmcl.models.multimodal import MultimodalModel
+    from mmcl.run import RunResult, extend, resume, run
+    from mmcl.streams.benchmark import Benchmark
+    from mmcl.use import export, predict
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "backbone": "mmcl.build",
+    "benchmark": "mmcl.build",
+    "strategy": "mmcl.build",
+    "PluginConfig": "mmcl.config",
+    "RunConfig": "mmcl.config",
+    "TrainingConfig": "mmcl.config",
+    "MMCLError": "mmcl.errors",
+    "Learner": "mmcl.learning.learner",
+    "StrategyPlugin": "mmcl.learning.strategy",
+    "MultimodalModel": "mmcl.models.multimodal",
+    "RunResult": "mmcl.run",
+    "extend": "mmcl.run",
+    "resume": "mmcl.run",
+    "run": "mmcl.run",
+    "Benchmark": "mmcl.streams.benchmark",
+    "export": "mmcl.use",
+    "predict": "mmcl.use",
+}
+
+__all__ = [
+    "Benchmark",
+    "Learner",
+    "MMCLError",
+    "MultimodalModel",
+    "PluginConfig",
+    "RunConfig",
+    "RunResult",
+    "StrategyPlugin",
+    "TrainingConfig",
+    "backbone",
+    "benchmark",
+    "export",
+    "extend",
+    "predict",
+    "resume",
+    "run",
+    "strategy",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mmcl' has no attribute {name!r}; it has {', '.join(__all__)}")
+    home = import_module(_HOMES[name])
+    return home if _HOMES[name] == f"mmcl.{name}" else getattr(home, name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Samples, batches, label spaces, memories: everything between the disk and the model."""

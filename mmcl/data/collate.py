@@ -1,0 +1,106 @@
+"""From samples to batches: preprocessing, stacking, zero-filling and presence masks."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmcl.data.modality import ModalitySpec
+from mmcl.data.sample import Batch, Inputs, Sample, SampleDataset
+from mmcl.errors import DataError
+
+Preprocess = Mapping[str, Callable[[Any], Tensor]]
+
+
+class Prepared:
+    """A sample data set whose values go through the backbone's preprocessing when they are read."""
+
+    def __init__(self, samples: SampleDataset, preprocess: Preprocess) -> None:
+        self.samples = samples
+        self.preprocess = preprocess
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = self.samples[index]
+        values = {name: self.preprocess[name](value) for name, value in sample.inputs.items()}
+        return Sample(values, sample.target, sample.sample_id, sample.task_id)
+
+
+class Collator:
+    """Stack prepared samples. Every modality of the stream is in every batch, absent values as the spec's fill.
+
+    Args:
+        specs: all modalities of the stream; a batch may happen to lack one altogether.
+    """
+
+    def __init__(self, specs: Mapping[str, ModalitySpec]) -> None:
+        self.specs = specs
+
+    def __call__(self, samples: Sequence[Sample]) -> Batch:
+        values, present = {}, {}
+        for name, spec in self.specs.items():
+            column = [sample.inputs.get(name) for sample in samples]
+            present[name] = torch.tensor([value is not None for value in column])
+            values[name] = torch.stack([spec.missing() if value is None else value for value in column])
+        task_ids = torch.tensor([sample.task_id for sample in samples])
+        inputs = Inputs(values, present, tuple(sample.sample_id for sample in samples), task_ids)
+        return Batch(inputs, torch.as_tensor([sample.target for sample in samples]), task_ids)
+
+
+class TensorSamples:
+    """Samples that already are tensors in memory, one stacked tensor per modality.
+
+    ``__getitems__`` hands a whole batch to the loader at once, so a step costs a few indexing operations instead of
+    one Python call per sample.
+
+    Args:
+        values: modality -> ``[N, ...]``.
+        targets: ``[N]``.
+        task_id: the experience all samples belong to.
+
+    Raises:
+        DataError: if the lengths differ.
+    """
+
+    def __init__(self, values: Mapping[str, Tensor], targets: Tensor, task_id: int = 0) -> None:
+        lengths = {name: len(value) for name, value in values.items()} | {"targets": len(targets)}
+        if len(set(lengths.values())) != 1:
+            raise DataError(
+                "TensorSamples",
+                found=f"different lengths {lengths}",
+                allowed="the same number of rows everywhere",
+                remedy="Cut the tensors to a common length.",
+            )
+        self.values = dict(values)
+        self.targets = targets
+        self.task_id = task_id
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> Sample:
+        values = {name: value[index] for name, value in self.values.items()}
+        return Sample(values, self.targets[index], f"{self.task_id}/{index}", self.task_id)
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        rows = torch.tensor(indices)
+        task_ids = torch.full((len(indices),), self.task_id)
+        present = {name: torch.ones(len(indices), dtype=torch.bool) for name in self.values}
+        values = {name: value[rows] for name, value in self.values.items()}
+        return Batch(Inputs(values, present, task_ids=task_ids), self.targets[rows], task_ids)
+
+
+def concatenate(first: Batch, second: Batch) -> Batch:
+    """Rows of ``first``, then rows of ``second``; both have the same modalities."""
+    ids = first.inputs.sample_ids + second.inputs.sample_ids
+    task_ids = torch.cat([first.task_ids, second.task_ids])
+    inputs = Inputs(
+        {name: torch.cat([value, second.inputs[name]]) for name, value in first.inputs.items()},
+        {name: torch.cat([value, second.inputs.present[name]]) for name, value in first.inputs.present.items()},
+        ids,
+        task_ids,
+    )
+    return Batch(inputs, torch.cat([first.targets, second.targets]), task_ids)

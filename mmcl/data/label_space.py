@@ -1,0 +1,88 @@
+"""LabelSpace: which classes compete for a prediction, what they are called and how they are put into words."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class ClassLabel:
+    """One class of a benchmark.
+
+    Attributes:
+        id: global class id, unique in the benchmark; the targets of samples are these ids.
+        name: readable name.
+        templates: prompts with one ``{}`` each. The first is used in training, all of them at evaluation.
+    """
+
+    id: int
+    name: str
+    templates: tuple[str, ...] = ("a photo of a {}.",)
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The name in every template."""
+        return tuple(template.format(self.name) for template in self.templates)
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """An ordered set of classes. Column ``c`` of a logit matrix belongs to ``classes[c]``."""
+
+    classes: tuple[ClassLabel, ...] = ()
+
+    @classmethod
+    def of(cls, names: Sequence[str], *, first_id: int = 0, templates: Sequence[str] | None = None) -> "LabelSpace":
+        """Classes with consecutive ids and common templates."""
+        frames = ClassLabel.__dataclass_fields__["templates"].default if templates is None else tuple(templates)
+        return cls(tuple(ClassLabel(first_id + i, name, frames) for i, name in enumerate(names)))
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def __iter__(self) -> Iterator[ClassLabel]:
+        return iter(self.classes)
+
+    @cached_property
+    def ids(self) -> tuple[int, ...]:
+        """Global class ids in column order."""
+        return tuple(label.id for label in self.classes)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Class names in column order."""
+        return tuple(label.name for label in self.classes)
+
+    @cached_property
+    def _column_of(self) -> Tensor:
+        table = torch.full((max(self.ids, default=-1) + 2,), -1)
+        table[torch.tensor(self.ids, dtype=torch.long)] = torch.arange(len(self))
+        return table
+
+    def columns(self, ids: Tensor) -> Tensor:
+        """Global class ids ``int64[B]`` -> column indices ``int64[B]``, -1 where a class is not in this space."""
+        table = self._column_of.to(ids.device)
+        return table[ids.clamp(max=len(table) - 1)]
+
+    def union(self, other: Iterable[ClassLabel]) -> "LabelSpace":
+        """This space followed by those classes of ``other`` that are new, by id."""
+        known = set(self.ids)
+        return LabelSpace(self.classes + tuple(label for label in other if label.id not in known))
+
+    @cached_property
+    def for_training(self) -> "LabelSpace":
+        """The same classes with their first template only, the one used in training."""
+        return LabelSpace(tuple(ClassLabel(label.id, label.name, label.templates[:1]) for label in self.classes))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "LabelSpace":
+        """Itself: it never changes, and copies of a model may recognise it by identity."""
+        return self
+
+    def restrict(self, ids: Iterable[int]) -> "LabelSpace":
+        """Only the classes with these ids, in the order of this space."""
+        wanted = set(ids)
+        return LabelSpace(tuple(label for label in self.classes if label.id in wanted))

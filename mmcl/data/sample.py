@@ -1,0 +1,115 @@
+"""Sample, Inputs and Batch: the three shapes in which data travel."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One example as a benchmark returns it, before any preprocessing.
+
+    Attributes:
+        inputs: modality -> raw value (a PIL image, a string, a tensor). A missing modality is simply absent.
+        target: the global class id for classification, or whatever the objective of the benchmark expects.
+        sample_id: unique within the benchmark and stable across machines.
+        task_id: index of the experience the sample belongs to.
+    """
+
+    inputs: Mapping[str, Any]
+    target: Any
+    sample_id: str
+    task_id: int
+
+
+@runtime_checkable
+class SampleDataset(Protocol):
+    """What a benchmark provides for each split: raw samples by index, nothing random, nothing preprocessed."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Sample: ...
+
+
+class Inputs(Mapping[str, Tensor]):
+    """What a model may see of a batch: every modality of the stream, and which of them are really there.
+
+    Attributes:
+        present: modality -> ``bool[B]``; rows that are ``False`` hold a fill value.
+        sample_ids: the ids of the rows.
+        task_ids: ``int64[B]``, or ``None`` where the scenario hides them.
+    """
+
+    __slots__ = ("_values", "present", "sample_ids", "task_ids")
+
+    def __init__(
+        self,
+        values: Mapping[str, Tensor],
+        present: Mapping[str, Tensor],
+        sample_ids: tuple[str, ...] = (),
+        task_ids: Tensor | None = None,
+    ) -> None:
+        self._values = dict(values)
+        self.present = dict(present)
+        self.sample_ids = sample_ids
+        self.task_ids = task_ids
+
+    def __getitem__(self, modality: str) -> Tensor:
+        return self._values[modality]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    @property
+    def batch_size(self) -> int:
+        """B, the number of rows."""
+        return next(iter(self._values.values())).shape[0]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Inputs":
+        """The same inputs on ``device``."""
+        return Inputs(
+            {name: value.to(device, non_blocking=non_blocking) for name, value in self._values.items()},
+            {name: value.to(device, non_blocking=non_blocking) for name, value in self.present.items()},
+            self.sample_ids,
+            None if self.task_ids is None else self.task_ids.to(device, non_blocking=non_blocking),
+        )
+
+    def with_task_ids(self, task_ids: Tensor | None) -> "Inputs":
+        """The same inputs with the task ids revealed (``int64[B]``) or hidden (``None``)."""
+        return Inputs(self._values, self.present, self.sample_ids, task_ids)
+
+    def select(self, rows: Tensor) -> "Inputs":
+        """The rows named by an index or a mask, with everything that belongs to them."""
+        ids = torch.arange(self.batch_size, device=rows.device)[rows].tolist() if self.sample_ids else []
+        return Inputs(
+            {name: value[rows] for name, value in self._values.items()},
+            {name: value[rows] for name, value in self.present.items()},
+            tuple(self.sample_ids[i] for i in ids),
+            None if self.task_ids is None else self.task_ids[rows],
+        )
+
+
+class Batch(NamedTuple):
+    """Inputs, targets and task ids, in the field order that avalanche's plugins expect."""
+
+    inputs: Inputs
+    targets: Tensor
+    task_ids: Tensor
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
+        """The same batch on ``device``."""
+        return Batch(
+            self.inputs.to(device, non_blocking),
+            self.targets.to(device, non_blocking=non_blocking),
+            self.task_ids.to(device, non_blocking=non_blocking),
+        )
+
+    def select(self, rows: Tensor) -> "Batch":
+        """The rows named by an index or a mask."""
+        return Batch(self.inputs.select(rows), self.targets[rows], self.task_ids[rows])

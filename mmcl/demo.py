@@ -1,0 +1,69 @@
+"""``mmcl demo``: plain fine-tuning and ZSCL on the embedded MTIL stream, and what happened, in two sentences."""
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from mmcl.config import PluginConfig, RunConfig
+from mmcl.run import RunResult, run_config
+
+STRATEGIES = ("finetune", "zscl")
+
+
+def demo(out: Path | None = None, seed: int = 0) -> None:
+    """Run both strategies below ``out``, by default the first free of ``runs/demo``, ``runs/demo-2``, ...
+
+    Raises:
+        CheckpointError: if ``out`` holds earlier runs.
+    """
+    out = out or next(folder for folder in _folders() if not folder.exists())
+    console = Console(highlight=False)
+    results = {}
+    for name in STRATEGIES:
+        console.rule(f"embedded MTIL, glyph-clip, {name}")
+        results[name] = run_config(
+            RunConfig(
+                benchmark=PluginConfig("mtil", {"embedded": True}),
+                backbone=PluginConfig("glyph-clip"),
+                strategies=(PluginConfig(name),),
+                seed=seed,
+                out=str(out / name),
+            )
+        )
+    console.print(comparison(results, seed))
+    console.print(*explanation(results, out), sep="\n")
+
+
+def _folders() -> Iterator[Path]:
+    yield Path("runs/demo")
+    yield from (Path(f"runs/demo-{number}") for number in count(2))
+
+
+def comparison(results: dict[str, RunResult], seed: int) -> Table:
+    """Zero-shot and both strategies, with MTIL's three scores."""
+    table = Table(title=f"embedded MTIL, glyph-clip, seed {seed} (embedded edition: not the official benchmark's numbers)")
+    table.add_column("")
+    for score in ("Transfer", "Avg", "Last"):
+        table.add_column(score, justify="right")
+    before = results[STRATEGIES[0]].result_matrix.zero_shot
+    # an untrained model has the same score in every row: Transfer is its mean over all but the first column
+    zero_shot = (float(before[1:].mean()), float(before.mean()), float(before.mean()))
+    table.add_row("zero-shot", *(f"{value:.1f}" for value in zero_shot))
+    for name, result in results.items():
+        table.add_row(name, *(f"{result.summary[score]:.1f}" for score in ("transfer", "avg", "last")))
+    return table
+
+
+def explanation(results: dict[str, RunResult], out: Path) -> list[str]:
+    """What just happened, and what to type next."""
+    before = float(results["finetune"].result_matrix.zero_shot[1:].mean())
+    plain, kept = (float(results[name].summary["transfer"] or 0.0) for name in STRATEGIES)
+    return [
+        f"Learning eleven data sets one after the other, plain fine-tuning lost {before - plain:.1f} points of zero-shot "
+        f"skill on the data sets still to come; ZSCL lost {before - kept:.1f}.",
+        f"Next: open {out / 'zscl' / 'report.md'}, or run 'mmcl compare {out}/*', or try another strategy: "
+        "'mmcl run mtil --embedded --strategy ewc'.",
+    ]

@@ -1,0 +1,52 @@
+"""Errors that say who, what was found, what is allowed and what to do."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class MMCLError(Exception):
+    """Base of every error a user can cause. The command line prints its sentence and exits with code 2.
+
+    Args:
+        who: the plugin, file, key or object concerned.
+        found: what was found there.
+        allowed: what would have been accepted.
+        remedy: what to do next, as a sentence.
+    """
+
+    def __init__(self, who: str, *, found: str, allowed: str, remedy: str) -> None:
+        self.who, self.found, self.allowed, self.remedy = who, found, allowed, remedy
+        super().__init__(f"{who}: {found}. Allowed: {allowed}. {remedy}")
+
+
+class ConfigError(MMCLError):
+    """A key or value of a configuration, option or argument is wrong."""
+
+
+class PluginError(MMCLError):
+    """A strategy, benchmark or backbone cannot be found or loaded."""
+
+
+class CompositionError(MMCLError):
+    """Strategies, scenario, backbone and benchmark do not fit together."""
+
+
+class DataError(MMCLError):
+    """A data folder, file or sample is missing or unreadable."""
+
+
+class CheckpointError(MMCLError):
+    """A run folder cannot be written, read or continued."""
+
+
+class TrainingError(MMCLError):
+    """Training cannot go on, for example because a loss term is not finite."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint with the nearest known names: ``Did you mean 'ewc'?`` or a list of all of them."""
+    known = sorted(known)
+    close = get_close_matches(name, known, n=3, cutoff=0.5)
+    if close:
+        return "Did you mean " + " or ".join(repr(match) for match in close) + "?"
+    return "Choose one of the allowed values."

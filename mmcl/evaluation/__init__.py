@@ -1,0 +1,1 @@
+"""Metrics, the result matrix, its summaries and the report."""

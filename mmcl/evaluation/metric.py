@@ -1,0 +1,53 @@
+"""Metric: what is counted over a test set; accuracy is the first."""
+
+from abc import ABC, abstractmethod
+
+from mmcl.data.label_space import LabelSpace
+from mmcl.data.sample import Batch
+from mmcl.models.output import Output
+
+
+class Metric(ABC):
+    """Accumulates over batches. Larger values are better; losses are stored negated."""
+
+    name: str
+    unit: str = "%"
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Forget everything."""
+
+    @abstractmethod
+    def update(self, output: Output, batch: Batch, label_space: LabelSpace) -> None:
+        """Count one batch. ``batch`` is complete, task ids included, whatever the model was shown."""
+
+    @abstractmethod
+    def compute(self) -> float:
+        """The score; NaN if nothing was counted."""
+
+
+class Accuracy(Metric):
+    """Top-1 accuracy in percent. A sample whose class does not compete counts as wrong."""
+
+    name = "accuracy"
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.correct = self.total = 0
+
+    def update(self, output: Output, batch: Batch, label_space: LabelSpace) -> None:
+        """Compare the best column of each row with the true class."""
+        assert output.logits is not None
+        hits = output.logits.argmax(dim=1) == label_space.columns(batch.targets)
+        self.correct += int(hits.sum())
+        self.total += len(hits)
+
+    def compute(self) -> float:
+        """Percent correct."""
+        return 100.0 * self.correct / self.total if self.total else float("nan")
+
+
+METRICS: dict[str, type[Metric]] = {Accuracy.name: Accuracy}

@@ -1,0 +1,217 @@
+"""ResultMatrix: the score on every test set after every trained experience, and the row before any training."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mmcl.errors import DataError
+from mmcl.evaluation import summaries
+from mmcl.evaluation.summaries import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from rich.table import Table
+
+BEFORE_TRAINING = "before training"
+
+HEADLINE = (
+    "acc",
+    "acc_weighted",
+    "aia",
+    "aia_weighted",
+    "learning_acc",
+    "forgetting",
+    "bwt",
+    "fwt",
+    "fwt_zeroshot",
+    "transfer",
+    "avg",
+    "last",
+    "zeroshot_drop",
+)
+
+
+class ResultMatrix:
+    """``R[i, j]``: score on test column j after finishing the i-th trained experience; larger is better.
+
+    NaN means "not evaluated". Rows are trained experiences and columns are test experiences, both in training order;
+    both grow. The scores before any training are kept apart from R and never enter a mean over rows.
+    """
+
+    def __init__(self, columns: Sequence[str] = (), *, metric: str = "accuracy") -> None:
+        self.metric = metric
+        self.columns: list[str] = []
+        self.rows: list[str] = []
+        self._R = np.empty((0, 0))
+        self._zero_shot = np.empty(0)
+        for name in columns:
+            self.add_column(name)
+
+    @property
+    def R(self) -> Array:
+        """A copy ``float64[T, N]`` of the scores after training."""
+        return self._R.copy()
+
+    @property
+    def zero_shot(self) -> Array:
+        """A copy ``float64[N]`` of the scores before any training, NaN where they were not taken."""
+        return self._zero_shot.copy()
+
+    @property
+    def complete(self) -> Array:
+        """A copy ``float64[1 + T, N]`` of all rows; row 0 is before any training."""
+        return np.vstack([self._zero_shot[None], self._R])
+
+    def add_column(self, name: str) -> int:
+        """Append a test experience, not evaluated so far, and return its index. Its earlier scores stay NaN."""
+        if name in self.columns:
+            raise DataError(
+                f"result matrix column '{name}'",
+                found="a column of that name exists",
+                allowed="one column per test experience",
+                remedy="Give the experiences of the stream different names.",
+            )
+        self.columns.append(name)
+        self._R = np.pad(self._R, ((0, 0), (0, 1)), constant_values=np.nan)
+        self._zero_shot = np.append(self._zero_shot, np.nan)
+        return len(self.columns) - 1
+
+    def set_zero_shot(self, scores: Mapping[str, float] | Sequence[float]) -> None:
+        """Write the row before any training: column name -> score, or one score per column."""
+        self._zero_shot = self._as_row(scores)
+
+    def set_row(self, i: int, scores: Mapping[str, float] | Sequence[float], name: str | None = None) -> None:
+        """Write the row of trained experience ``i``; rows up to it that were skipped are NaN.
+
+        Args:
+            i: 0-based index of the trained experience.
+            scores: column name -> score (absent columns become NaN), or one score per existing column.
+            name: row name; by default that of column i, or ``experience i``.
+        """
+        if i < 0:
+            raise DataError(
+                "result matrix",
+                found=f"row index {i}",
+                allowed="0 for the first trained experience, then upwards",
+                remedy="Write scores taken before any training with set_zero_shot.",
+            )
+        row = self._as_row(scores)
+        missing = i + 1 - len(self._R)
+        if missing > 0:
+            self._R = np.pad(self._R, ((0, missing), (0, 0)), constant_values=np.nan)
+            self.rows.extend(self._default_name(k) for k in range(len(self.rows), i + 1))
+        self._R[i] = row
+        if name is not None:
+            self.rows[i] = name
+
+    def summary(self, sizes: Sequence[int] | None = None, chance: Sequence[float] | None = None) -> dict[str, float]:
+        """The headline scores by name; NaN where one is undefined, all NaN before the first row.
+
+        Args:
+            sizes: number of test samples per column; without it the weighted scores are NaN.
+            chance: chance level per column; without it ``fwt`` is NaN.
+        """
+        if self._R.size == 0:
+            return {name: float("nan") for name in HEADLINE}
+        unknown = np.full(len(self.columns), np.nan)
+        scores = summaries.matrix_scores(
+            self._R,
+            self._zero_shot,
+            unknown if chance is None else np.asarray(chance, dtype=np.float64),
+            unknown,
+            np.zeros(len(self.columns)) if sizes is None else np.asarray(sizes),
+        )
+        return {name: float(scores[name]) for name in HEADLINE}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists for JSON, ``None`` for NaN. Row 0 of ``matrix`` is the one before training."""
+        return {
+            "metric": self.metric,
+            "rows": [BEFORE_TRAINING, *self.rows],
+            "columns": list(self.columns),
+            "matrix": [[None if np.isnan(value) else float(value) for value in row] for row in self.complete],
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> "ResultMatrix":
+        """The inverse of ``to_dict``."""
+        result = cls(stored["columns"], metric=stored["metric"])
+        rows = [[np.nan if value is None else value for value in row] for row in stored["matrix"]]
+        if not rows or len(rows) != len(stored["rows"]):
+            raise DataError(
+                "stored result matrix",
+                found=f"{len(rows)} rows for {len(stored['rows'])} row names",
+                allowed="one row per name, the first being the one before training",
+                remedy="Write it again with ResultMatrix.to_dict.",
+            )
+        result.set_zero_shot(rows[0])
+        for i, (name, row) in enumerate(zip(stored["rows"][1:], rows[1:], strict=True)):
+            result.set_row(i, row, name)
+        return result
+
+    def render_table(self, title: str | None = None, decimals: int = 1, factor: float = 100.0) -> "Table":
+        """A rich table of ``factor`` times the scores; dashes where a test was not taken."""
+        from rich.table import Table
+
+        table = Table(title=title or self.metric)
+        table.add_column("after")
+        for name in self.columns:
+            table.add_column(name, justify="right")
+        for name, row in self._named_rows():
+            cells = ["-" if np.isnan(value) else f"{factor * value:.{decimals}f}" for value in row]
+            table.add_row(name, *cells)
+        return table
+
+    def plot(self, target: "Path | str | Axes", factor: float = 100.0) -> None:
+        """A heat map of ``factor`` times the scores, drawn on matplotlib axes or written to an image file."""
+        if not isinstance(target, (str, Path)):
+            self._draw(target, factor)
+            return
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(2.5 + 0.6 * len(self.columns), 1.8 + 0.4 * (len(self.rows) + 1)), layout="constrained")
+        FigureCanvasAgg(figure)
+        self._draw(figure.subplots(), factor)
+        figure.savefig(target)
+
+    def _draw(self, axes: "Axes", factor: float) -> None:
+        names, rows = zip(*self._named_rows(), strict=True)
+        values = factor * np.vstack(rows)
+        axes.imshow(np.ma.masked_invalid(values), aspect="auto", cmap="viridis")
+        axes.set_xticks(range(len(self.columns)), self.columns, rotation=45, ha="right")
+        axes.set_yticks(range(len(names)), names)
+        axes.set_xlabel("tested on")
+        axes.set_ylabel("after")
+        axes.set_title(self.metric)
+        middle = np.nanmean([np.nanmin(values), np.nanmax(values)]) if np.isfinite(values).any() else 0.0
+        for i, j in np.argwhere(np.isfinite(values)):
+            colour = "black" if values[i, j] > middle else "white"
+            axes.text(j, i, f"{values[i, j]:.0f}", ha="center", va="center", color=colour, fontsize=8)
+
+    def _named_rows(self) -> list[tuple[str, Array]]:
+        """Every row with its name, the one before training only where it holds a score."""
+        trained = list(zip(self.rows, self._R, strict=True))
+        measured = np.isfinite(self._zero_shot).any() or not trained
+        return [(BEFORE_TRAINING, self._zero_shot), *trained] if measured else trained
+
+    def _as_row(self, scores: Mapping[str, float] | Sequence[float]) -> Array:
+        unknown: list[str] = []
+        if isinstance(scores, Mapping):
+            unknown = [name for name in scores if name not in self.columns]
+            row = np.array([scores.get(name, np.nan) for name in self.columns], dtype=np.float64)
+        else:
+            row = np.array(scores, dtype=np.float64)
+        if unknown or row.shape != (len(self.columns),):
+            raise DataError(
+                "result matrix row",
+                found=f"columns {unknown}" if unknown else f"{row.size} scores",
+                allowed=f"scores for the {len(self.columns)} columns {self.columns}",
+                remedy="Add a column for every test experience first, with add_column.",
+            )
+        return row
+
+    def _default_name(self, i: int) -> str:
+        return self.columns[i] if i < len(self.columns) else f"experience {i}"

@@ -1,0 +1,1 @@
+"""The learner, what strategies are, and how they compose."""

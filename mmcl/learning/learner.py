@@ -1,0 +1,471 @@
+"""Learner: one training step and one evaluation pass, on avalanche's supervised template.
+
+avalanche contributes the outer shell: the loop over experiences, the clock, the hook names, so that its plugins run
+here. The two inner loops below are MMCL's own and stand in the order in which things happen.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from avalanche.core import SupervisedPlugin
+from avalanche.training.plugins import EvaluationPlugin
+from avalanche.training.templates import SupervisedTemplate
+from avalanche.training.templates.base_sgd import PeriodicEval
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from mmcl.config import TrainingConfig, resolve_training
+from mmcl.data.collate import Collator, TensorSamples
+from mmcl.data.label_space import LabelSpace
+from mmcl.data.loader import Kept, as_batch, batches_in, ordered_batches, prepared, training_batches
+from mmcl.data.memory import Memory
+from mmcl.data.reference import ReferenceData
+from mmcl.data.sample import Batch, SampleDataset
+from mmcl.data.subset import Subset
+from mmcl.errors import TrainingError
+from mmcl.evaluation.metric import Metric
+from mmcl.learning.compose import Slot, consolidation_order
+from mmcl.learning.objectives import class_log_probabilities, cross_entropy
+from mmcl.learning.optimizer import LearningRate, freeze, make_optimizer, trainable
+from mmcl.learning.seeding import derive_generator, derive_seed, seeded
+from mmcl.learning.strategy import GradientValues, StrategyPlugin
+from mmcl.learning.teachers import Teacher, Teachers
+from mmcl.models.multimodal import MultimodalModel
+from mmcl.models.output import Output
+from mmcl.streams.experience import Experience
+from mmcl.streams.scenario import Scenario
+
+_KEPT_BYTES = 2**28  # up to this size per data set, prepared un-augmented samples stay in memory
+
+_ITERATION_EVENTS = (
+    "before_training_iteration",
+    "before_forward",
+    "after_forward",
+    "before_backward",
+    "after_backward",
+    "before_update",
+    "after_update",
+    "after_training_iteration",
+    "before_eval_iteration",
+    "before_eval_forward",
+    "after_eval_forward",
+    "after_eval_iteration",
+)
+
+
+class Learner(SupervisedTemplate[Experience, Batch, Output]):
+    """Trains a model on one experience after the other and evaluates it.
+
+    Args:
+        model: what is trained.
+        scenario: what may be known at test time.
+        strategies: name -> strategy, in the order of composition.
+        plugins: avalanche plugins, called after the strategies.
+        training: settings the user chose.
+        defaults: settings of the benchmark; an experience's own settings come between the two.
+        reference: images and captions outside the stream.
+        seed: every random choice follows from it.
+
+    Attributes:
+        batch: the current batch, on the device.
+        output: the model's output on it.
+        label_space: the classes that compete in it.
+        allowed: ``bool[B, C]``, which of them compete in each row; ``None`` if all do.
+        loss_terms: name -> scalar, ``"task"`` and ``"strategy/term"``.
+        gradient_values: functions that compute the values of terms added on the gradient side.
+        seen: the experiences met so far.
+        config: the settings of the current experience.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: MultimodalModel,
+        scenario: Scenario,
+        strategies: Mapping[str, StrategyPlugin] | None = None,
+        plugins: Sequence[Any] = (),
+        training: Mapping[str, Any] | None = None,
+        defaults: Mapping[str, Any] | None = None,
+        reference: ReferenceData | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.scenario = scenario
+        self.strategies = dict(strategies or {})
+        self.reference = reference
+        self.seed = seed
+        self.seen: list[Experience] = []
+        self.label_space = LabelSpace()
+        self.allowed: Tensor | None = None
+        self.loss_terms: dict[str, Tensor] = {}
+        self.gradient_values: GradientValues = {}
+        self._settings = (dict(defaults or {}), dict(training or {}))
+        self.config = resolve_training(*self._settings)
+        freeze(model, self.config.freeze)
+        super().__init__(
+            model=model,
+            optimizer=torch.optim.SGD(trainable(model), lr=0.0),  # avalanche wants one; each experience makes its own
+            train_mb_size=self.config.batch_size,
+            eval_mb_size=self.config.eval_batch_size,
+            device=_device(self.config.device),
+            plugins=[*self.strategies.values(), *plugins],
+            evaluator=None,
+        )
+        self.plugins = [plugin for plugin in self.plugins if not _is_idle(plugin)]
+        self.model: MultimodalModel = model.to(self.device)
+        self._spaces: dict[int, LabelSpace] = {}
+        self._unions: dict[tuple[int, ...], tuple[LabelSpace, Tensor]] = {}
+        self._metric: Metric | None = None
+        self._kept: dict[int, tuple[SampleDataset, SampleDataset]] = {}
+        self._collate = Collator(model.backbone.specs)
+        self._batch_builder = next((s for s in self.strategies.values() if Slot.BATCHES in s.slots), None)
+        for strategy in self.strategies.values():
+            strategy.adapt_model(self)
+        self._teachers = Teachers(self.model, {name for s in self.strategies.values() for name in s.teachers})
+        self._hooks = {event: self._overridden(event) for event in _ITERATION_EVENTS}
+        self._with_loss = self._named_overrides("loss_terms")
+        self._with_gradient = self._named_overrides("gradient_terms")
+
+    # What strategies and users call.
+
+    @property
+    def batch(self) -> Batch:
+        """The current batch."""
+        assert self.mbatch is not None
+        return self.mbatch
+
+    @property
+    def output(self) -> Output:
+        """The model's output on the current batch."""
+        assert self.mb_output is not None
+        return self.mb_output
+
+    def teacher(self, name: str) -> Teacher:
+        """The frozen copy ``"initial"`` or ``"previous"``, if a strategy declared it."""
+        return self._teachers[name]
+
+    def generator(self, *names: object) -> torch.Generator:
+        """A fresh generator for one purpose in the current experience; the same after a restart."""
+        index = self.experience.index if self.experience is not None else -1
+        return derive_generator(self.seed, index, *names)
+
+    def meet(self, experience: Experience) -> None:
+        """Take note of an experience: its classes compete from now on where the scenario says so."""
+        if experience.index not in self._spaces:
+            self.seen.append(experience)
+            self._spaces[experience.index] = experience.label_space.for_training
+            self._unions = {}
+            self.model.head.grow(experience.label_space)
+            self.model.to(self.device)
+
+    def label_space_of(self, task_id: int) -> LabelSpace:
+        """The classes of an experience met before, with their training prompts."""
+        return self._spaces[task_id]
+
+    def iterations(self, experience: Experience) -> int:
+        """Number of training steps an experience gets."""
+        if self.config.iterations is not None:
+            return self.config.iterations
+        return self.config.epochs * math.ceil(len(experience.samples) / self.config.batch_size)
+
+    def batches(
+        self,
+        samples: SampleDataset,
+        iterations: int,
+        *,
+        batch_size: int | None = None,
+        augment: bool = True,
+        name: str = "batches",
+    ) -> DataLoader[Batch]:
+        """``iterations`` shuffled batches of prepared samples, on the CPU; the order depends on ``name``."""
+        return training_batches(
+            self._prepared(samples, augment),
+            self._collate,
+            batch_size=self.config.batch_size if batch_size is None else batch_size,
+            iterations=iterations,
+            generator=self.generator(name),
+            num_workers=self.config.num_workers,
+        )
+
+    def batches_in(self, samples: SampleDataset, order: Iterable[list[int]], *, name: str) -> DataLoader[Batch]:
+        """One augmented batch per list of indices, on the CPU."""
+        return batches_in(
+            self._prepared(samples, augment=True),
+            self._collate,
+            order,
+            generator=self.generator(name, "workers"),
+            num_workers=self.config.num_workers,
+        )
+
+    def prepare(self, samples: SampleDataset, indices: Iterable[int]) -> Batch:
+        """The named samples, augmented, as one batch on the CPU."""
+        ready = self._prepared(samples, augment=True)
+        return as_batch([ready[index] for index in indices], self._collate)
+
+    def one_pass(self, samples: SampleDataset, batch_size: int | None = None) -> Iterator[Batch]:
+        """Un-augmented batches in the order of the data set, on the device."""
+        for batch in self._ordered(samples, self.config.eval_batch_size if batch_size is None else batch_size):
+            yield batch.to(self.device)
+
+    def log_probabilities(self, batch: Batch) -> Tensor:
+        """``log p(c | x_n)`` of every competing class, ``[B, C]``; free of strategies and label smoothing."""
+        self.consider(batch)
+        logits = self.model(batch.inputs).logits
+        return class_log_probabilities(logits, self.allowed)
+
+    def log_likelihood(self, batch: Batch) -> Tensor:
+        """``log p(y_n | x_n)`` of each sample, ``[B]``."""
+        table = self.log_probabilities(batch)
+        return table.gather(1, self.label_space.columns(batch.targets).unsqueeze(1)).squeeze(1)
+
+    def consider(self, batch: Batch) -> None:
+        """Let the right classes compete for ``batch``: set ``label_space``, ``allowed`` and the model's label space."""
+        known = self.scenario.label_space_at_test
+        if known == "own":
+            tasks = tuple(batch.task_ids.unique().tolist())
+        else:
+            tasks = tuple(self._spaces)
+        if tasks not in self._unions:
+            self._unions[tasks] = self._union(tasks)
+        self.label_space, member = self._unions[tasks]
+        self.model.label_space = self.label_space
+        # rows of several experiences in one batch: each competes among the classes of its own
+        mixed = known == "own" and len(tasks) > 1
+        self.allowed = member[torch.searchsorted(batch.task_ids.new_tensor(tasks), batch.task_ids)] if mixed else None
+
+    def train(self, experience: Experience, *_: Any, **__: Any) -> None:
+        """Learn one experience. torch's, NumPy's and Python's global generators are as before afterwards."""
+        with seeded(derive_seed(self.seed, "experience", experience.index)):
+            super().train(experience, [])
+
+    def evaluate(self, experience: Experience, metric: Metric) -> float:
+        """Score of the model on an experience of the test stream."""
+        self._metric = metric
+        metric.reset()
+        with seeded(derive_seed(self.seed, "evaluation")):
+            self.eval([experience])
+        return metric.compute()
+
+    # The two inner loops.
+
+    def training_epoch(self, **_: Any) -> None:
+        """All training steps of an experience."""
+        for step, batch in enumerate(self.dataloader):
+            if self._stop_training:
+                break
+            self.mbatch = batch.to(self.device, non_blocking=True)
+            self._call("before_training_iteration")
+            self.learning_rate.set(step)
+            self.optimizer.zero_grad()
+
+            self._call("before_forward")
+            self.consider(self.mbatch)
+            self.mb_output = self.forward()
+            self._call("after_forward")
+
+            self.loss_terms = {"task": self.criterion()}
+            for name, strategy in self._with_loss:
+                for term, value in strategy.loss_terms(self).items():
+                    self.loss_terms[f"{name}/{term}"] = value
+            self.loss = torch.stack(list(self.loss_terms.values())).sum() if self._with_loss else self.loss_terms["task"]
+            self._check_finite(step)
+
+            self._call("before_backward")
+            self.loss.backward()
+            self._call("after_backward")
+            for name, strategy in self._with_gradient:
+                for term, function in strategy.gradient_terms(self).items():
+                    self.gradient_values[f"{name}/{term}"] = function
+            if self.config.max_grad_norm is not None:
+                torch.nn.utils.clip_grad_norm_(trainable(self.model), self.config.max_grad_norm)
+
+            self._call("before_update")
+            self.optimizer_step()
+            self._call("after_update")
+            self._call("after_training_iteration")
+
+    def eval_epoch(self, **_: Any) -> None:
+        """One pass over a test set. What the scenario hides is not in the batch that model and plugins see."""
+        assert self._metric is not None and self.experience is not None
+        self.label_space = self._label_space_at_test(self.experience)
+        self.model.label_space = self.label_space
+        for batch in self.dataloader:
+            complete = batch.to(self.device, non_blocking=True)
+            self.mbatch = complete if self.scenario.task_id_known_at_test else _without_task_ids(complete)
+            self._call("before_eval_iteration")
+            self._call("before_eval_forward")
+            self.mb_output = self.forward()
+            self._call("after_eval_forward")
+            self._metric.update(self.output, complete, self.label_space)
+            self._call("after_eval_iteration")
+
+    def forward(self) -> Output:
+        """The model's output on the current batch, in the chosen precision."""
+        with self._autocast:
+            output: Output = self.model(self.batch.inputs)
+        return output
+
+    def criterion(self) -> Tensor:
+        """The task loss of the current batch."""
+        logits = self.output.logits
+        assert logits is not None
+        columns = self.label_space.columns(self.batch.targets)
+        return cross_entropy(logits.float(), columns, self.allowed, self.config.label_smoothing)
+
+    # What avalanche's shell calls.
+
+    def _before_training_exp(self, **kwargs: Any) -> None:
+        assert self.experience is not None
+        defaults, chosen = self._settings
+        self.config = resolve_training(defaults, self.experience.training, chosen)
+        self.meet(self.experience)
+        self.gradient_values = {}
+        self._teachers.begin_experience(self.model)
+        super()._before_training_exp(**kwargs)
+
+    def _after_training_exp(self, **kwargs: Any) -> None:
+        for strategy in consolidation_order(self.strategies.values()):
+            strategy.after_training_exp(self, **kwargs)
+        for plugin in self.plugins:
+            if not isinstance(plugin, StrategyPlugin) and hasattr(plugin, "after_training_exp"):
+                plugin.after_training_exp(self, **kwargs)
+
+    def train_dataset_adaptation(self, **_: Any) -> None:
+        assert self.experience is not None
+        self.adapted_dataset = self.experience.dataset if self._has_foreign_plugins() else None
+
+    def make_train_dataloader(self, **_: Any) -> None:
+        assert self.experience is not None
+        if self._batch_builder is not None:
+            self.dataloader = self._batch_builder.training_batches(self)
+        else:
+            self.dataloader = self.batches(self.experience.samples, self.iterations(self.experience))
+
+    def eval_dataset_adaptation(self, **_: Any) -> None:
+        assert self.experience is not None
+        self.adapted_dataset = self.experience.dataset if self._has_foreign_plugins() else None
+
+    def make_eval_dataloader(self, **_: Any) -> None:
+        assert self.experience is not None
+        self.dataloader = self._ordered(self.experience.samples, self.config.eval_batch_size)
+
+    def check_model_and_optimizer(self, **_: Any) -> None:
+        self.make_optimizer()
+
+    def make_optimizer(self, **_: Any) -> None:
+        """A fresh optimiser over what is trainable now; avalanche would re-register every parameter."""
+        assert self.experience is not None
+        self.optimizer = make_optimizer(self.model, self.config)
+        self.learning_rate = LearningRate(self.optimizer, self.config, len(self.dataloader))
+
+    def model_adaptation(self, model: Any = None) -> Any:
+        return self.model if model is None else model
+
+    # Helpers.
+
+    def _prepared(self, samples: SampleDataset, augment: bool) -> SampleDataset:
+        """Samples as the backbone wants them. Un-augmented ones are kept in memory while they are small."""
+        backbone = self.model.backbone
+        if isinstance(samples, Subset):
+            return Subset(self._prepared(samples.samples, augment), samples.indices)
+        if augment or isinstance(samples, (TensorSamples, Memory)):
+            return prepared(samples, backbone.preprocess_train if augment else backbone.preprocess_eval)
+        if id(samples) not in self._kept:
+            ready = prepared(samples, backbone.preprocess_eval)
+            size = 4 * len(samples) * sum(math.prod(spec.shape) for spec in backbone.specs.values())
+            # worker processes would each keep a copy of their own and lose it at the end of the pass
+            small = size <= _KEPT_BYTES and self.config.num_workers == 0
+            self._kept[id(samples)] = (samples, Kept(ready) if small else ready)
+        return self._kept[id(samples)][1]
+
+    def _ordered(self, samples: SampleDataset, batch_size: int) -> DataLoader[Batch]:
+        return ordered_batches(
+            self._prepared(samples, augment=False),
+            self._collate,
+            batch_size=batch_size,
+            num_workers=self.config.num_workers,
+        )
+
+    @property
+    def _autocast(self) -> Any:
+        if self.config.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def _call(self, event: str) -> None:
+        for hook in self._hooks[event]:
+            hook(self)
+
+    def _overridden(self, event: str) -> list[Callable[..., Any]]:
+        """Bound hooks of the plugins that define ``event``; inherited empty ones would only cost time."""
+        empty = getattr(SupervisedPlugin, event)
+        return [
+            getattr(plugin, event)
+            for plugin in self.plugins
+            if isinstance(plugin, EvaluationPlugin) or getattr(type(plugin), event, empty) is not empty
+        ]
+
+    def _named_overrides(self, method: str) -> list[tuple[str, StrategyPlugin]]:
+        base = getattr(StrategyPlugin, method)
+        return [(name, s) for name, s in self.strategies.items() if getattr(type(s), method) is not base]
+
+    def _has_foreign_plugins(self) -> bool:
+        return any(
+            type(plugin).__module__.startswith("avalanche.") and plugin is not self.clock for plugin in self.plugins
+        )
+
+    def _union(self, tasks: tuple[int, ...]) -> tuple[LabelSpace, Tensor]:
+        """The classes of several experiences and ``bool[T, C]``: which of them belong to which experience."""
+        if len(tasks) == 1:
+            space = self._spaces[tasks[0]]
+        else:
+            space = LabelSpace()
+            for task in tasks:
+                space = space.union(self._spaces[task])
+        member = torch.zeros(len(tasks), len(space), dtype=torch.bool)
+        for row, task in enumerate(tasks):
+            member[row, space.columns(torch.tensor(self._spaces[task].ids))] = True
+        return space, member.to(self.device)
+
+    def _label_space_at_test(self, experience: Experience) -> LabelSpace:
+        """The classes that compete at test time, with all their prompts."""
+        own = experience.label_space
+        if self.scenario.label_space_at_test != "seen":
+            return own
+        key = (-1 - experience.index, len(self.seen))
+        if key not in self._unions:
+            space = LabelSpace()
+            for met in self.seen:
+                space = space.union(met.label_space)
+            # an experience that has not been met is scored among the seen classes and its own
+            self._unions[key] = (space.union(own), torch.empty(0))
+        return self._unions[key][0]
+
+    def _check_finite(self, step: int) -> None:
+        if math.isfinite(self.loss.item()):
+            return
+        broken = [name for name, value in self.loss_terms.items() if not bool(value.isfinite())]
+        assert self.experience is not None
+        raise TrainingError(
+            f"experience {self.experience.name!r}, step {step}",
+            found=f"the loss is {self.loss.item()}, from the term {', '.join(map(repr, broken)) or 'sum'}",
+            allowed="finite losses",
+            remedy="Lower the learning rate or the strength of that term; the checkpoint of the last experience is kept.",
+        )
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def _is_idle(plugin: Any) -> bool:
+    """avalanche adds an evaluator without metrics and a periodic evaluation that is off; both would cost every step."""
+    return isinstance(plugin, PeriodicEval) or (isinstance(plugin, EvaluationPlugin) and not plugin.metrics)
+
+
+def _without_task_ids(batch: Batch) -> Batch:
+    return Batch(batch.inputs.with_task_ids(None), batch.targets, torch.full_like(batch.task_ids, -1))

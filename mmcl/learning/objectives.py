@@ -1,0 +1,43 @@
+"""Objectives: the task loss of a batch and the log-likelihood behind it, as pure functions of logits."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def class_log_probabilities(logits: Tensor, allowed: Tensor | None) -> Tensor:
+    """``log softmax`` over the allowed classes of each row.
+
+    Args:
+        logits: ``[B, C]``.
+        allowed: ``bool[B, C]``, or ``None`` if all classes compete in every row.
+
+    Returns:
+        ``[B, C]``; minus infinity where a class does not compete.
+    """
+    if allowed is not None:
+        logits = logits.masked_fill(~allowed, -torch.inf)
+    return logits.log_softmax(dim=-1)
+
+
+def cross_entropy(logits: Tensor, columns: Tensor, allowed: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
+    """Mean cross-entropy with label smoothing, each row over its own allowed classes.
+
+    Rows of one batch may belong to experiences with different label spaces (replay in TIL): smoothing then spreads
+    uniformly over the classes allowed in that row, the true one included.
+
+    Args:
+        logits: ``[B, C]``.
+        columns: ``int64[B]``, column of the true class.
+        allowed: ``bool[B, C]`` or ``None``.
+        smoothing: share of the target spread over the allowed classes.
+
+    Returns:
+        A scalar.
+    """
+    if allowed is None:
+        return functional.cross_entropy(logits, columns, label_smoothing=smoothing)
+    log_p = class_log_probabilities(logits, allowed)
+    hard = -log_p.gather(1, columns.unsqueeze(1)).squeeze(1)
+    soft = -(log_p.masked_fill(~allowed, 0.0).sum(1) / allowed.sum(1))
+    return ((1 - smoothing) * hard + smoothing * soft).mean()

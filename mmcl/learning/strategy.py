@@ -1,0 +1,90 @@
+"""StrategyPlugin: avalanche's hooks under their own names, plus declared facts, loss terms and state."""
+
+from abc import ABC
+from collections.abc import Callable, Iterable
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from avalanche.core import SupervisedPlugin
+from torch import Tensor
+
+from mmcl.data.sample import Batch
+from mmcl.errors import CheckpointError
+from mmcl.learning.compose import Need, Slot
+
+if TYPE_CHECKING:
+    from mmcl.learning.learner import Learner
+
+GradientValues = dict[str, Callable[[], Tensor]]
+
+
+class StrategyPlugin(SupervisedPlugin[Any], ABC):
+    """Base of all strategies. A strategy is a final, keyword-only dataclass with ``eq=False``.
+
+    Its fields are the hyper-parameters; what it remembers between experiences is the dataclass ``state``. Besides
+    avalanche's hooks (``before_training_exp``, ``after_update``, ``after_training_exp``, ...), each called with the
+    learner, it may override the methods below.
+
+    Attributes:
+        slots: exclusive places it takes.
+        needs: what it cannot work without.
+        teachers: frozen copies it reads: ``"initial"`` and ``"previous"``.
+        rewrites_weights: whether it changes the weights at the end of an experience; such strategies run first there.
+    """
+
+    slots: ClassVar[frozenset[Slot]] = frozenset()
+    needs: ClassVar[frozenset[Need]] = frozenset()
+    teachers: ClassVar[frozenset[str]] = frozenset()
+    rewrites_weights: ClassVar[bool] = False
+
+    state: Any = None
+
+    def adapt_model(self, learner: "Learner") -> None:
+        """Change the model, once, before there is an optimiser."""
+
+    def training_batches(self, learner: "Learner") -> Iterable[Batch]:
+        """Build the batches of the coming experience; asked only of the occupant of slot BATCHES."""
+        raise NotImplementedError(f"{type(self).__name__} takes slot BATCHES and must build the training batches")
+
+    def loss_terms(self, learner: "Learner") -> dict[str, Tensor]:
+        """Named scalars to add to the loss of the current batch."""
+        return {}
+
+    def gradient_terms(self, learner: "Learner") -> GradientValues:
+        """Add to ``.grad`` in place, after the backward pass; return named functions that compute the values.
+
+        The functions are called only when the values are logged.
+        """
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything in ``state`` as tensors, numbers, strings, lists and dictionaries."""
+        return {} if self.state is None else {f.name: getattr(self.state, f.name) for f in fields(self.state)}
+
+    def load_state_dict(self, saved: dict[str, Any], device: torch.device | str = "cpu") -> None:
+        """Put back what ``state_dict`` returned.
+
+        Raises:
+            CheckpointError: if the saved fields are not those of this strategy's state.
+        """
+        expected = {f.name for f in fields(self.state)} if is_dataclass(self.state) else set()
+        if set(saved) != expected:
+            raise CheckpointError(
+                f"strategy {type(self).__name__}",
+                found=f"the saved state has the fields {sorted(saved)}",
+                allowed=f"the fields {sorted(expected)}",
+                remedy="Continue the run with the version of the strategy that began it.",
+            )
+        for name, value in saved.items():
+            setattr(self.state, name, _moved(value, device))
+
+
+def _moved(value: Any, device: torch.device | str) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {key: _moved(item, device) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_moved(item, device) for item in value]
+    return value

@@ -1,0 +1,1 @@
+"""The multimodal model: a backbone, a fusion and a head."""

@@ -1,0 +1,68 @@
+"""Backbone: pre-trained towers behind one interface, and BackbonePlugin, what an entry point provides."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from torch import Tensor, nn
+
+from mmcl.data.modality import ModalitySpec
+
+
+class Features(NamedTuple):
+    """Pooled features ``[B, D]`` and, where the tower gives them, token features ``[B, L, W]``."""
+
+    pooled: Tensor
+    tokens: Tensor | None = None
+
+
+class Backbone(nn.Module, ABC):
+    """Weights, preprocessing and tokeniser that belong together.
+
+    Attributes:
+        specs: modality -> shape of one preprocessed value.
+        preprocess_train: modality -> raw value to tensor, with augmentation.
+        preprocess_eval: modality -> raw value to tensor, deterministic.
+        embed_dim: D, width of pooled features.
+    """
+
+    specs: Mapping[str, ModalitySpec]
+    preprocess_train: Mapping[str, Callable[[Any], Tensor]]
+    preprocess_eval: Mapping[str, Callable[[Any], Tensor]]
+    embed_dim: int
+
+    @abstractmethod
+    def encode(self, modality: str, value: Tensor) -> Features:
+        """Features of a batch of preprocessed values of one modality."""
+
+    @abstractmethod
+    def tower(self, modality: str) -> nn.Module:
+        """The module that encodes a modality, each sample in rows of its own."""
+
+    @abstractmethod
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        """Token ids ``int64[N, L]``, ready for ``encode("text", ...)``."""
+
+    @property
+    @abstractmethod
+    def logit_scale(self) -> Tensor:
+        """The multiplicative scale of cosine similarities (already exponentiated)."""
+
+    @abstractmethod
+    def export(self, folder: Path) -> None:
+        """Write weights, configuration and tokeniser in the format of the library the backbone comes from."""
+
+
+class BackbonePlugin(ABC):
+    """What an entry point of group ``mmcl.backbones`` names: a keyword-only dataclass whose fields are the options.
+
+    Attributes:
+        modalities: what the towers encode; compositions are checked against it before anything is loaded.
+    """
+
+    modalities: ClassVar[frozenset[str]]
+
+    @abstractmethod
+    def build(self) -> Backbone:
+        """Load weights and preprocessing."""

@@ -1,0 +1,119 @@
+"""Heads: from fused features to the scores of a label space."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmcl.data.label_space import LabelSpace
+from mmcl.data.modality import TEXT
+from mmcl.models.backbone import Backbone
+
+
+class Head(nn.Module, ABC):
+    """Scores the classes of any label space; which one is asked for is an argument, never a hidden mode."""
+
+    @abstractmethod
+    def logits(self, fused: Tensor, label_space: LabelSpace) -> Tensor:
+        """``[B, D]`` features -> ``[B, C]``, one column per class of ``label_space``."""
+
+    def grow(self, label_space: LabelSpace) -> None:
+        """Make room for the classes of ``label_space``; heads made of text need none."""
+
+    def knows(self, label_space: LabelSpace) -> bool:
+        """Whether the head can score these classes; heads made of text can score any."""
+        return True
+
+
+class TextHead(Head):
+    """CLIP's zero-shot classifier: cosine similarity to the embedded prompts of each class, times the logit scale.
+
+    For every class all its prompts are embedded, normalised, averaged and normalised again (MTIL protocol). With a
+    single template this is plain CLIP. Text features carry gradient; without gradient they are kept until a
+    parameter of the backbone changes.
+    """
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self._backbone = [backbone]  # in a list: the backbone is a child of the model, not of its head
+        self._tokens: dict[int, tuple[LabelSpace, Tensor, Tensor | None]] = {}
+        self._kept: dict[int, tuple[LabelSpace, Tensor]] = {}
+        self._kept_at: tuple[object, ...] = ()
+
+    def logits(self, fused: Tensor, label_space: LabelSpace) -> Tensor:
+        """``scale * norm(fused) @ text_features.T``."""
+        scale = self._backbone[0].logit_scale
+        return scale * functional.normalize(fused, dim=-1) @ self.text_features(label_space).T
+
+    def text_features(self, label_space: LabelSpace) -> Tensor:
+        """Unit-length class embeddings ``[C, D]``."""
+        if torch.is_grad_enabled():
+            return self._embed(label_space)
+        version = tuple((p.data_ptr(), p._version) for p in self._backbone[0].parameters())
+        if version != self._kept_at:
+            self._kept, self._kept_at = {}, version
+        if id(label_space) not in self._kept:
+            self._kept[id(label_space)] = (label_space, self._embed(label_space))
+        return self._kept[id(label_space)][1]
+
+    def train(self, mode: bool = True) -> "TextHead":
+        """Switch the mode and forget kept text features: weights written through ``.data`` leave no version."""
+        self._kept = {}
+        return super().train(mode)
+
+    def _embed(self, label_space: LabelSpace) -> Tensor:
+        tokens, owner = self._prompt_tokens(label_space)
+        features = functional.normalize(self._backbone[0].encode(TEXT, tokens).pooled, dim=-1)
+        if owner is None:
+            return features
+        sums = features.new_zeros(len(label_space), features.shape[1]).index_add(0, owner, features)
+        # the mean's length does not matter: it is normalised again
+        return functional.normalize(sums, dim=-1)
+
+    def _prompt_tokens(self, label_space: LabelSpace) -> tuple[Tensor, Tensor | None]:
+        """Tokens of all prompts and, unless there is one prompt per class, the class each belongs to."""
+        if id(label_space) not in self._tokens:
+            prompts = [prompt for label in label_space for prompt in label.prompts]
+            owner = [column for column, label in enumerate(label_space) for _ in label.templates]
+            device = self._backbone[0].logit_scale.device
+            tokens = self._backbone[0].tokenize(prompts).to(device)
+            several = len(prompts) > len(label_space)
+            self._tokens[id(label_space)] = (
+                label_space,
+                tokens,
+                torch.tensor(owner, device=device) if several else None,
+            )
+        _, tokens, owners = self._tokens[id(label_space)]
+        return tokens, owners
+
+
+class LinearHead(Head):
+    """One linear unit per class, added as classes arrive; old units keep their weights."""
+
+    def __init__(self, embed_dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(0, embed_dim))
+        self.bias = nn.Parameter(torch.empty(0))
+        self._units: dict[int, int] = {}
+
+    def grow(self, label_space: LabelSpace) -> None:
+        """Add units for the classes that have none, initialised as ``nn.Linear`` does."""
+        new = [label.id for label in label_space if label.id not in self._units]
+        if not new:
+            return
+        fresh = nn.Linear(self.weight.shape[1], len(new), device=self.weight.device, dtype=self.weight.dtype)
+        self._units |= {id_: len(self._units) + offset for offset, id_ in enumerate(new)}
+        self.weight = nn.Parameter(torch.cat([self.weight.data, fresh.weight.data]))
+        self.bias = nn.Parameter(torch.cat([self.bias.data, fresh.bias.data]))
+
+    def knows(self, label_space: LabelSpace) -> bool:
+        """Whether every class has its unit."""
+        return all(label.id in self._units for label in label_space)
+
+    def logits(self, fused: Tensor, label_space: LabelSpace) -> Tensor:
+        """Scores of the units of ``label_space``."""
+        units = [self._units[label.id] for label in label_space]
+        if units == list(range(self.weight.shape[0])):
+            return functional.linear(fused, self.weight, self.bias)
+        return functional.linear(fused, self.weight[units], self.bias[units])

@@ -1,0 +1,445 @@
+"""Run an experiment: build the parts, learn one experience after the other, evaluate, save. Read this first.
+
+    result = mmcl.run(benchmark=mmcl.benchmark("mtil", embedded=True), backbone="glyph-clip", strategies=["zscl"])
+
+A run is a small configuration and a folder. ``resume`` continues a run that was interrupted, ``extend`` adds an
+experience to one that has ended; both give the numbers that an uninterrupted run would have given.
+"""
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from mmcl.build import build_plugin
+from mmcl.config import PluginConfig, RunConfig, parse_plugin
+from mmcl.data.experience_data import ExperienceData
+from mmcl.data.folder import folder_experience
+from mmcl.data.label_space import ClassLabel, LabelSpace
+from mmcl.data.readable import check_readable
+from mmcl.environment import environment
+from mmcl.errors import CheckpointError, ConfigError
+from mmcl.evaluation.loggers import RunLogger, make_loggers
+from mmcl.evaluation.metric import METRICS
+from mmcl.evaluation.report import markdown_report, results_table
+from mmcl.evaluation.result_matrix import ResultMatrix
+from mmcl.learning.compose import Surroundings, check_composition
+from mmcl.learning.learner import Learner
+from mmcl.learning.strategy import StrategyPlugin
+from mmcl.models.backbone import BackbonePlugin
+from mmcl.models.multimodal import MultimodalModel
+from mmcl.progress import LogTerms, ProgressBar
+from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES, load, name_of
+from mmcl.run_folder import RunFolder
+from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run that has ended.
+
+    Attributes:
+        folder: where everything is.
+        results: the content of ``results.json``.
+    """
+
+    folder: Path
+    results: dict[str, Any]
+
+    @property
+    def result_matrix(self) -> ResultMatrix:
+        """The scores with their row and column names."""
+        return ResultMatrix.from_dict(self.results)
+
+    @property
+    def matrix(self) -> Any:
+        """``float64[1 + T, N]``; row 0 is before training, NaN is not evaluated."""
+        return self.result_matrix.complete
+
+    @property
+    def summary(self) -> dict[str, float | None]:
+        """The headline scores, such as ``transfer``, ``avg``, ``last`` and ``forgetting``."""
+        return dict(self.results["summary"])
+
+    def table(self) -> "Table":
+        """What a paper prints, as a rich table."""
+        return results_table(self.results)
+
+    def plot(self, target: Any) -> None:
+        """Draw the heat map on matplotlib axes or into an image file."""
+        self.result_matrix.plot(target)
+
+
+class Experiment:
+    """Everything a run consists of, built from its configuration.
+
+    Args:
+        config: what to run.
+        folder: where it is kept.
+        benchmark: a benchmark that was built in Python; otherwise the one the configuration names is read.
+        quiet: no progress bars.
+    """
+
+    def __init__(
+        self, config: RunConfig, folder: RunFolder, benchmark: Benchmark | None = None, quiet: bool = False
+    ) -> None:
+        self.config = config
+        self.folder = folder
+        self.seconds: dict[str, float] = {}
+        self.strategies = build_strategies(config)
+        backbone_plugin = build_plugin(BACKBONES, config.backbone)
+        assert isinstance(backbone_plugin, BackbonePlugin)
+        with self._timed("benchmark"):
+            self.benchmark = extended(benchmark or build_benchmark(config, self.strategies, backbone_plugin), config)
+        around = Surroundings(
+            self.benchmark.scenario, backbone_plugin.modalities, self.benchmark.reference is not None
+        )
+        check_composition(list(self.strategies.values()), list(self.strategies), around)
+        self.metric = METRICS[self.benchmark.metric]()
+        self.bar = ProgressBar(quiet)
+        self.loggers: list[RunLogger] = make_loggers(config.log, folder.path, config.to_dict())
+        plugins = [self.bar, *([LogTerms(self.loggers)] if self.loggers else [])]
+        with self._timed("backbone"):
+            self.learner = Learner(
+                model=MultimodalModel(backbone_plugin.build()),
+                scenario=self.benchmark.scenario,
+                strategies=self.strategies,
+                plugins=plugins,
+                training=config.training,
+                defaults=self.benchmark.training,
+                reference=self.benchmark.reference,
+                seed=config.seed,
+            )
+        if self.learner.config.check_data:
+            with self._timed("data check"):
+                check_readable([side for data in self.benchmark.experiences for side in (data.train, data.test)])
+        self.done = 0
+        self.matrix = ResultMatrix([data.name for data in self.benchmark.experiences], metric=self.metric.name)
+
+    def run(self) -> RunResult:
+        """Learn what has not been learned yet."""
+        try:
+            if self.folder.progress is None:
+                self.folder.write_json("environment.json", environment())
+                self.matrix.set_zero_shot(self._evaluate("zero-shot evaluation"))
+                self._save()
+            for experience in list(self.benchmark.train)[self.done :]:
+                with self._timed(f"training {experience.name}"):
+                    self.learner.train(experience)
+                self.matrix.set_row(self.done, self._evaluate(f"evaluation after {experience.name}"), experience.name)
+                self.done += 1
+                self._save()
+        finally:
+            for logger in self.loggers:
+                logger.close()
+        self.folder.write_text("report.md", markdown_report(self.folder.results))
+        self.matrix.plot(self.folder.path / "matrix.png")
+        return RunResult(self.folder.path, self.folder.results)
+
+    def restore(self) -> None:
+        """Continue from the checkpoint in the folder."""
+        progress = self.folder.progress
+        if progress is None:
+            return
+        stored = ResultMatrix.from_dict(progress)
+        for name in self.matrix.columns[len(stored.columns) :]:
+            stored.add_column(name)
+        self.matrix, self.done, self.seconds = stored, progress["experiences_done"], progress["seconds"]
+        for index in progress["met"]:
+            self.learner.meet(self.benchmark.train[index])
+        tensors, states = self.folder.load(list(self.strategies))
+        restore_model(self.learner.model, tensors)
+        for name, strategy in self.strategies.items():
+            strategy.load_state_dict(states[name], self.learner.device)
+        for name, value in progress["clock"].items():
+            setattr(self.learner.clock, name, value)
+
+    def _evaluate(self, phase: str) -> dict[str, float]:
+        """One row: the score on every test set whose classes the head can tell apart."""
+        scores = {}
+        with self._timed(phase), self.bar.phase(phase, len(self.benchmark.test)) as advance:
+            for experience in self.benchmark.test:
+                if self.learner.model.head.knows(experience.label_space):
+                    scores[experience.name] = self.learner.evaluate(experience, self.metric)
+                advance()
+        row = phase.removeprefix("evaluation after ")
+        for logger in self.loggers:
+            for column, score in scores.items():
+                logger.cell(row, column, score)
+        self.bar.show_row(row, scores)
+        return scores
+
+    def _save(self) -> None:
+        label_spaces = {str(e.index): _described(e.name, e.label_space) for e in self.learner.seen}
+        clock = {name: value for name, value in vars(self.learner.clock).items() if isinstance(value, int)}
+        progress = {
+            "experiences_done": self.done,
+            **self.matrix.to_dict(),
+            "met": [experience.index for experience in self.learner.seen],
+            "label_spaces": label_spaces,
+            "clock": clock,
+            "seconds": self.seconds,
+        }
+        states = {name: strategy.state_dict() for name, strategy in self.strategies.items()}
+        self.folder.save(progress, model_tensors(self.learner.model), states)
+        self.folder.write_json("results.json", self._results())
+
+    def _results(self) -> dict[str, Any]:
+        sizes = [len(data.test) for data in self.benchmark.experiences]
+        chance = [100.0 / len(data.label_space) for data in self.benchmark.experiences]
+        parameters = list(self.learner.model.parameters())
+        return {
+            "benchmark": self.benchmark.name,
+            "edition": self.benchmark.edition,
+            "scenario": self.benchmark.scenario.name,
+            "backbone": self.config.backbone.label,
+            "strategies": [{"name": s.name, **s.options} for s in self.config.strategies],
+            "seed": self.config.seed,
+            "unit": self.metric.unit,
+            **self.matrix.to_dict(),
+            "summary": {
+                name: None if value != value else value for name, value in self.matrix.summary(sizes, chance).items()
+            },
+            "test_sizes": sizes,
+            "parameters": {
+                "total": sum(p.numel() for p in parameters),
+                "trainable": sum(p.numel() for p in parameters if p.requires_grad),
+            },
+            "training": self.learner.config.to_dict(),
+            "metadata": self.benchmark.metadata,
+            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+            "versions": environment()["packages"],
+        }
+
+    @contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - began
+
+
+def run(
+    config: RunConfig | None = None,
+    *,
+    benchmark: "str | BenchmarkPlugin | Benchmark | None" = None,
+    backbone: str | BackbonePlugin = "glyph-clip",
+    strategies: Sequence[str | StrategyPlugin] = (),
+    training: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    log: Sequence[str] = (),
+    quiet: bool = False,
+) -> RunResult:
+    """Run a configuration, or compose one from names and objects.
+
+    Args:
+        config: a complete configuration; the other arguments but ``quiet`` are then not read.
+        benchmark: a name, the plugin that ``mmcl.benchmark`` returns, or a ``Benchmark`` made of your own data.
+        backbone: a name such as ``"openclip:ViT-B-16/openai"``, or a plugin.
+        strategies: names with options such as ``"ewc:strength=100"``, or strategy objects.
+        training: fields of ``TrainingConfig``.
+        seed: every random choice follows from it.
+        out: the run folder; by default ``runs/BENCHMARK-STRATEGIES-seedN``.
+        log: ``"wandb"`` and ``"tensorboard"``.
+        quiet: no progress bars.
+
+    Raises:
+        MMCLError: a subclass says what is wrong; nothing is loaded if the parts do not fit together.
+    """
+    built = benchmark if isinstance(benchmark, Benchmark) else None
+    if config is None:
+        if benchmark is None:
+            raise ConfigError(
+                "mmcl.run",
+                found="no benchmark",
+                allowed="a name, mmcl.benchmark(...), or a Benchmark",
+                remedy="For example: mmcl.run(benchmark=mmcl.benchmark('mtil', embedded=True)).",
+            )
+        config = RunConfig(
+            benchmark=PluginConfig(f"in-memory:{built.name}") if built else _as_config(BENCHMARKS, benchmark),
+            backbone=_as_config(BACKBONES, backbone),
+            strategies=tuple(_as_config(STRATEGIES, strategy) for strategy in strategies),
+            training=dict(training or {}),
+            seed=seed,
+            out=None if out is None else str(out),
+            log=tuple(log),
+        )
+    return run_config(config, benchmark=built, quiet=quiet)
+
+
+def run_config(config: RunConfig, benchmark: Benchmark | None = None, quiet: bool = False) -> RunResult:
+    """Run a configuration into a new folder."""
+    path = Path(config.out or default_folder(config))
+    check_before_loading(config)
+    return Experiment(config, RunFolder.create(path, config), benchmark, quiet).run()
+
+
+def resume(path: Path, benchmark: Benchmark | None = None, quiet: bool = False) -> RunResult:
+    """Continue an interrupted run; the numbers are those of a run that was never interrupted."""
+    folder = RunFolder.open(path)
+    experiment = Experiment(folder.config, folder, benchmark, quiet)
+    experiment.restore()
+    return experiment.run()
+
+
+def extend(path: Path, data: Path | None = None, benchmark: Benchmark | None = None, quiet: bool = False) -> RunResult:
+    """Learn one more experience after a run has ended: the next one of its benchmark, or a folder of images.
+
+    Args:
+        path: the run folder.
+        data: images in one sub-folder per class, optionally below ``train`` and ``test``.
+        benchmark: for runs whose benchmark was built in Python, the longer one.
+        quiet: no progress bars.
+
+    Raises:
+        CheckpointError: if the run has not ended.
+        ConfigError: if its benchmark has no further experience.
+    """
+    folder = RunFolder.open(path)
+    config, progress = folder.config, folder.progress
+    if progress is None or progress["experiences_done"] < len(progress["columns"]):
+        raise CheckpointError(
+            f"run folder {path}",
+            found="the run has not ended",
+            allowed="a run that has learned all its experiences",
+            remedy=f"First 'mmcl resume {path}'.",
+        )
+    if data is not None:
+        longer = replace(config, extensions=(*config.extensions, str(data)))
+    elif benchmark is None:
+        if config.extensions or config.benchmark.options.get("experiences") is None:
+            raise ConfigError(
+                f"run folder {path}",
+                found="its stream has no further experience",
+                allowed="a run that was limited with --set benchmark.experiences=N, or new data",
+                remedy="Name a folder of images with --data.",
+            )
+        options = {**config.benchmark.options, "experiences": config.benchmark.options["experiences"] + 1}
+        longer = replace(config, benchmark=PluginConfig(config.benchmark.name, options))
+    else:
+        longer = config
+    experiment = Experiment(longer, folder, benchmark, quiet)
+    if len(experiment.benchmark.experiences) == progress["experiences_done"]:
+        raise ConfigError(
+            f"run folder {path}",
+            found=f"its benchmark ends after {progress['experiences_done']} experiences",
+            allowed="a longer stream or new data",
+            remedy="Name a folder of images with --data.",
+        )
+    experiment.restore()
+    folder.replace_config(longer)
+    return experiment.run()
+
+
+def check_before_loading(config: RunConfig) -> None:
+    """Refuse strategies that do not fit together before any data or weights are touched."""
+    strategies = build_strategies(config)
+    backbone = load(BACKBONES, config.backbone.name)
+    if config.benchmark.name.startswith("in-memory:"):
+        return
+    around = Surroundings(load(BENCHMARKS, config.benchmark.name).scenario, backbone.modalities)
+    check_composition(list(strategies.values()), list(strategies), around)
+
+
+def build_strategies(config: RunConfig) -> dict[str, StrategyPlugin]:
+    """The strategies by the name the user gave them, in order."""
+    named = [(strategy.name, build_plugin(STRATEGIES, strategy)) for strategy in config.strategies]
+    check_distinct([name for name, _ in named])
+    return dict(named)
+
+
+def check_distinct(names: Sequence[str]) -> None:
+    """Refuse a strategy that is named twice."""
+    twice = sorted({name for name in names if list(names).count(name) > 1})
+    if twice:
+        raise ConfigError(
+            f"composition of {', '.join(names)}",
+            found=f"{twice[0]!r} is there {list(names).count(twice[0])} times",
+            allowed="each strategy once",
+            remedy=f"Keep one {twice[0]!r}.",
+        )
+
+
+def build_benchmark(
+    config: RunConfig, strategies: Mapping[str, StrategyPlugin], backbone: BackbonePlugin
+) -> Benchmark:
+    """Check the composition against the benchmark's declared scenario, then read its data."""
+    plugin: BenchmarkPlugin = build_plugin(BENCHMARKS, config.benchmark)
+    check_composition(list(strategies.values()), list(strategies), Surroundings(plugin.scenario, backbone.modalities))
+    return plugin.build()
+
+
+def extended(benchmark: Benchmark, config: RunConfig) -> Benchmark:
+    """The benchmark with the folders that ``extend`` has added."""
+    for path in config.extensions:
+        first_id = max(benchmark.label_space.ids) + 1
+        added: ExperienceData = folder_experience(Path(path), first_id, len(benchmark.experiences))
+        benchmark = benchmark.with_experience(added)
+    return benchmark
+
+
+def model_tensors(model: MultimodalModel) -> dict[str, Any]:
+    """Trainable parameters and buffers; frozen pre-trained weights are kept by reference, in the configuration."""
+    tensors = {name: p.detach().cpu() for name, p in model.named_parameters() if p.requires_grad}
+    return tensors | {name: buffer.detach().cpu() for name, buffer in model.named_buffers(remove_duplicate=True)}
+
+
+def restore_model(model: MultimodalModel, tensors: Mapping[str, Any]) -> None:
+    """Put back what ``model_tensors`` returned.
+
+    Raises:
+        CheckpointError: if the model has other parameters than the ones saved.
+    """
+    unexpected = model.load_state_dict(tensors, strict=False).unexpected_keys
+    missing = [n for n, p in model.named_parameters() if p.requires_grad and n not in tensors]
+    if unexpected or missing:
+        raise CheckpointError(
+            "checkpoint",
+            found=f"{len(unexpected)} unknown and {len(missing)} missing tensors, such as {(unexpected + missing)[0]!r}",
+            allowed="the tensors of the model that the configuration describes",
+            remedy="Do not change backbone or strategies in the config.toml of a run that has begun.",
+        )
+
+
+def default_folder(config: RunConfig) -> str:
+    """``runs/BENCHMARK-STRATEGIES-seedN``."""
+    names = "+".join(strategy.name for strategy in config.strategies) or "finetune"
+    return f"runs/{config.benchmark.name}-{names}-seed{config.seed}".replace(":", "-")
+
+
+def _as_config(group: str, plugin: Any) -> PluginConfig:
+    if isinstance(plugin, str):
+        return parse_plugin(plugin, group)
+    changed = {}
+    for option in fields(plugin):
+        value = getattr(plugin, option.name)
+        if option.init and value != option.default:
+            changed[option.name] = value
+    return PluginConfig(name_of(group, type(plugin)), changed)
+
+
+def _described(name: str, label_space: LabelSpace) -> dict[str, Any]:
+    classes = [{"id": label.id, "name": label.name, "templates": list(label.templates)} for label in label_space]
+    return {"name": name, "classes": classes}
+
+
+def described_label_space(stored: Mapping[str, Any]) -> LabelSpace:
+    """The label space that a run folder holds."""
+    return LabelSpace(tuple(ClassLabel(c["id"], c["name"], tuple(c["templates"])) for c in stored["classes"]))
+
+
+class _CallableModule(ModuleType):
+    """``mmcl.run`` is both this module and, for users, the function: importing the module would hide the latter."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> RunResult:
+        return run(*arguments, **options)
+
+
+sys.modules[__name__].__class__ = _CallableModule

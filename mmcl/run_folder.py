@@ -1,0 +1,192 @@
+"""RunFolder: what a run leaves on disk, written so that a kill at any moment loses at most one experience.
+
+    config.toml            the complete, re-runnable configuration
+    environment.json       versions of Python and the libraries
+    progress.json          what has been done; names the current checkpoint; replaced in one step
+    checkpoint-K/          model.safetensors and strategies/*.pt after K experiences
+    results.json           the result matrix and everything a reader of it needs
+    report.md, matrix.png  the same for people
+
+Checkpoints hold tensors, numbers, strings, lists and dictionaries only and load without running any code.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from mmcl.config import RunConfig, read_toml, write_toml
+from mmcl.errors import CheckpointError
+
+
+class RunFolder:
+    """One run on disk.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path, config: RunConfig) -> "RunFolder":
+        """A new run.
+
+        Raises:
+            CheckpointError: if the folder holds a run or anything else, or cannot be written.
+        """
+        if (path / "config.toml").exists():
+            raise CheckpointError(
+                f"output folder {path}",
+                found="it holds another run",
+                allowed="a new or empty folder",
+                remedy=f"Continue that run with 'mmcl resume {path}', or choose another --out.",
+            )
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise CheckpointError(
+                f"output folder {path}",
+                found="it is not an empty folder",
+                allowed="a new or empty folder",
+                remedy="Choose another --out.",
+            )
+        folder = cls(path)
+        with folder._writing():
+            path.mkdir(parents=True, exist_ok=True)
+            write_toml(config, path / "config.toml")
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """An existing run.
+
+        Raises:
+            CheckpointError: if there is none.
+        """
+        if not (path / "config.toml").is_file():
+            raise CheckpointError(
+                f"run folder {path}",
+                found="no config.toml" if path.is_dir() else "no such folder",
+                allowed="a folder written by 'mmcl run'",
+                remedy="Check the path; 'mmcl run ... --out DIR' makes such a folder.",
+            )
+        return cls(path)
+
+    @property
+    def config(self) -> RunConfig:
+        """The configuration the run was started with."""
+        return read_toml(self.path / "config.toml")
+
+    def replace_config(self, config: RunConfig) -> None:
+        """Write a changed configuration (a run that was extended)."""
+        draft = self.path / "config.toml.new"
+        with self._writing():
+            write_toml(config, draft)
+            os.replace(draft, self.path / "config.toml")
+
+    @property
+    def progress(self) -> dict[str, Any] | None:
+        """What has been done, or ``None`` if not even the row before training is there."""
+        file = self.path / "progress.json"
+        if not file.is_file():
+            return None
+        progress: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        return progress
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """The content of ``results.json``.
+
+        Raises:
+            CheckpointError: if the run has not written any.
+        """
+        file = self.path / "results.json"
+        if not file.is_file():
+            raise CheckpointError(
+                f"run folder {self.path}",
+                found="no results.json",
+                allowed="a run with at least the row before training",
+                remedy=f"Continue it with 'mmcl resume {self.path}'.",
+            )
+        results: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        return results
+
+    def save(
+        self, progress: Mapping[str, Any], model: Mapping[str, Tensor], strategies: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        """Make a checkpoint the current one; until the last step the previous one stays valid."""
+        name = f"checkpoint-{progress['experiences_done']}"
+        draft = self.path / f".{name}"
+        with self._writing():
+            shutil.rmtree(draft, ignore_errors=True)
+            (draft / "strategies").mkdir(parents=True)
+            save_file({key: value.contiguous() for key, value in model.items()}, draft / "model.safetensors")
+            for key, state in strategies.items():
+                torch.save(dict(state), draft / "strategies" / f"{_file_name(key)}.pt")
+            shutil.rmtree(self.path / name, ignore_errors=True)
+            draft.rename(self.path / name)
+            self.write_json("progress.json", {**progress, "checkpoint": name})
+        for old in self.path.glob("checkpoint-*"):
+            if old.name != name:
+                shutil.rmtree(old, ignore_errors=True)
+
+    def load(self, strategy_names: list[str]) -> tuple[dict[str, Tensor], dict[str, dict[str, Any]]]:
+        """Model tensors and strategy states of the current checkpoint.
+
+        Raises:
+            CheckpointError: if a file of it is missing or damaged.
+        """
+        progress = self.progress
+        assert progress is not None
+        folder = self.path / progress["checkpoint"]
+        try:
+            states = {
+                name: torch.load(folder / "strategies" / f"{_file_name(name)}.pt", weights_only=True)
+                for name in strategy_names
+            }
+            return load_file(folder / "model.safetensors"), states
+        except (OSError, RuntimeError) as error:
+            raise CheckpointError(
+                f"checkpoint {folder}",
+                found=f"it cannot be read ({error})",
+                allowed="the complete folder as it was written",
+                remedy="Restore the folder from a backup, or run again into a new one.",
+            ) from error
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Replace a JSON file in one step."""
+        draft = self.path / f".{name}.new"
+        with self._writing():
+            draft.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+            os.replace(draft, self.path / name)
+
+    def write_text(self, name: str, content: str) -> None:
+        """Replace a text file in one step."""
+        draft = self.path / f".{name}.new"
+        with self._writing():
+            draft.write_text(content, encoding="utf-8")
+            os.replace(draft, self.path / name)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise CheckpointError(
+                f"output folder {self.path}",
+                found=f"it cannot be written ({error.strerror or error})",
+                allowed="a writable folder with free space",
+                remedy=f"Free space or change permissions, then 'mmcl resume {self.path}', or choose another --out.",
+            ) from error
+
+
+def _file_name(strategy: str) -> str:
+    """A strategy may be called ``package.module:Class`` or ``distribution:name``."""
+    return strategy.replace(":", "-").replace("/", "-")

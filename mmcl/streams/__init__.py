@@ -1,0 +1,1 @@
+"""Scenarios, experiences and benchmarks, and how data sets are split into them."""

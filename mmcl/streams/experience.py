@@ -1,0 +1,66 @@
+"""Experience: one step of a stream, on avalanche's class of the same role."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from avalanche.benchmarks import DatasetExperience
+from avalanche.benchmarks.utils import AvalancheDataset, DataAttribute
+
+from mmcl.data.experience_data import ExperienceData
+from mmcl.data.label_space import LabelSpace
+from mmcl.data.sample import SampleDataset
+
+
+class Experience(DatasetExperience[AvalancheDataset[Any]]):
+    """The train or the test side of an ``ExperienceData``.
+
+    Never give this class an attribute ``task_labels``: avalanche would silently switch to its task-aware loader and
+    forward pass. Task ids travel with the samples.
+    """
+
+    def __init__(self, data: ExperienceData, samples: SampleDataset, index: int) -> None:
+        super().__init__(dataset=AvalancheDataset([]), current_experience=index)
+        self.data = data
+        self.samples = samples
+        self.index = index
+        self._wrapped: AvalancheDataset[Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the experience, the same for its train and test side."""
+        return self.data.name
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """The classes of this experience."""
+        return self.data.label_space
+
+    @property
+    def modalities(self) -> frozenset[str]:
+        """Modalities that samples of this experience may have."""
+        return self.data.modalities
+
+    @property
+    def domain(self) -> str:
+        """The domain, for domain-incremental streams."""
+        return self.data.domain
+
+    @property
+    def training(self) -> Mapping[str, Any]:
+        """Training settings that differ for this experience."""
+        return self.data.training
+
+    @property
+    def classes_in_this_experience(self) -> list[int]:
+        """Global class ids, under the name that avalanche's plugins read."""
+        return list(self.label_space.ids)
+
+    @property
+    def dataset(self) -> AvalancheDataset[Any]:
+        """The samples as an avalanche data set, for avalanche's own plugins; MMCL reads ``samples``."""
+        if self._wrapped is None:
+            targets = [self.samples[i].target for i in range(len(self.samples))]
+            self._wrapped = AvalancheDataset(
+                [self.samples], data_attributes=[DataAttribute(targets, name="targets")]
+            )
+        return self._wrapped

@@ -1,0 +1,1 @@
+"""What tests of strategies, benchmarks and backbones have in common; also for packages of other people."""

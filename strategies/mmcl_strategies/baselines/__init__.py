@@ -1,0 +1,1 @@
+"""The lower and the upper bound that every table needs."""

@@ -1,0 +1,1 @@
+"""Strategies that keep old answers by distillation."""

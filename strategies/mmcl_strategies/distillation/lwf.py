@@ -1,0 +1,100 @@
+"""Learning without forgetting.
+
+Paper: Li and Hoiem, ECCV 2016 / TPAMI 2018.
+Idea: before learning new data, note what the old outputs say about the new inputs, and keep these answers.
+Equation: ``L = L_task + strength * sum over old experiences k of -(1/B) sum_b sum_{c in O_k} q_c log p_c`` with
+``q = softmax(teacher[O_k] / T)``, ``p = softmax(student[O_k] / T)`` on the same inputs. One softmax per old experience
+where the experience is known at test time (TIL), one over all old classes otherwise.
+Kept between experiences: nothing but the weights; the teacher is the model that the last experience handed over.
+For CLIP the old outputs are the similarities to the prompts of the old classes. Defaults that are ours, true to the
+idea: ``prompts = "old"``, ``texts = "own"`` (the student's own text tower is distilled too). The rows called LwF in the
+ZSCL paper use ``prompts = "current"`` and ``texts = "frozen"``: prompts of the current experience, the teacher's text
+features on both sides, distillation active from the first experience on.
+With text classifiers the transposed direction (softmax over the images of the batch) is added and both terms carry
+``T^2``, as in the ZSCL code; linear heads use the authors' form: one direction, no ``T^2``.
+Deviation: the responses are recomputed on each augmented batch, as most public code does, instead of recorded once.
+"""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from mmcl.data.label_space import LabelSpace
+from mmcl.errors import ConfigError
+from mmcl.learning.learner import Learner
+from mmcl.learning.strategy import StrategyPlugin
+from mmcl.models.heads import TextHead
+from mmcl_strategies.maths.distillation import contrast_logits, head_distillation, text_term
+
+
+@dataclass(kw_only=True, eq=False)
+class LwF(StrategyPlugin):
+    """Distils the previous model's answers on the current inputs."""
+
+    teachers: ClassVar[frozenset[str]] = frozenset({"previous"})
+
+    strength: float = 1.0  # lambda_o
+    temperature: float = 2.0  # T
+    prompts: str = "old"  # whose classes are distilled: "old" or "current"
+    texts: str = "own"  # student side of text classifiers: "own" or the teacher's "frozen" features
+
+    _spaces: dict[tuple[int, ...], tuple[LabelSpace, list[Tensor]]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+
+    def __post_init__(self) -> None:
+        """Check the choices."""
+        for name, value, allowed in (
+            ("prompts", self.prompts, ("old", "current")),
+            ("texts", self.texts, ("own", "frozen")),
+        ):
+            if value not in allowed:
+                raise ConfigError(
+                    f"lwf.{name}", found=f"{value!r}", allowed=" or ".join(map(repr, allowed)), remedy="Choose one."
+                )
+
+    def loss_terms(self, learner: Learner) -> dict[str, Tensor]:
+        """``logits`` and, for text classifiers, ``transposed``; nothing while there are no classes to distil."""
+        space, heads = self._distilled(learner)
+        if not heads:
+            return {}
+        teacher = learner.teacher("previous")
+        teacher_fused, student_fused = teacher.output(learner.batch).fused, learner.output.fused
+        assert teacher_fused is not None and student_fused is not None
+        head, teacher_head = learner.model.head, teacher.model.head
+        with torch.no_grad():
+            answers = teacher_head.logits(teacher_fused, space)
+        if not isinstance(head, TextHead):
+            student = head.logits(student_fused, space)
+            return {"logits": self.strength * head_distillation(student, answers, heads, self.temperature)}
+        if self.texts == "frozen":
+            assert isinstance(teacher_head, TextHead)
+            with torch.no_grad():
+                keys = teacher_head.text_features(space)
+            student = contrast_logits(student_fused, keys, learner.model.backbone.logit_scale)
+        else:
+            student = head.logits(student_fused, space)
+        transposed = torch.stack([text_term(student[:, c], answers[:, c], self.temperature) for c in heads]).sum()
+        return {
+            "logits": self.strength
+            * head_distillation(student, answers, heads, self.temperature, squared_temperature=True),
+            "transposed": self.strength * transposed,
+        }
+
+    def _distilled(self, learner: Learner) -> tuple[LabelSpace, list[Tensor]]:
+        """The classes to distil and the columns of each softmax over them."""
+        assert learner.experience is not None
+        current = learner.experience.index
+        tasks = tuple(e.index for e in learner.seen if (e.index == current) == (self.prompts == "current"))
+        if tasks not in self._spaces:
+            union = LabelSpace()
+            for task in tasks:
+                union = union.union(learner.label_space_of(task))
+            parts = [learner.label_space_of(task) for task in tasks]
+            if learner.scenario.label_space_at_test != "own" and parts:
+                parts = [union]
+            columns = [union.columns(torch.tensor(part.ids)).to(learner.device) for part in parts]
+            self._spaces = {tasks: (union, columns)}
+        return self._spaces[tasks]

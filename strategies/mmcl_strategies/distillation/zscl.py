@@ -1,0 +1,149 @@
+"""ZSCL: zero-shot continual learning.
+
+Paper: Zheng et al., "Preventing Zero-Shot Transfer Degradation in Continual Learning of Vision-Language Models",
+ICCV 2023; the released code (mtil tree) decides where it differs from the paper.
+Idea: keep the feature space by giving, on unrelated and unlabelled reference data, the same image-text similarities as
+the pre-trained model; keep the weights near the start of the task; hand over the mean of the weights met on the way.
+Equations, with s, t the unit image features of student and pre-trained teacher on N reference images, w the
+*teacher's* unit features of M reference texts and c the logit scale: ``Z_s = c s w^T``, ``Z_t = c t w^T``,
+``D(A, B) = T^2 mean_rows(-sum softmax(A/T) log softmax(B/T))``,
+``L = L_task + image_weight D(Z_t, Z_s) + text_weight D(Z_t^T, Z_s^T) + consolidation sum (theta - theta_start)^2``.
+Every ``average_every`` steps, the first included, the weights join a plain mean that began with the start weights; the
+mean is what is evaluated and handed over. Training itself goes on from the unaveraged weights.
+Kept between experiences: the handed-over weights and, for ever, the pre-trained teacher. No state of its own.
+Variants of the authors: ``consolidation = 0`` is ZSCL* (starred); that and ``average_every = 0`` is "minus".
+Deviation: the consolidation is added on the gradient side after the backward pass, which gives the same update; the
+teacher's features are kept, because its weights and the reference preprocessing never change.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mmcl.data.modality import IMAGE, TEXT
+from mmcl.data.reference import ReferenceData
+from mmcl.data.sample import Batch
+from mmcl.errors import ConfigError
+from mmcl.learning.compose import Need
+from mmcl.learning.learner import Learner
+from mmcl.learning.strategy import GradientValues, StrategyPlugin
+from mmcl_strategies.maths.averaging import add_consolidation_gradient, running_mean, weight_consolidation
+from mmcl_strategies.maths.distillation import contrast_logits, feature_mse, image_image_term, image_term, text_term
+
+_CHUNK = 512  # texts encoded at once
+
+
+@dataclass(kw_only=True, eq=False)
+class ZSCL(StrategyPlugin):
+    """Distils the pre-trained similarities on reference data, consolidates and averages the weights."""
+
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.TEXT_ENCODER, Need.REFERENCE_DATA})
+    teachers: ClassVar[frozenset[str]] = frozenset({"initial"})
+    rewrites_weights: ClassVar[bool] = True
+
+    temperature: float = 2.0  # T
+    image_weight: float = 1.0  # lambda of D(Z_t, Z_s); 5 in the authors' class-incremental code
+    text_weight: float = 1.0  # lambda of the transposed term
+    image_image_weight: float = 0.0  # option of the code, off in all released runs
+    feature_weight: float = 0.0  # mean squared difference of unit image features, an option of the code
+    consolidation: float = 1.0  # weight of the plain sum of squared weight changes
+    average_every: int = 100  # steps between two snapshots; 0: no averaging. 10 in the class-incremental code
+    batch_size: int | None = None  # reference images a step; None: as many as training images
+    reference: str | None = None  # folder with images/ and captions.txt; None: the benchmark's reference data
+
+    _anchor: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
+    _average: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
+    _count: int = field(default=0, init=False, repr=False)
+    _step: int = field(default=0, init=False, repr=False)
+    _stream: Iterator[Batch] = field(default_factory=lambda: iter(()), init=False, repr=False)
+    _keys: Tensor | None = field(default=None, init=False, repr=False)
+    _known: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False)
+
+    def before_training_exp(self, learner: Learner, **_: object) -> None:
+        """Anchor and average start from the handed-over weights; the reference order starts anew."""
+        parameters = dict(learner.model.shared_parameters())
+        self._anchor = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+        self._average, self._count, self._step = dict(self._anchor), 1, 0
+        data = self._reference_data(learner)
+        steps, size = len(learner.dataloader), self.batch_size or learner.config.batch_size
+        self._stream = iter(learner.batches(data.images, steps, batch_size=size, augment=False, name="zscl"))
+        if self._keys is None:
+            self._keys = self._text_keys(learner, data)
+
+    def loss_terms(self, learner: Learner) -> dict[str, Tensor]:
+        """The distillation terms that have a weight, on the next reference batch."""
+        batch = next(self._stream).to(learner.device)
+        assert self._keys is not None
+        student = learner.model.encode(batch.inputs).features[IMAGE]
+        teacher = self._teacher_features(learner, batch)
+        scale = learner.teacher("initial").model.backbone.logit_scale
+        z_student, z_teacher = (contrast_logits(features, self._keys, scale) for features in (student, teacher))
+        terms = {
+            "image": (self.image_weight, lambda: image_term(z_student, z_teacher, self.temperature)),
+            "text": (self.text_weight, lambda: text_term(z_student, z_teacher, self.temperature)),
+            "image-image": (
+                self.image_image_weight,
+                lambda: image_image_term(student, teacher, scale, self.temperature),
+            ),
+            "feature": (self.feature_weight, lambda: feature_mse(student, teacher)),
+        }
+        return {name: weight * term() for name, (weight, term) in terms.items() if weight}
+
+    def gradient_terms(self, learner: Learner) -> GradientValues:
+        """The pull to the weights at the start of the experience."""
+        if not self.consolidation:
+            return {}
+        parameters = dict(learner.model.shared_parameters())
+        add_consolidation_gradient(parameters, self._anchor, self.consolidation)
+        return {"consolidation": lambda: self.consolidation * weight_consolidation(parameters, self._anchor)}
+
+    def after_update(self, learner: Learner, **_: object) -> None:
+        """Every ``average_every`` steps, the first included, the weights join the mean."""
+        if self.average_every and self._step % self.average_every == 0:
+            weights = {name: parameter.detach() for name, parameter in learner.model.shared_parameters()}
+            self._average = running_mean(self._average, weights, self._count)
+            self._count += 1
+        self._step += 1
+
+    def after_training_exp(self, learner: Learner, **_: object) -> None:
+        """Hand over the mean."""
+        if self.average_every:
+            with torch.no_grad():
+                for name, parameter in learner.model.shared_parameters():
+                    parameter.copy_(self._average[name])
+        self._anchor, self._average, self._stream = {}, {}, iter(())
+
+    def _reference_data(self, learner: Learner) -> ReferenceData:
+        data = learner.reference if self.reference is None else ReferenceData.from_folder(Path(self.reference))
+        if data is None:
+            raise ConfigError(
+                "zscl.reference",
+                found="neither the benchmark nor the strategy names reference data",
+                allowed="a folder with images/ and captions.txt",
+                remedy="Pass zscl:reference=DIR or put the folder 'reference' into the data root.",
+            )
+        return data
+
+    @torch.no_grad()
+    def _text_keys(self, learner: Learner, data: ReferenceData) -> Tensor:
+        """The teacher's unit features of all reference texts, ``[M, D]``; computed once."""
+        backbone = learner.teacher("initial").model.backbone
+        chunks = [data.texts[start : start + _CHUNK] for start in range(0, len(data.texts), _CHUNK)]
+        features = [backbone.encode(TEXT, backbone.tokenize(chunk).to(learner.device)).pooled for chunk in chunks]
+        return functional.normalize(torch.cat(features), dim=-1)
+
+    @torch.no_grad()
+    def _teacher_features(self, learner: Learner, batch: Batch) -> Tensor:
+        """The teacher's image features ``[N, D]`` of a reference batch, each image encoded once in a run."""
+        indices = batch.targets.tolist()
+        unknown = [row for row, index in enumerate(indices) if index not in self._known]
+        if unknown:
+            rows = torch.tensor(unknown, device=learner.device)
+            features = learner.teacher("initial").model.encode(batch.inputs.select(rows)).features[IMAGE]
+            self._known |= {indices[row]: feature for row, feature in zip(unknown, features, strict=True)}
+        return torch.stack([self._known[index] for index in indices])

@@ -1,0 +1,133 @@
+"""Distillation losses: logits of a classifier (LwF) and similarity rows of an image-text model (ZSCL and kin).
+
+Teacher tensors carry no gradient. A loss in cross-entropy form exceeds its Kullback-Leibler form by the entropy of the
+teacher, which has no gradient: same training, different logged value. The factor ``T^2`` is always a visible choice.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def soft_cross_entropy(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    temperature: float = 1.0,
+    *,
+    columns: Tensor | None = None,
+    squared_temperature: bool = False,
+    divergence: bool = False,
+) -> Tensor:
+    """Mean over rows of ``-sum_c softmax(t/T)_c log softmax(s/T)_c`` (Hinton et al. 2015), a scalar.
+
+    Args:
+        student_logits: ``[rows, classes]``.
+        teacher_logits: ``[rows, classes]``, detached here.
+        temperature: T.
+        columns: ``int64[n]``, the columns that enter both softmaxes; all when ``None``. No column gives 0.
+        squared_temperature: multiply by ``T^2``, which keeps the size of the gradient independent of T.
+        divergence: subtract the teacher's entropy, which gives the Kullback-Leibler form.
+    """
+    teacher_logits = teacher_logits.detach()
+    if columns is not None:
+        student_logits, teacher_logits = student_logits[:, columns], teacher_logits[:, columns]
+    if student_logits.numel() == 0:
+        return student_logits.sum()
+    log_student = functional.log_softmax(student_logits / temperature, dim=1)
+    log_teacher = functional.log_softmax(teacher_logits / temperature, dim=1)
+    surprise = log_teacher - log_student if divergence else -log_student
+    loss = (log_teacher.exp() * surprise).sum(dim=1).mean()
+    return loss * temperature**2 if squared_temperature else loss
+
+
+def old_heads(head_of_class: Tensor, n_old: int) -> list[Tensor]:
+    """The old columns of every head that has any, in order of head index.
+
+    Args:
+        head_of_class: ``int64[classes]``, the head each column belongs to; all equal for a single growing head.
+        n_old: the first ``n_old`` columns are old classes.
+    """
+    heads = head_of_class[:n_old]
+    return [torch.nonzero(heads == head).flatten() for head in torch.unique(heads)]
+
+
+def head_distillation(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    heads: Sequence[Tensor],
+    temperature: float = 2.0,
+    *,
+    squared_temperature: bool = False,
+    divergence: bool = False,
+) -> Tensor:
+    """LwF (Li and Hoiem 2016): one softmax per old head, terms summed over heads; 0 without old heads.
+
+    Args:
+        student_logits: ``[batch, classes]``.
+        teacher_logits: ``[batch, classes or fewer]``; columns outside ``heads`` are never read.
+        heads: the columns of each old head. One entry with all old classes is the single-head form.
+        temperature, squared_temperature, divergence: as in ``soft_cross_entropy``.
+    """
+    loss = student_logits[:, :0].sum()
+    for columns in heads:
+        loss = loss + soft_cross_entropy(
+            student_logits[:, columns],
+            teacher_logits[:, columns],
+            temperature,
+            squared_temperature=squared_temperature,
+            divergence=divergence,
+        )
+    return loss
+
+
+def unit_rows(features: Tensor) -> Tensor:
+    """``[rows, width]`` divided by the Euclidean length of each row."""
+    return functional.normalize(features, dim=-1)
+
+
+def contrast_logits(features: Tensor, keys: Tensor, scale: Tensor | float) -> Tensor:
+    """Scaled cosines ``[rows, keys]`` between raw or unit ``features [rows, width]`` and ``keys [keys, width]``."""
+    return scale * unit_rows(features) @ unit_rows(keys).T
+
+
+def image_term(
+    student_logits: Tensor, teacher_logits: Tensor, temperature: float, *, divergence: bool = False
+) -> Tensor:
+    """``T^2`` times the soft cross-entropy of every image over the texts, mean over images (ZSCL).
+
+    Both logits are ``[images, texts]`` from ``contrast_logits``. With the teacher's text features on both sides, as in
+    ZSCL, the student's text tower gets no gradient.
+    """
+    return soft_cross_entropy(
+        student_logits, teacher_logits, temperature, squared_temperature=True, divergence=divergence
+    )
+
+
+def text_term(
+    student_logits: Tensor, teacher_logits: Tensor, temperature: float, *, divergence: bool = False
+) -> Tensor:
+    """``T^2`` times the soft cross-entropy of every text over the images of the batch, mean over texts (ZSCL).
+
+    Takes the same ``[images, texts]`` logits as ``image_term``; 0 for a single image.
+    """
+    return image_term(student_logits.T, teacher_logits.T, temperature, divergence=divergence)
+
+
+def image_image_term(student: Tensor, teacher: Tensor, scale: Tensor | float, temperature: float) -> Tensor:
+    """``T^2`` times the soft cross-entropy of every image over the *other* images (an option of ZSCL's code).
+
+    Args:
+        student, teacher: raw image features ``[images, width]``.
+        scale: logit scale, already exponentiated.
+        temperature: T.
+    """
+    own = torch.eye(len(student), dtype=torch.bool, device=student.device)
+    masked = [contrast_logits(rows, rows, scale).masked_fill(own, -1e4) for rows in (student, teacher.detach())]
+    return image_term(masked[0], masked[1], temperature)
+
+
+def feature_mse(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean over all entries of the squared difference of unit rows; both raw ``[rows, width]`` (an option of ZSCL)."""
+    return functional.mse_loss(unit_rows(student), unit_rows(teacher.detach()))

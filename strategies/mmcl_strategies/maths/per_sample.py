@@ -1,0 +1,361 @@
+"""Per-sample gradients from one backward pass, for parameters whose rows belong one-to-one to samples.
+
+Where a module handles every sample in rows of its own, the gradient of ``sum_n log p_n`` with respect to those rows is
+the gradient of ``log p_n``. Together with the rows the module read, this gives the gradient of every sample without a
+backward pass per sample: for a linear layer ``g_n = sum_l delta_nl a_nl^T``, summed over the tokens l of a sample.
+
+These rules are proposals. ``fisher`` accepts one only after comparing a randomly weighted sum of its per-sample
+gradients with automatic differentiation, so a shared row, a batch statistic or another row order cannot slip through.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, Self, cast
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import Node
+from torch.nn import functional
+
+CHUNK_ELEMENTS = 2**24
+
+
+class PerSample(Protocol):
+    """The gradients of one parameter for all samples of a batch, in some factored form."""
+
+    def weighted_sum(self, weights: Tensor) -> Tensor:
+        """``sum_n w_n g_n`` for weights ``[B]``, shaped like the parameter."""
+
+    def sum_of_squares(self) -> Tensor:
+        """``sum_n g_n^2``, shaped like the parameter."""
+
+
+@dataclass(frozen=True)
+class Dense:
+    """``gradients [B, *shape]``, one per sample."""
+
+    gradients: Tensor
+
+    def weighted_sum(self, weights: Tensor) -> Tensor:
+        return (weights @ self.gradients.flatten(1)).reshape(self.gradients.shape[1:])
+
+    def sum_of_squares(self) -> Tensor:
+        return self.gradients.square().sum(0)
+
+
+@dataclass(frozen=True)
+class Outer:
+    """``g_n = sum_l left_nl right_nl^T`` with ``left [B, L, out]`` and ``right [B, L, in]``."""
+
+    left: Tensor
+    right: Tensor
+    shape: Sequence[int]
+
+    def weighted_sum(self, weights: Tensor) -> Tensor:
+        left = self.left * weights[:, None, None]
+        return (left.flatten(0, 1).T @ self.right.flatten(0, 1)).reshape(self.shape)
+
+    def sum_of_squares(self) -> Tensor:
+        if self.left.shape[1] == 1:
+            return (self.left[:, 0].square().T @ self.right[:, 0].square()).reshape(self.shape)
+        total = self.left.new_zeros(self.left.shape[2], self.right.shape[2])
+        rows = max(1, CHUNK_ELEMENTS // max(total.numel(), 1))
+        for left, right in zip(torch.split(self.left, rows), torch.split(self.right, rows), strict=True):
+            total += torch.bmm(left.transpose(1, 2), right).square().sum(0)
+        return total.reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Row ``indices [B, L]`` of a table ``shape`` received ``gradients [B, L, width]``; repeats add up."""
+
+    indices: Tensor
+    gradients: Tensor
+    shape: Sequence[int]
+
+    def weighted_sum(self, weights: Tensor) -> Tensor:
+        weighted = (self.gradients * weights[:, None, None]).flatten(0, 1)
+        return weighted.new_zeros(self.shape).index_add_(0, self.indices.flatten(), weighted)
+
+    def sum_of_squares(self) -> Tensor:
+        samples = torch.arange(len(self.indices), device=self.indices.device)[:, None]
+        keys, inverse = torch.unique(samples * self.shape[0] + self.indices, return_inverse=True)
+        summed = self.gradients.new_zeros(len(keys), self.shape[1])
+        summed.index_add_(0, inverse.flatten(), self.gradients.flatten(0, 1))
+        return summed.new_zeros(self.shape).index_add_(0, keys % self.shape[0], summed.square())
+
+
+@dataclass(frozen=True)
+class Call:
+    """One forward call of a module: what it read, and the tensor it wrote."""
+
+    arguments: tuple[Any, ...]
+    options: dict[str, Any]
+    output: Tensor
+    versions: tuple[int, int]
+
+    @property
+    def read(self) -> Tensor:
+        return cast(Tensor, self.arguments[0])
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nobody wrote into input or output since, as an in-place activation would."""
+        return self.versions == (self.read._version, self.output._version)
+
+
+Rule = Callable[[Any, Call, Tensor, int], dict[str, PerSample]]
+
+
+def linear_rule(module: nn.Linear, call: Call, delta: Tensor, samples: int) -> dict[str, PerSample]:
+    """``delta`` is the gradient of the output; likewise in the other rules."""
+    left = _tokens(delta, samples)
+    return {"weight": Outer(left, _tokens(call.read, samples), module.weight.shape), "bias": Dense(left.sum(1))}
+
+
+def convolution_rule(module: nn.Conv2d, call: Call, delta: Tensor, samples: int) -> dict[str, PerSample]:
+    """A convolution is a linear layer on unfolded patches."""
+    left = _tokens(delta.flatten(2).transpose(1, 2), samples)
+    rules: dict[str, PerSample] = {"bias": Dense(left.sum(1))}
+    if module.groups == 1 and not isinstance(module.padding, str) and module.padding_mode == "zeros":
+        patches = functional.unfold(
+            call.read, module.kernel_size, module.dilation, cast(tuple[int, int], module.padding), module.stride
+        )
+        rules["weight"] = Outer(left, _tokens(patches.transpose(1, 2), samples), module.weight.shape)
+    return rules
+
+
+def layer_norm_rule(module: nn.LayerNorm, call: Call, delta: Tensor, samples: int) -> dict[str, PerSample]:
+    """The scale multiplies the standardised input, the shift is added."""
+    standardised = functional.layer_norm(call.read, module.normalized_shape, eps=module.eps)
+    grouped = (samples, -1, *module.normalized_shape)
+    return {
+        "weight": Dense((delta * standardised).reshape(grouped).sum(1)),
+        "bias": Dense(delta.reshape(grouped).sum(1)),
+    }
+
+
+def embedding_rule(module: nn.Embedding, call: Call, delta: Tensor, samples: int) -> dict[str, PerSample]:
+    """Rows of the table collect the gradients of their occurrences."""
+    if module.padding_idx is not None or module.max_norm is not None or module.scale_grad_by_freq:
+        return {}
+    return {"weight": Rows(call.read.reshape(samples, -1), _tokens(delta, samples), module.weight.shape)}
+
+
+def attention_rule(module: nn.MultiheadAttention, call: Call, delta: Tensor, samples: int) -> dict[str, PerSample]:
+    """Self-attention: its inner part is computed again to reach the gradient of the packed projection's output."""
+    query, *others = call.arguments
+    others += [call.options[name] for name in ("key", "value") if name in call.options]
+    mask = call.options.get("attn_mask")
+    plain = (
+        module.batch_first
+        and query.ndim == 3
+        and module.in_proj_weight is not None
+        and module.bias_k is None
+        and not module.add_zero_attn
+        and len(others) == 2
+        and all(other is query for other in others)
+        and call.options.get("key_padding_mask") is None
+        and (mask is None or mask.ndim == 2)
+    )
+    if not plain:
+        return {}
+    if mask is not None and mask.dtype == torch.bool:
+        mask = ~mask
+    with torch.enable_grad():
+        packed = functional.linear(query, module.in_proj_weight, module.in_proj_bias).detach().requires_grad_()
+        heads = packed.reshape(*query.shape[:2], 3, module.num_heads, module.head_dim).permute(2, 0, 3, 1, 4)
+        attended = functional.scaled_dot_product_attention(heads[0], heads[1], heads[2], mask)
+        attended = attended.transpose(1, 2).flatten(2)
+        output = functional.linear(attended, module.out_proj.weight.detach())
+    (inner,) = torch.autograd.grad(output, packed, delta)
+    left, outer = _tokens(inner, samples), _tokens(delta, samples)
+    return {
+        "in_proj_weight": Outer(left, _tokens(query, samples), module.in_proj_weight.shape),
+        "in_proj_bias": Dense(left.sum(1)),
+        "out_proj.weight": Outer(outer, _tokens(attended.detach(), samples), module.out_proj.weight.shape),
+        "out_proj.bias": Dense(outer.sum(1)),
+    }
+
+
+RULES: Mapping[type[nn.Module], Rule] = {
+    nn.Linear: linear_rule,
+    nn.Conv2d: convolution_rule,
+    nn.LayerNorm: layer_norm_rule,
+    nn.Embedding: embedding_rule,
+    nn.MultiheadAttention: attention_rule,
+}
+
+
+class Recorder:
+    """Context manager that records the calls of supported modules during a forward pass.
+
+    Args:
+        parameters: name -> trainable parameter whose gradients are wanted.
+        row_aligned: modules that, with all their submodules, process each sample in rows of its own, samples along the
+            first dimension.
+    """
+
+    def __init__(self, parameters: Mapping[str, Tensor], row_aligned: Iterable[nn.Module]) -> None:
+        self._name_of = {id(parameter): name for name, parameter in parameters.items()}
+        self._modules = {id(module): module for root in row_aligned for module in root.modules()}
+        self._calls: dict[int, list[Call]] = {}
+        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+
+    def __enter__(self) -> Self:
+        for module in self._modules.values():
+            if _rule(module) is not None:
+                self._handles.append(module.register_forward_hook(self._record, with_kwargs=True))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _record(self, module: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any], output: Any) -> None:
+        written = output[0] if isinstance(output, tuple) else output
+        arguments = arguments or tuple(options[name] for name in ("query", "input") if name in options)
+        if arguments and isinstance(arguments[0], Tensor) and isinstance(written, Tensor):
+            first, read = arguments[0], arguments[0].detach()
+            arguments = tuple(read if value is first else value for value in arguments)
+            options = {name: read if value is first else value for name, value in options.items()}
+            call = Call(arguments, options, written, (read._version, written._version))
+            self._calls.setdefault(id(module), []).append(call)
+
+    def gradients(self, values: Tensor) -> dict[str, PerSample]:
+        """Proposed per-sample gradients of ``values [B]`` by parameter name; the graph of ``values`` is kept."""
+        samples = len(values)
+        once = {
+            key: calls[0]
+            for key, calls in self._calls.items()
+            if len(calls) == 1 and calls[0].untouched and calls[0].output.requires_grad
+        }
+        ruled = {
+            self._name_of[id(parameter)]
+            for key in once
+            for parameter in self._modules[key].parameters()
+            if id(parameter) in self._name_of
+        }
+        raw = {
+            id(parameter): parameter
+            for module in self._modules.values()
+            for parameter in module._parameters.values()
+            if parameter is not None and self._name_of.get(id(parameter), "") not in ruled | {""}
+        }
+        if not once and not raw:
+            return {}
+        with _Consumers(values, raw) as consumers:
+            deltas = torch.autograd.grad(
+                values.sum(),
+                [call.output for call in once.values()] + list(raw.values()),
+                retain_graph=True,
+                allow_unused=True,
+            )
+        proposals: dict[str, PerSample] = {}
+        for (key, call), delta in zip(once.items(), deltas, strict=False):
+            module = self._modules[key]
+            rule = _rule(module)
+            if delta is None or rule is None or call.output.shape[0] % samples:
+                continue
+            for attribute, gradient in rule(module, call, delta.detach(), samples).items():
+                name = self._name_of.get(id(_attribute(module, attribute)))
+                if name is not None:
+                    proposals[name] = gradient
+        for key, gradient in consumers.gradients().items():
+            proposals[self._name_of[key]] = gradient
+        return proposals
+
+
+class _Consumers:
+    """Catches the gradient that reaches the one operation in which a bare parameter is used.
+
+    Covers addition to and concatenation with rows of samples (position and class embeddings) and right
+    multiplication (projections).
+    """
+
+    THROUGH = ("ViewBackward0", "UnsqueezeBackward0", "ReshapeAliasBackward0", "UnsafeViewBackward0")
+
+    def __init__(self, values: Tensor, parameters: Mapping[int, Tensor]) -> None:
+        self._parameters = parameters
+        self._samples = len(values)
+        self._nodes: dict[int, Node] = {}
+        self._caught: dict[int, Tensor] = {}
+        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        if not parameters or values.grad_fn is None:
+            return
+        users, leaves = _graph(values.grad_fn)
+        for node in leaves:
+            key, above = id(node.variable), users[node]
+            while len(above) == 1 and above[0].name() in self.THROUGH:
+                above = users[above[0]]
+            if key in parameters and len(users[node]) == 1 and len(above) == 1:
+                self._nodes[key] = above[0]
+
+    def __enter__(self) -> Self:
+        for key, node in self._nodes.items():
+            self._handles.append(node.register_prehook(self._catcher(key)))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _catcher(self, key: int) -> Callable[[tuple[Tensor, ...]], None]:
+        def catch(gradients: tuple[Tensor, ...]) -> None:
+            if gradients and gradients[0] is not None:
+                self._caught[key] = gradients[0].detach()
+
+        return catch
+
+    def gradients(self) -> dict[int, PerSample]:
+        found: dict[int, PerSample] = {}
+        for key, delta in self._caught.items():
+            parameter, node = self._parameters[key], self._nodes[key]
+            if delta.shape[:1] != (self._samples,):
+                continue
+            if node.name() in ("AddBackward0", "ExpandBackward0") and delta[0].numel() % parameter.numel() == 0:
+                found[key] = Dense(delta.reshape(self._samples, -1, *parameter.shape).sum(1))
+            elif node.name() == "MmBackward0" and parameter.ndim == 2:
+                read = cast(Any, node)._saved_self
+                if read is not None and parameter.shape == (read.shape[1], delta.shape[1]):
+                    found[key] = Outer(read.detach()[:, None], delta[:, None], parameter.shape)
+        return found
+
+
+def _graph(root: Node) -> tuple[dict[Any, list[Any]], list[Any]]:
+    """The nodes that use each node of the backward graph, and the leaves."""
+    users: dict[Any, list[Any]] = {root: []}
+    leaves, open_nodes = [], [root]
+    while open_nodes:
+        node = open_nodes.pop()
+        if hasattr(node, "variable"):
+            leaves.append(node)
+        for below, _ in node.next_functions:
+            if below is None:
+                continue
+            if below not in users:
+                users[below] = []
+                open_nodes.append(below)
+            users[below].append(node)
+    return users, leaves
+
+
+def _rule(module: nn.Module) -> Rule | None:
+    return next((rule for kind, rule in RULES.items() if isinstance(module, kind)), None)
+
+
+def _tokens(rows: Tensor, samples: int) -> Tensor:
+    """``[rows, ..., width]`` -> ``[samples, tokens, width]``, detached."""
+    return rows.detach().reshape(samples, -1, rows.shape[-1])
+
+
+def _attribute(module: nn.Module, path: str) -> object:
+    found: object = module
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    return found

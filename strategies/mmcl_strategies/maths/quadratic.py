@@ -1,0 +1,180 @@
+"""Quadratic penalties on weights, keyed by parameter name: the algebra of EWC and its relatives.
+
+Every penalty here is ``1/2 sum_i F_i (theta_i - c_i)^2`` with a curvature F and a centre c; multiply by the strength
+lambda. Curvature and centre never carry gradient. The state is kept in float32 or better whatever the model uses.
+
+* separate (Kirkpatrick et al. 2017): one term per earlier experience, held exactly in three sums;
+* single centre (Huszar 2018): summed curvature, centred at the latest weights;
+* online (Schwarz et al. 2018, Eq. 8 and 9), running mean (Serra et al. 2018), class-weighted (PyCIL) and moving
+  average (EWC++, Chaudhry et al. 2018): other recursions for the curvature around the latest weights.
+
+A parameter frozen during an experience is absent from that experience's Fisher: what is remembered of it stays.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mmcl_strategies.maths.growth import corner, matching, pad_to, require_names
+
+Named = Mapping[str, Tensor]
+
+
+class SeparateSums(NamedTuple):
+    """All that separate EWC remembers of any number k of experiences, per parameter name.
+
+    Attributes:
+        fisher: ``F_sum = sum_k F_k``, shaped like the parameter.
+        fisher_anchor: ``Fa_sum = sum_k F_k a_k``, shaped like the parameter.
+        fisher_anchor_squared: ``Faa = sum_k sum_i F_k,i a_k,i^2``, a float64 scalar.
+    """
+
+    fisher: dict[str, Tensor]
+    fisher_anchor: dict[str, Tensor]
+    fisher_anchor_squared: dict[str, Tensor]
+
+
+def accumulate_separate(state: SeparateSums, fisher: Named, anchor: Named) -> SeparateSums:
+    """Add one finished experience; start from ``SeparateSums({}, {}, {})``.
+
+    ``fisher`` and ``anchor`` must belong to the same weights. Sums of a tensor that grew are padded with zeros, which
+    is exact because entries that did not exist have no Fisher.
+    """
+    require_names(fisher, anchor)
+    sums = SeparateSums(dict(state.fisher), dict(state.fisher_anchor), dict(state.fisher_anchor_squared))
+    for name, raw in fisher.items():
+        curvature = _exact(raw)
+        centre = corner(_exact(anchor[name]), curvature.shape, name)
+        weighted = curvature * centre
+        squared = (weighted.double() * centre.double()).sum()
+        if name in state.fisher:
+            curvature = pad_to(state.fisher[name], curvature.shape, name) + curvature
+            weighted = pad_to(state.fisher_anchor[name], weighted.shape, name) + weighted
+            squared = state.fisher_anchor_squared[name] + squared
+        sums.fisher[name] = curvature
+        sums.fisher_anchor[name] = weighted
+        sums.fisher_anchor_squared[name] = squared
+    return sums
+
+
+def separate_centre(fisher_sum: Named, fisher_anchor_sum: Named) -> dict[str, Tensor]:
+    """The Fisher-weighted mean anchor ``Fa_sum / F_sum``, 0 where no experience has a Fisher.
+
+    With it ``add_quadratic_gradient(parameters, fisher_sum, centre, strength)`` is the gradient of separate EWC.
+    """
+    return {
+        name: torch.where(total > 0, fisher_anchor_sum[name] / total.where(total > 0, torch.ones_like(total)), 0.0)
+        for name, total in fisher_sum.items()
+    }
+
+
+def separate_penalty(
+    parameters: Named, fisher_sum: Named, fisher_anchor_sum: Named, fisher_anchor_squared: Named
+) -> Tensor:
+    """``1/2 sum_k sum_i F_k,i (theta_i - a_k,i)^2`` over all earlier experiences, from the three sums.
+
+    Centred form: ``1/2 sum_i F_sum (theta - Fa_sum/F_sum)^2`` plus the constant ``1/2 (Faa - sum_i Fa_sum^2/F_sum)``.
+    The expanded form loses half a percent to cancellation in float32. Scalar; 0 when nothing is remembered.
+    """
+    centre = separate_centre(fisher_sum, fisher_anchor_sum)
+    penalty = quadratic_penalty(parameters, fisher_sum, centre)
+    for name, squared in fisher_anchor_squared.items():
+        explained = (fisher_anchor_sum[name].double() * centre[name].double()).sum()
+        penalty = penalty + (0.5 * (squared.double() - explained)).clamp(min=0).to(penalty.dtype)
+    return penalty
+
+
+def quadratic_penalty(parameters: Named, curvature: Named, centre: Named) -> Tensor:
+    """``1/2 sum_i F_i (theta_i - c_i)^2`` as a differentiable scalar; 0 where ``curvature`` is empty."""
+    require_names(curvature, centre)
+    penalty = _zero_like_any(parameters)
+    for (name, weight), theta in zip(curvature.items(), matching(parameters, curvature), strict=True):
+        difference = theta - corner(centre[name], weight.shape, name)
+        penalty = penalty + 0.5 * (weight * difference.square()).sum()
+    return penalty
+
+
+@torch.no_grad()
+def add_quadratic_gradient(parameters: Named, curvature: Named | None, centre: Named, strength: float) -> None:
+    """Add ``strength * F (theta - c)`` to ``parameter.grad`` in place: the gradient of ``strength * penalty``.
+
+    ``curvature = None`` stands for F = 1. Frozen parameters are left alone; others without a gradient get one.
+    """
+    remembered = centre if curvature is None else curvature
+    require_names(remembered, centre)
+    require_names(remembered, parameters)
+    active = {name: tensor for name, tensor in remembered.items() if parameters[name].requires_grad}
+    if not active:
+        return
+    gradients = {}
+    for name in active:
+        parameter = parameters[name]
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        gradients[name] = parameter.grad
+    pull = list(torch._foreach_sub(matching(parameters, active), matching(centre, active)))
+    if curvature is not None:
+        torch._foreach_mul_(pull, list(active.values()))
+    torch._foreach_add_(matching(gradients, active), pull, alpha=strength)
+
+
+def decay_and_add(curvature: Named, fisher: Named, gamma: float) -> dict[str, Tensor]:
+    """``gamma * F_{t-1} + F_t`` (Schwarz et al. 2018, Eq. 9); gamma = 1 sums, as in Huszar's form.
+
+    Their Eq. 8 uses ``gamma * F`` again while the next experience is learned: multiply the strength by gamma.
+    """
+    return _recursion(curvature, fisher, old_weight=gamma, new_weight=1.0)
+
+
+def mean_fisher(curvature: Named, fisher: Named, count: int) -> dict[str, Tensor]:
+    """``(F_t + count * mean) / (count + 1)`` with ``count`` earlier experiences: every experience weighs the same."""
+    return _recursion(curvature, fisher, old_weight=count / (count + 1), new_weight=1 / (count + 1))
+
+
+def class_weighted(
+    curvature: Named, fisher: Named, classes_before: int, classes_new: int, clip: float
+) -> dict[str, Tensor]:
+    """``a F_{t-1} + (1 - a) min(F_t, clip)`` with a = classes before / classes including the new ones (PyCIL)."""
+    share = classes_before / max(classes_before + classes_new, 1)
+    clipped = {name: tensor.clamp(max=clip) for name, tensor in fisher.items()}
+    return _recursion(curvature, clipped, old_weight=share, new_weight=1 - share)
+
+
+def moving_average(curvature: Named, squared_gradient: Named, alpha: float) -> dict[str, Tensor]:
+    """EWC++: ``alpha g^2 + (1 - alpha) F``; an entry seen for the first time starts at its own ``g^2``."""
+    averaged = dict(curvature)
+    for name, raw in squared_gradient.items():
+        new = _exact(raw)
+        if name in curvature:
+            old = curvature[name]
+            corner(new, old.shape, name).mul_(alpha).add_(old, alpha=1 - alpha)
+        averaged[name] = new
+    return averaged
+
+
+def move_centre(centre: Named, anchor: Named) -> dict[str, Tensor]:
+    """The latest weights of every parameter: new anchors replace old ones, absent ones keep their last value."""
+    for name, tensor in centre.items():
+        if name in anchor:
+            corner(anchor[name], tensor.shape, name)
+    return {**centre, **{name: _exact(tensor) for name, tensor in anchor.items()}}
+
+
+def _recursion(old: Named, new: Named, old_weight: float, new_weight: float) -> dict[str, Tensor]:
+    """``old_weight * old + new_weight * new`` for every new name, entries without an old value counting as 0."""
+    result = dict(old)
+    for name, raw in new.items():
+        tensor = _exact(raw) * new_weight
+        result[name] = tensor + pad_to(old[name], tensor.shape, name) * old_weight if name in old else tensor
+    return result
+
+
+def _exact(tensor: Tensor) -> Tensor:
+    """A copy in float32, or in float64 where it already was; never an alias of a live parameter."""
+    return tensor.detach().to(torch.promote_types(tensor.dtype, torch.float32), copy=True)
+
+
+def _zero_like_any(tensors: Named) -> Tensor:
+    return next(iter(tensors.values())).new_zeros(()) if tensors else torch.zeros(())

@@ -1,0 +1,1 @@
+"""Strategies that hold the weights near old solutions."""

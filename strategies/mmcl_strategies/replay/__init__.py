@@ -1,0 +1,1 @@
+"""Strategies that train on remembered samples."""

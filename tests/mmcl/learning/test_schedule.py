@@ -1,0 +1,40 @@
+"""Learning rates by step."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mmcl.learning.schedule import constant, warmup_cosine
+
+totals = st.integers(1, 500)
+
+
+@given(totals, st.integers(0, 500), st.floats(1e-6, 1.0))
+def test_last_step_has_rate_zero(total: int, warmup: int, lr: float) -> None:
+    assert warmup_cosine(total, lr, min(warmup, total), total) == 0.0
+
+
+@given(totals, st.integers(1, 500), st.floats(1e-6, 1.0))
+def test_warmup_rises_to_the_full_rate(total: int, warmup: int, lr: float) -> None:
+    warmup = min(warmup, total)
+    for schedule in (warmup_cosine, constant):
+        rates = [schedule(step, lr, warmup, total) for step in range(warmup)]
+        assert rates == sorted(rates)
+        assert rates[0] == pytest.approx(lr / warmup)
+        assert rates[-1] == pytest.approx(lr)
+
+
+@given(st.integers(2, 300), st.floats(1e-6, 1.0))
+def test_rate_never_rises_after_warmup(total: int, lr: float) -> None:
+    rates = [warmup_cosine(step, lr, 0, total) for step in range(total + 1)]
+    assert rates[0] == pytest.approx(lr)
+    assert all(later <= earlier for earlier, later in zip(rates, rates[1:], strict=False))
+
+
+def test_half_way_down_the_rate_is_halved() -> None:
+    assert warmup_cosine(60, 1.0, 20, 100) == pytest.approx(0.5)
+
+
+def test_constant_rate_ignores_the_length_of_the_experience() -> None:
+    assert constant(10_000, 0.1, 10, 0) == 0.1
+    assert constant(0, 0.1, 0, 0) == 0.1

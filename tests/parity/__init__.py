@@ -1,0 +1,1 @@
+"""Golden vectors: one runner, one check function per method."""

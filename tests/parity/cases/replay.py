@@ -1,0 +1,31 @@
+"""reservoir, through ``mmcl.data.selection``."""
+
+import numpy as np
+import torch
+
+from mmcl.data.selection import largest_keys, reservoir_contents, reservoir_slot, reservoir_slots
+
+from ..case import Case, Parity, Tolerance
+
+
+def check_reservoir(case: Case) -> None:
+    size, draws = case.integer("size"), case.arrays["u"]
+    slots = reservoir_slots(0, size, draws)
+    case.expect("slot", np.array(slots, dtype=np.int64).reshape(-1))
+    case.expect("buffer", np.array(reservoir_contents(slots, size), dtype=np.int64).reshape(-1))
+    unbounded = [reservoir_slot(k, 0, u) for k, u in enumerate(draws)]
+    assert set(unbounded) <= {-1}, "a memory without slots accepted an item"
+    assert len(slots) == case.integer("n_stream")
+
+    keys = torch.from_numpy(np.array(case.arrays["keys"]))
+    kept, position, after_chunks = torch.empty(0, dtype=torch.long), 0, []
+    for length in case.arrays["chunks"]:
+        joined = torch.cat([kept, torch.arange(position, position + int(length))])
+        kept = joined[largest_keys(keys[joined], size)]
+        position += int(length)
+        after_chunks.append(np.pad(kept.numpy(), (0, size - len(kept)), constant_values=-1))
+    case.expect("key_kept", np.array(after_chunks, dtype=np.int64).reshape(-1, size))
+    case.require_all(["slot", "buffer", "key_kept"])
+
+
+PARITY = {"reservoir": Parity(check_reservoir, {torch.float64: Tolerance(0.0, 0.0)})}
