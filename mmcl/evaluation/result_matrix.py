@@ -180,7 +180,8 @@ class ResultMatrix:
     def _draw(self, axes: "Axes", factor: float) -> None:
         names, rows = zip(*self._named_rows(), strict=True)
         values = factor * np.vstack(rows)
-        axes.imshow(np.ma.masked_invalid(values), aspect="auto", cmap="viridis")
+        if values.size:
+            axes.imshow(np.ma.masked_invalid(values), aspect="auto", cmap="viridis")
         axes.set_xticks(range(len(self.columns)), self.columns, rotation=45, ha="right")
         axes.set_yticks(range(len(names)), names)
         axes.set_xlabel("tested on")

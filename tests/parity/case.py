@@ -60,10 +60,11 @@ class Case:
         expected = np.asarray(self.arrays[name])
         found = actual.detach().numpy() if isinstance(actual, Tensor) else np.asarray(actual)
         assert found.shape == expected.shape, f"{name}: shape {found.shape}, expected {expected.shape}"
-        if not np.issubdtype(expected.dtype, np.floating):
+        if not np.issubdtype(expected.dtype, np.floating) and not np.issubdtype(found.dtype, np.floating):
             assert np.array_equal(found, expected), f"{name}: {found.tolist()}, expected {expected.tolist()}"
             self.worst[name] = 0.0
             return
+        expected = expected.astype(np.float64)
         undefined = np.isnan(expected)
         assert np.array_equal(np.isnan(found), undefined), f"{name}: NaN in other places than expected"
         error = float(np.abs(found.astype(np.float64) - expected)[~undefined].max(initial=0.0))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import Node
 from torch.nn import functional
 
-CHUNK_ELEMENTS = 2**24
+CHUNK_ELEMENTS = 2**20
 
 
 class PerSample(Protocol):

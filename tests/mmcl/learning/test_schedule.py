@@ -1,5 +1,7 @@
 """Learning rates by step."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,7 +30,7 @@ def test_warmup_rises_to_the_full_rate(total: int, warmup: int, lr: float) -> No
 def test_rate_never_rises_after_warmup(total: int, lr: float) -> None:
     rates = [warmup_cosine(step, lr, 0, total) for step in range(total + 1)]
     assert rates[0] == pytest.approx(lr)
-    assert all(later <= earlier for earlier, later in zip(rates, rates[1:], strict=False))
+    assert all(later <= earlier for earlier, later in pairwise(rates))
 
 
 def test_half_way_down_the_rate_is_halved() -> None:

@@ -24,7 +24,7 @@ def check_reservoir(case: Case) -> None:
         kept = joined[largest_keys(keys[joined], size)]
         position += int(length)
         after_chunks.append(np.pad(kept.numpy(), (0, size - len(kept)), constant_values=-1))
-    case.expect("key_kept", np.array(after_chunks, dtype=np.int64).reshape(-1, size))
+    case.expect("key_kept", np.array(after_chunks, dtype=np.int64).reshape(len(after_chunks), size))
     case.require_all(["slot", "buffer", "key_kept"])
 
 

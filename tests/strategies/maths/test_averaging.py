@@ -4,6 +4,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
+
+from mmcl.errors import PluginError
 from mmcl_strategies.maths.averaging import (
     add_consolidation_gradient,
     anchored_running_mean,
@@ -12,9 +15,6 @@ from mmcl_strategies.maths.averaging import (
     running_mean,
     weight_consolidation,
 )
-from torch import Tensor
-
-from mmcl.errors import PluginError
 
 seeds = st.integers(0, 2**31 - 1)
 
@@ -71,9 +71,7 @@ def test_interpolation_returns_its_end_points() -> None:
 def test_equal_fisher_gives_plain_interpolation(seed: int, alpha: float) -> None:
     start, end = model(seed), model(seed + 1)
     fisher = {name: tensor.square() + 0.1 for name, tensor in model(seed + 2).items()}
-    torch.testing.assert_close(
-        interpolate_by_fisher(start, end, fisher, fisher, alpha), interpolate(start, end, alpha)
-    )
+    torch.testing.assert_close(interpolate_by_fisher(start, end, fisher, fisher, alpha), interpolate(start, end, alpha))
 
 
 def test_entries_without_a_start_come_from_the_end() -> None:

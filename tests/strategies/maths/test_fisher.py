@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable
 
 import pytest
 import torch
-from mmcl_strategies.maths import fisher
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from torch import Tensor, nn
 
 from mmcl.errors import DataError, PluginError
+from mmcl_strategies.maths import fisher
 
 Batch = tuple[Tensor, Tensor]
 LogProbs = Callable[[Batch], Tensor]
@@ -185,7 +185,10 @@ def test_fisher_does_not_depend_on_batch_size() -> None:
 def test_default_estimator_differs_from_the_batched_one() -> None:
     model = perceptron()
     log_prob, given = of_targets(classify(model)), batches(*data(), 6)
-    proper, averaged = fisher.empirical(trainable(model), given, log_prob), fisher.batched(trainable(model), given, log_prob)
+    proper, averaged = (
+        fisher.empirical(trainable(model), given, log_prob),
+        fisher.batched(trainable(model), given, log_prob),
+    )
     assert sum(float(values.sum()) for values in averaged.values()) < 0.7 * sum(float(v.sum()) for v in proper.values())
     single = batches(*data(), 1)
     assert_same(fisher.batched(trainable(model), single, log_prob), proper)

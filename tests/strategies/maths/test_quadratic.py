@@ -6,6 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
+
+from mmcl.errors import PluginError
 from mmcl_strategies.maths.quadratic import (
     SeparateSums,
     accumulate_separate,
@@ -19,9 +22,6 @@ from mmcl_strategies.maths.quadratic import (
     separate_centre,
     separate_penalty,
 )
-from torch import Tensor
-
-from mmcl.errors import PluginError
 
 SHAPES = {"weight": (3, 2), "bias": (3,), "scale": ()}
 Task = tuple[dict[str, Tensor], dict[str, Tensor]]
@@ -83,7 +83,7 @@ def test_single_centre_and_separate_agree_after_one_experience(seed: int) -> Non
 
 def test_penalty_is_zero_before_the_second_experience() -> None:
     weights = random_weights(0)
-    assert float(separate_penalty(weights, {}, {}, {})) == 0.0
+    assert float(separate_penalty(weights, {}, {}, {}).detach()) == 0.0
     add_quadratic_gradient(weights, {}, {}, 10.0)
     assert all(tensor.grad is None for tensor in weights.values())
 
