@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from mmcl.build import build_plugin
-from mmcl.config import PluginConfig, RunConfig, parse_plugin
+from mmcl.config import PluginConfig, RunConfig, parse_backbone, parse_strategy
 from mmcl.data.experience_data import ExperienceData
 from mmcl.data.folder import folder_experience
 from mmcl.data.label_space import ClassLabel, LabelSpace
@@ -416,7 +416,7 @@ def default_folder(config: RunConfig) -> str:
 
 def _as_config(group: str, plugin: Any) -> PluginConfig:
     if isinstance(plugin, str):
-        return parse_plugin(plugin, group)
+        return parse_backbone(plugin) if group == BACKBONES else parse_strategy(plugin)
     changed = {}
     for option in fields(plugin):
         value = getattr(plugin, option.name)

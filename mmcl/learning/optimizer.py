@@ -52,7 +52,8 @@ class LearningRate:
     def __init__(self, optimizer: torch.optim.Optimizer, training: TrainingConfig, iterations: int) -> None:
         self.optimizer = optimizer
         self.training = training
-        self.last_step = iterations - 1
+        # the last step has rate 0, unless it is the only one
+        self.last_step = max(iterations - 1, 1)
         self.schedule = SCHEDULES[training.schedule]
 
     def set(self, step: int) -> None:

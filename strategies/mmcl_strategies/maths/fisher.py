@@ -22,7 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from mmcl.errors import DataError, PluginError
-from mmcl_strategies.maths.per_sample import PerSample, Recorder
+from mmcl_strategies.maths.per_sample import PerSample
+from mmcl_strategies.maths.recorder import Recorder
 
 Parameters = Mapping[str, nn.Parameter]
 
