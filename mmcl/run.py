@@ -387,8 +387,8 @@ def extended(benchmark: Benchmark, config: RunConfig) -> Benchmark:
 
 def model_tensors(model: MultimodalModel) -> dict[str, Any]:
     """Trainable parameters and buffers; frozen pre-trained weights are kept by reference, in the configuration."""
-    tensors = {name: p.detach().cpu() for name, p in model.named_parameters() if p.requires_grad}
-    return tensors | {name: buffer.detach().cpu() for name, buffer in model.named_buffers(remove_duplicate=True)}
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    return {name: value.detach().cpu() for name, value in model.state_dict().items() if name not in frozen}
 
 
 def restore_model(model: MultimodalModel, tensors: Mapping[str, Any]) -> None:

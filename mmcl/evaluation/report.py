@@ -1,0 +1,148 @@
+"""Reports: one run as a table and as Markdown, and several runs side by side."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from statistics import mean, stdev
+from typing import Any
+
+from rich.table import Table
+
+from mmcl.evaluation.result_matrix import BEFORE_TRAINING
+
+Results = Mapping[str, Any]
+
+HEADLINES = {
+    "transfer": "Transfer",
+    "avg": "Avg",
+    "last": "Last",
+    "acc": "ACC",
+    "aia": "AIA",
+    "forgetting": "Forgetting",
+    "bwt": "BWT",
+}
+
+
+def edition_note(results: Results) -> str:
+    """The edition, and for all but official ones the sentence that keeps numbers from being mistaken."""
+    if results["edition"] == "official":
+        return "official edition"
+    return f"{results['edition']} edition: not the official benchmark's numbers"
+
+
+def title(results: Results) -> str:
+    """Benchmark, edition, backbone, strategies and seed."""
+    return (
+        f"{results['benchmark']} ({edition_note(results)}), {results['backbone']}, "
+        f"{strategies_label(results)}, seed {results['seed']}"
+    )
+
+
+def strategies_label(results: Results) -> str:
+    """Names of the strategies with their options, joined by ``+``."""
+    return " + ".join(_strategy_label(strategy) for strategy in results["strategies"]) or "finetune"
+
+
+def results_table(results: Results) -> Table:
+    """The result matrix with the headline scores below it."""
+    scores = "  ".join(f"{HEADLINES[name]} {_number(results['summary'][name])}" for name in HEADLINES)
+    table = Table(title=title(results), caption=scores)
+    table.add_column("after learning")
+    for column in results["columns"]:
+        table.add_column(column, justify="right")
+    for name, row in zip(results["rows"], results["matrix"], strict=True):
+        table.add_row(name, *map(_number, row))
+    return table
+
+
+def markdown_report(results: Results) -> str:
+    """``report.md``: what was run, the matrix, the scores, the cost, the versions."""
+    columns = list(results["columns"])
+    lines = [
+        f"# {results['benchmark']}: {strategies_label(results)}",
+        "",
+        f"- edition: **{edition_note(results)}**",
+        f"- scenario: {results['scenario']}; backbone: {results['backbone']}; seed: {results['seed']}",
+        f"- parameters: {results['parameters']['total']:,} in all, {results['parameters']['trainable']:,} trained",
+        "",
+        f"## {results['metric'].capitalize()} ({results['unit']}) on every test set after every experience",
+        "",
+        "![accuracy matrix](matrix.png)",
+        "",
+        *_markdown_table(
+            ["after learning", *columns],
+            [[name, *map(_number, row)] for name, row in zip(results["rows"], results["matrix"], strict=True)],
+        ),
+        "",
+        f"The row '{BEFORE_TRAINING}' is the model before any training; it enters no score but forward transfer.",
+        "",
+        "## Scores",
+        "",
+        *_markdown_table(["score", "value"], [[name, _number(value)] for name, value in results["summary"].items()]),
+        "",
+        "## Cost",
+        "",
+        *_markdown_table(["phase", "seconds"], [[name, f"{s:.1f}"] for name, s in results["seconds"].items()]),
+        "",
+        "## Settings and versions",
+        "",
+        *_markdown_table(["setting", "value"], [[k, str(v)] for k, v in results["training"].items()]),
+        "",
+        *_markdown_table(["package", "version"], [[k, str(v)] for k, v in results["versions"].items()]),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def comparison(runs: Sequence[Results]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: runs that differ in nothing but the seed share a row, as mean and standard deviation."""
+    groups: dict[tuple[str, ...], list[Results]] = defaultdict(list)
+    for run in runs:
+        groups[(run["benchmark"], run["edition"], run["backbone"], strategies_label(run))].append(run)
+    names = ["transfer", "avg", "last", "forgetting"]
+    header = ["benchmark", "edition", "backbone", "strategies", "seeds", *(HEADLINES[name] for name in names)]
+    rows = []
+    for key, group in groups.items():
+        seeds = ", ".join(str(run["seed"]) for run in group)
+        rows.append([*key, seeds, *(_spread([run["summary"][name] for run in group]) for name in names)])
+    return header, rows
+
+
+def comparison_table(runs: Sequence[Results]) -> Table:
+    """``comparison`` for the terminal."""
+    header, rows = comparison(runs)
+    embedded = any(run["edition"] != "official" for run in runs)
+    caption = "embedded editions: not the official benchmarks' numbers" if embedded else None
+    table = Table(title="mean ± standard deviation over seeds", caption=caption)
+    for position, name in enumerate(header):
+        table.add_column(name, justify="left" if position < 5 else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def comparison_markdown(runs: Sequence[Results]) -> str:
+    """``comparison`` as Markdown."""
+    return "\n".join(_markdown_table(*comparison(runs)))
+
+
+def _strategy_label(strategy: Mapping[str, Any]) -> str:
+    options = ",".join(f"{key}={value}" for key, value in strategy.items() if key != "name")
+    return f"{strategy['name']}:{options}" if options else str(strategy["name"])
+
+
+def _spread(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return "-"
+    if len(known) == 1:
+        return f"{known[0]:.1f}"
+    return f"{mean(known):.1f} ± {stdev(known):.1f}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows]
