@@ -24,6 +24,7 @@ from mmcl_strategies.maths.distillation import (
 )
 
 from ..case import DEFAULT_TOLERANCES, Case, Parity, Tolerance
+from ..two_towers import check_zscl_run
 
 
 def check_lwf(case: Case) -> None:
@@ -127,7 +128,8 @@ def check_wise_ft(case: Case) -> None:
 
 
 def check_zscl_loop(case: Case) -> None:
-    """A whole experience with the pure functions, in the order of operations of the reference."""
+    """A whole experience: through the real learner, then with the pure functions, terms that are off included."""
+    check_zscl_run(case)
     names = ("W_img", "b_img", "W_txt", "b_txt")
     teacher = {name: case.tensor(f"in_teacher_{name}") for name in names}
     weights = {name: case.leaf(f"in_start_{name}") for name in names}

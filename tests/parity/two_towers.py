@@ -1,0 +1,137 @@
+"""A whole experience of ZSCL through the real learner, on two linear towers and with data in a prescribed order."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmcl.data.collate import TensorSamples
+from mmcl.data.experience_data import ExperienceData
+from mmcl.data.label_space import LabelSpace
+from mmcl.data.modality import IMAGE, ModalitySpec
+from mmcl.data.reference import ReferenceData
+from mmcl.data.sample import Batch
+from mmcl.learning.learner import Learner
+from mmcl.learning.strategy import StrategyPlugin
+from mmcl.models.backbone import Backbone, Features
+from mmcl.models.multimodal import MultimodalModel
+from mmcl.streams.experience import Experience
+from mmcl.streams.scenario import TIL
+from mmcl_strategies.distillation.zscl import ZSCL
+
+from .case import Case
+
+NAMES = ("W_img", "b_img", "W_txt", "b_txt")
+
+
+class TwoTowers(Backbone):
+    """``x W_img + b_img`` and ``u W_txt + b_txt``; a text is the number of a row of ``texts``."""
+
+    def __init__(self, weights: dict[str, Tensor], texts: Tensor, scale: float) -> None:
+        super().__init__()
+        for name in NAMES:
+            self.register_parameter(name, nn.Parameter(weights[name].clone()))
+        self.texts, self.scale = texts, torch.tensor(scale, dtype=texts.dtype)
+        self.specs, self.embed_dim = {IMAGE: ModalitySpec((len(self.W_img),))}, self.W_img.shape[1]
+        self.preprocess_train = self.preprocess_eval = {}
+
+    def encode(self, modality: str, value: Tensor) -> Features:
+        if modality == IMAGE:
+            return Features(value @ self.W_img + self.b_img)
+        return Features(self.texts[value] @ self.W_txt + self.b_txt)
+
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        return torch.tensor([int(text) for text in texts])
+
+    def tower(self, modality: str) -> nn.Module:
+        return self
+
+    @property
+    def logit_scale(self) -> Tensor:
+        return self.scale
+
+    def export(self, folder: Path) -> None:
+        raise AssertionError("never exported")
+
+
+class Curves(StrategyPlugin):
+    """Notes what the vectors hold, at the moment they hold it."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[Tensor]] = {}
+
+    def before_update(self, learner: Learner, **_: Any) -> None:
+        self.note("lr", torch.tensor(learner.optimizer.param_groups[0]["lr"], dtype=torch.float64))
+        for name, value in {**learner.loss_terms, **{k: f() for k, f in learner.gradient_values.items()}}.items():
+            self.note(name, value)
+
+    def after_update(self, learner: Learner, **_: Any) -> None:
+        self.note("theta", flat(learner.model))
+
+    def note(self, name: str, value: Tensor) -> None:
+        self.values.setdefault(name, []).append(value.detach().clone())
+
+
+def flat(model: MultimodalModel) -> Tensor:
+    return torch.cat([getattr(model.backbone, name).detach().flatten() for name in NAMES])
+
+
+def check_zscl_run(case: Case) -> None:
+    """Compare losses, rates, trajectory and handed-over weights of an experience with the vectors."""
+    images, labels, references = (case.tensor(f"in_{name}") for name in ("images", "labels", "ref_images"))
+    classes, steps = case.tensor("in_class_tokens"), case.integer("hp_total_iterations") + 1
+    texts = torch.cat([classes, case.tensor("in_ref_texts")])
+    model = MultimodalModel(
+        TwoTowers({n: case.tensor(f"in_teacher_{n}") for n in NAMES}, texts, case.number("hp_logit_scale"))
+    )
+    stream = TensorSamples({IMAGE: images.flatten(0, 1)}, labels.flatten())
+    outside = TensorSamples({IMAGE: references.flatten(0, 1)}, torch.arange(steps * references.shape[1]))
+    weight, curves = case.number("hp_lambda"), Curves()
+    zscl = ZSCL(
+        temperature=case.number("hp_T"),
+        image_weight=weight * case.integer("hp_use_image"),
+        text_weight=weight * case.integer("hp_use_text"),
+        consolidation=case.number("hp_l2"),
+        average_every=case.integer("hp_avg_freq"),
+    )
+    learner = Learner(
+        model=model,
+        scenario=TIL,
+        strategies={"zscl": zscl, "curves": curves},
+        training={
+            "iterations": steps,
+            "lr": case.number("hp_lr"),
+            "betas": [0.9, case.number("hp_beta2")],
+            "weight_decay": case.number("hp_wd"),
+            "warmup": case.integer("hp_warmup"),
+            "label_smoothing": case.number("hp_ls"),
+        },
+        reference=ReferenceData(outside, [str(len(classes) + i) for i in range(len(texts) - len(classes))]),
+    )
+    in_order = {id(stream): images.shape[1], id(outside): references.shape[1]}
+    learner.batches = lambda samples, *_, **__: batches(samples, in_order[id(samples)])  # type: ignore[method-assign]
+    with torch.no_grad():
+        for name in NAMES:
+            getattr(model.backbone, name).copy_(case.tensor(f"in_start_{name}"))
+    space = LabelSpace.of([str(i) for i in range(len(classes))], templates=["{}"])
+    learner.train(Experience(ExperienceData("task", stream, stream, space), stream, 0))
+
+    values = {name: torch.stack(history) for name, history in curves.values.items()}
+    case.expect("out_ce", values["task"])
+    case.expect("out_lr", values["lr"])
+    case.expect("out_theta_traj", values["theta"])
+    case.expect("out_theta_final", values["theta"][-1])
+    case.expect("out_theta_we", flat(model))
+    case.expect("out_n_we_updates", len(range(0, steps, case.integer("hp_avg_freq"))))
+    if case.number("hp_l2"):
+        case.expect("out_l2", values["zscl/consolidation"] / case.number("hp_l2"))
+    for term, name in (("image", "out_dist_img"), ("text", "out_dist_txt")):
+        if weight * case.integer(f"hp_use_{term}"):
+            case.expect(name, values[f"zscl/{term}"] / weight)
+    case.expect("out_total", torch.stack([v for name, v in values.items() if name not in ("lr", "theta")]).sum(0))
+
+
+def batches(samples: TensorSamples, size: int) -> list[Batch]:
+    return [samples.__getitems__(list(range(at, at + size))) for at in range(0, len(samples), size)]
