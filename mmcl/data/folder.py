@@ -15,7 +15,7 @@ _TRAIN_SHARE = 0.8
 
 
 class LabelledFiles:
-    """Image files with a class each, as samples."""
+    """Image files with a class each, as samples; their ids are the paths below ``root``."""
 
     def __init__(self, files: list[tuple[Path, int]], root: Path, task_id: int) -> None:
         self.files, self.root, self.task_id = files, root, task_id
@@ -25,7 +25,7 @@ class LabelledFiles:
 
     def __getitem__(self, index: int) -> Sample:
         path, target = self.files[index]
-        name = path.relative_to(self.root.parent).as_posix()
+        name = path.relative_to(self.root).as_posix()
         return Sample({IMAGE: open_image(path)}, target, name, self.task_id)
 
     def path(self, index: int) -> Path:
@@ -74,8 +74,8 @@ def folder_experience(folder: Path, first_id: int = 0, task_id: int = 0) -> Expe
     names = [name.replace("_", " ") for name in classes]
     return ExperienceData(
         name=folder.name,
-        train=LabelledFiles(train, folder, task_id),
-        test=LabelledFiles(test, folder, task_id),
+        train=LabelledFiles(train, folder.parent, task_id),
+        test=LabelledFiles(test, folder.parent, task_id),
         label_space=LabelSpace.of(names, first_id=first_id),
     )
 

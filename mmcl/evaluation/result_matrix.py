@@ -151,7 +151,7 @@ class ResultMatrix:
             result.set_row(i, row, name)
         return result
 
-    def render_table(self, title: str | None = None, decimals: int = 1, factor: float = 100.0) -> "Table":
+    def render_table(self, title: str | None = None, decimals: int = 1, factor: float = 1.0) -> "Table":
         """A rich table of ``factor`` times the scores; dashes where a test was not taken."""
         from rich.table import Table
 
@@ -164,7 +164,7 @@ class ResultMatrix:
             table.add_row(name, *cells)
         return table
 
-    def plot(self, target: "Path | str | Axes", factor: float = 100.0) -> None:
+    def plot(self, target: "Path | str | Axes", factor: float = 1.0) -> None:
         """A heat map of ``factor`` times the scores, drawn on matplotlib axes or written to an image file."""
         if not isinstance(target, (str, Path)):
             self._draw(target, factor)

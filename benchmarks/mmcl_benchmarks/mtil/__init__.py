@@ -1,0 +1,1 @@
+"""MTIL: eleven image data sets, one after the other."""

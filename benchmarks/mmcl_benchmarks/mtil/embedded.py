@@ -1,0 +1,132 @@
+"""The embedded edition of MTIL: eleven parts of the glyph world in the eleven official layouts.
+
+Every symbol is held out: no pre-trained model of this project has seen it in any font. MNIST's seat holds the real
+handwritten digits of scikit-learn, a domain that no font ever drew.
+
+| seat | symbols | | seat | symbols |
+|---|---|---|---|---|
+| Aircraft | Greek | | Food | Arabic |
+| Caltech101 | arrows | | MNIST | scanned digits |
+| CIFAR100 | Cyrillic | | OxfordPet | modifier letters |
+| DTD | box drawing and blocks | | StanfordCars | Latin small letters |
+| EuroSAT | dominoes and playing cards | | SUN397 | Latin capital letters |
+| Flowers | Braille | | | |
+
+Where the official split is by file list, the test images are drawn in fonts that the training images do not use, the
+two fonts unknown to the pre-trained models first. Where it is random (Caltech101, EuroSAT, SUN397), fonts are mixed.
+"""
+
+import json
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from mmcl_benchmarks.glyphs.drawing import coverage, draw, jitter
+from mmcl_benchmarks.glyphs.symbols import (
+    FONTS,
+    HELD_OUT_FONTS,
+    PRETRAINING_FONTS,
+    Symbol,
+    held_out_symbols,
+    seen_symbols,
+)
+from mmcl_benchmarks.mtil import layouts
+from mmcl_benchmarks.mtil.layouts import Drawn
+
+EDITION = "embedded-1"
+TRAIN_PER_CLASS, TEST_PER_CLASS = 6, 2
+DIGITS_TRAIN, DIGITS_TEST = 400, 200
+REFERENCE_IMAGES, REFERENCE_TEXTS = 1500, 2000
+TEMPLATES = ("the symbol {}", "{}", "a {}", "a drawing of {}")
+TRAINING = {"iterations": 80, "batch_size": 64, "lr": 5e-4, "warmup": 8, "label_smoothing": 0.2}
+
+
+@dataclass(frozen=True)
+class Seat:
+    """Which symbols take the place of a data set, and how they are written."""
+
+    holds: Callable[[Symbol], bool]
+    write: Callable[[Path, Drawn], None]
+
+
+def _starts(*scripts: str) -> Callable[[Symbol], bool]:
+    return lambda symbol: symbol.script in scripts
+
+
+SEATS: Mapping[str, Seat] = {
+    "Aircraft": Seat(_starts("greek"), layouts.write_aircraft),
+    "Caltech101": Seat(lambda symbol: "arrow" in symbol.name.split(), layouts.write_caltech101),
+    "CIFAR100": Seat(_starts("cyrillic"), layouts.write_cifar100),
+    "DTD": Seat(_starts("box", "quadrant", "upper", "lower"), layouts.write_dtd),
+    "EuroSAT": Seat(_starts("domino", "playing"), layouts.write_eurosat),
+    "Flowers": Seat(_starts("braille"), layouts.write_flowers),
+    "Food": Seat(_starts("arabic"), layouts.write_food101),
+    "OxfordPet": Seat(_starts("modifier"), layouts.write_pets),
+    "StanfordCars": Seat(lambda symbol: symbol.name.startswith("latin small"), layouts.write_cars),
+    "SUN397": Seat(lambda symbol: symbol.name.startswith("latin capital"), layouts.write_sun397),
+}
+
+
+def write_mtil(folder: Path) -> None:
+    """Write the whole edition; two calls write the same bytes."""
+    for name, seat in SEATS.items():
+        symbols = [symbol for symbol in held_out_symbols() if seat.holds(symbol)]
+        seat.write(folder, drawn(symbols, random.Random(name)))
+    layouts.write_mnist(folder, *_digits())
+    _write_reference(folder / "reference")
+    description = {
+        "edition": "embedded",
+        "synthetic": True,
+        "templates": {name: TEMPLATES for name in SEATS},
+        "training": TRAINING,
+    }
+    description["templates"]["MNIST"] = ("digit {}", "{}", "a {}", "a drawing of {}")  # type: ignore[index]
+    (folder / "edition.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+
+
+def drawn(symbols: Sequence[Symbol], generator: random.Random) -> Drawn:
+    """Training and test images of every symbol, in different fonts."""
+    train, test = [], []
+    for symbol in symbols:
+        faces = [font for font in FONTS if symbol.character in coverage(font)]
+        unseen = [font for font in faces if font in HELD_OUT_FONTS] or faces[-1:]
+        rest = [font for font in faces if font not in unseen]
+        train.append(_images(symbol, rest, TRAIN_PER_CLASS, generator))
+        test.append(_images(symbol, unseen, TEST_PER_CLASS, generator))
+    return Drawn([symbol.name for symbol in symbols], train, test)
+
+
+def _images(symbol: Symbol, fonts: Sequence[str], count: int, generator: random.Random) -> list[Image.Image]:
+    """``count`` jittered drawings, each font in turn, the fonts in random order."""
+    order = generator.sample(fonts, len(fonts))
+    images = (draw(symbol.character, order[i % len(order)]) for i in range(count))
+    return [jitter(image, generator).convert("RGB") for image in images]
+
+
+def _digits() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:  # type: ignore[type-arg]
+    """Dark-on-light 8 x 8 scans turned into MNIST's light-on-dark 28 x 28."""
+    scans, labels = load_digits(return_X_y=True)
+    small = (scans.reshape(-1, 8, 8) * (255 / 16)).round().astype(np.uint8)
+    large = np.stack(
+        [np.asarray(Image.fromarray(scan).resize((28, 28), Image.Resampling.BICUBIC)) for scan in small]
+    )
+    order = np.random.default_rng(0).permutation(len(large))
+    train, test = order[:DIGITS_TRAIN], order[DIGITS_TRAIN : DIGITS_TRAIN + DIGITS_TEST]
+    return (large[train], labels[train]), (large[test], labels[test])
+
+
+def _write_reference(folder: Path) -> None:
+    """Pictures and captions from the pre-training split; they do not belong together."""
+    generator = random.Random("reference")
+    symbols = [s for s in seen_symbols() if any(s.character in coverage(font) for font in PRETRAINING_FONTS)]
+    (folder / "images").mkdir(parents=True)
+    for number, symbol in enumerate(generator.sample(symbols, REFERENCE_IMAGES)):
+        font = generator.choice([font for font in PRETRAINING_FONTS if symbol.character in coverage(font)])
+        draw(symbol.character, font).convert("RGB").save(folder / "images" / f"{number:05d}.png")
+    captions = [symbol.name for symbol in generator.sample(symbols, REFERENCE_TEXTS)]
+    (folder / "captions.txt").write_text("\n".join(captions) + "\n", encoding="utf-8")

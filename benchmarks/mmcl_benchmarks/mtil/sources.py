@@ -1,0 +1,224 @@
+"""The eleven data sets in their official layouts, through torchvision's classes.
+
+Each source returns file lists or arrays, labels and class names of the train and the test side. torchvision decides
+what belongs to a split; nothing is decoded here.
+"""
+
+import io
+import json
+import pickle
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torchvision import datasets
+
+from mmcl_benchmarks.mtil.prompts import CALTECH101, EUROSAT, readable
+
+SPLIT_SEED = 42
+TRAIN_SHARE = 0.8
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a split: image files, or images ``uint8[N, H, W(, 3)]``, and labels counted from 0."""
+
+    labels: Sequence[int]
+    files: Sequence[Path] = ()
+    images: NDArray[np.uint8] | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set as it lies on disk."""
+
+    train: Side
+    test: Side
+    names: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a data set lies below the data root, who gives it away, and how large it officially is.
+
+    Attributes:
+        folder: relative path that must exist.
+        owner: in words, for the error message.
+        sizes: official numbers of training and test samples.
+        read: ``(root, download) -> Source``.
+    """
+
+    folder: str
+    owner: str
+    sizes: tuple[int, int]
+    read: Callable[[Path, bool], Source]
+
+
+def aircraft(root: Path, download: bool) -> Source:
+    """Variants; the validation split is left out."""
+    train, test = (
+        datasets.FGVCAircraft(root, split=split, annotation_level="variant", download=download)
+        for split in ("train", "test")
+    )
+    return Source(_listed(train), _listed(test), train.classes)
+
+
+def caltech101(root: Path, download: bool) -> Source:
+    """All images but the background, 80 % of them for training."""
+    data = datasets.Caltech101(root, download=download)
+    folder = Path(data.root) / "101_ObjectCategories"
+    files = [
+        folder / data.categories[label] / f"image_{number:04d}.jpg"
+        for number, label in zip(data.index, data.y, strict=True)
+    ]
+    train, test = _seeded_split(files, data.y)
+    return Source(train, test, [readable(name, CALTECH101) for name in data.categories])
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Reads the arrays and lists of CIFAR's files and nothing that could run code."""
+
+    _ALLOWED = frozenset(
+        {
+            ("numpy.core.multiarray", "_reconstruct"),
+            ("numpy._core.multiarray", "_reconstruct"),
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+            ("_codecs", "encode"),
+        }
+    )
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Only what an array of numbers needs."""
+        if (module, name) not in self._ALLOWED:
+            raise pickle.UnpicklingError(f"{module}.{name} has no place in a CIFAR file")
+        return super().find_class(module, name)
+
+
+def cifar100(root: Path, download: bool) -> Source:
+    """The Python version's three files."""
+    if download:
+        datasets.CIFAR100(root, download=True)
+    folder = root / "cifar-100-python"
+    meta = _unpickled(folder / "meta")
+    sides = []
+    for name in ("train", "test"):
+        content = _unpickled(folder / name)
+        images = np.asarray(content["data"], dtype=np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+        sides.append(Side([int(label) for label in content["fine_labels"]], images=images))
+    return Source(sides[0], sides[1], [name.replace("_", " ") for name in meta["fine_label_names"]])
+
+
+def dtd(root: Path, download: bool) -> Source:
+    """Partition 1; the validation split is left out."""
+    train, test = (datasets.DTD(root, split=split, partition=1, download=download) for split in ("train", "test"))
+    return Source(_listed(train), _listed(test), [name.replace("_", " ") for name in train.classes])
+
+
+def eurosat(root: Path, download: bool) -> Source:
+    """All images, 80 % of them for training."""
+    data = datasets.EuroSAT(root, download=download)
+    train, test = _seeded_split([Path(path) for path, _ in data.samples], [label for _, label in data.samples])
+    return Source(train, test, [readable(name, EUROSAT) for name in data.classes])
+
+
+class _Flowers(datasets.Flowers102):
+    """Without the check sums, which only the original files can meet."""
+
+    def _check_integrity(self) -> bool:
+        return (self._base_folder / "setid.mat").is_file() and (self._base_folder / "imagelabels.mat").is_file()
+
+
+def flowers(root: Path, download: bool) -> Source:
+    """The official 1,020 training images; names from ``cat_to_name.json`` if that lies beside the labels."""
+    train, test = (_Flowers(root, split=split, download=download) for split in ("train", "test"))
+    names = [name.replace("?", "") for name in datasets.Flowers102.classes]
+    companion = root / "flowers-102" / "cat_to_name.json"
+    if companion.is_file():
+        by_number = json.loads(companion.read_text("utf-8"))
+        names = [by_number[str(number)] for number in range(1, len(by_number) + 1)]
+    return Source(_listed(train), _listed(test), names)
+
+
+def food101(root: Path, download: bool) -> Source:
+    """Official split."""
+    train, test = (datasets.Food101(root, split=split, download=download) for split in ("train", "test"))
+    return Source(_listed(train), _listed(test), [name.replace("_", " ") for name in train.classes])
+
+
+def mnist(root: Path, download: bool) -> Source:
+    """Official split; the names are literally ``0 - zero`` to ``9 - nine``."""
+    sides = [datasets.MNIST(root, train=train, download=download) for train in (True, False)]
+    train, test = (Side(side.targets.tolist(), images=side.data.numpy()) for side in sides)
+    return Source(train, test, list(datasets.MNIST.classes))
+
+
+def pets(root: Path, download: bool) -> Source:
+    """``trainval`` for training."""
+    train, test = (datasets.OxfordIIITPet(root, split=split, download=download) for split in ("trainval", "test"))
+    sides = [Side(list(side._labels), [Path(path) for path in side._images]) for side in (train, test)]
+    return Source(sides[0], sides[1], train.classes)
+
+
+def cars(root: Path, download: bool) -> Source:
+    """Official split; the owners no longer serve the files, so they are never downloaded."""
+    sides = [datasets.StanfordCars(root, split=split) for split in ("train", "test")]
+    train, test = (
+        Side([int(label) for _, label in side._samples], [Path(path) for path, _ in side._samples]) for side in sides
+    )
+    return Source(train, test, sides[0].classes)
+
+
+def sun397(root: Path, download: bool) -> Source:
+    """All images in sorted order, 80 % of them for training.
+
+    torchvision lists them in the order of the file system, so the same seed would split differently on two machines.
+    """
+    data = datasets.SUN397(root, download=download)
+    order = sorted(range(len(data._image_files)), key=lambda i: data._image_files[i].as_posix())
+    train, test = _seeded_split([data._image_files[i] for i in order], [data._labels[i] for i in order])
+    return Source(train, test, data.classes)
+
+
+ORIGINS: Mapping[str, Origin] = {
+    "Aircraft": Origin("fgvc-aircraft-2013b/data", "the Visual Geometry Group, Oxford", (3334, 3333), aircraft),
+    "Caltech101": Origin(
+        "caltech101/101_ObjectCategories", "the California Institute of Technology", (6941, 1736), caltech101
+    ),
+    "CIFAR100": Origin("cifar-100-python", "the University of Toronto", (50000, 10000), cifar100),
+    "DTD": Origin("dtd/dtd", "the Visual Geometry Group, Oxford", (1880, 1880), dtd),
+    "EuroSAT": Origin("eurosat/2750", "the authors of EuroSAT at DFKI", (21600, 5400), eurosat),
+    "Flowers": Origin("flowers-102", "the Visual Geometry Group, Oxford", (1020, 6149), flowers),
+    "Food": Origin("food-101", "the Computer Vision Lab, ETH Zurich", (75750, 25250), food101),
+    "MNIST": Origin("MNIST/raw", "the authors of MNIST", (60000, 10000), mnist),
+    "OxfordPet": Origin("oxford-iiit-pet", "the Visual Geometry Group, Oxford", (3680, 3669), pets),
+    "StanfordCars": Origin(
+        "stanford_cars", "nobody any more; an existing copy is needed (Stanford's cars data)", (8144, 8041), cars
+    ),
+    "SUN397": Origin("SUN397", "the Princeton Vision group", (87003, 21751), sun397),
+}
+
+
+def _listed(data: Any) -> Side:
+    return Side(list(data._labels), [Path(path) for path in data._image_files])
+
+
+def _seeded_split(files: Sequence[Path], labels: Sequence[int]) -> tuple[Side, Side]:
+    """``floor(0.8 n)`` for training, through ``random_split`` with a generator seeded 42, as in the ZSCL release."""
+    count = int(TRAIN_SHARE * len(files))
+    parts = torch.utils.data.random_split(
+        range(len(files)),  # type: ignore[arg-type]
+        [count, len(files) - count],
+        generator=torch.Generator().manual_seed(SPLIT_SEED),
+    )
+    train, test = (Side([labels[i] for i in part.indices], [files[i] for i in part.indices]) for part in parts)
+    return train, test
+
+
+def _unpickled(path: Path) -> dict[str, Any]:
+    content: dict[Any, Any] = _PlainUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
+    return {key.decode() if isinstance(key, bytes) else key: value for key, value in content.items()}
