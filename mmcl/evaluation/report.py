@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from mmcl.evaluation.result_matrix import BEFORE_TRAINING
@@ -45,10 +46,10 @@ def strategies_label(results: Results) -> str:
 def results_table(results: Results) -> Table:
     """The result matrix with the headline scores below it."""
     scores = "  ".join(f"{HEADLINES[name]} {_number(results['summary'][name])}" for name in HEADLINES)
-    table = Table(title=title(results), caption=scores)
-    table.add_column("after learning")
+    table = Table(title=title(results), caption=scores, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("after learning", overflow="fold")
     for column in results["columns"]:
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", overflow="fold", min_width=len("100.0"))
     for name, row in zip(results["rows"], results["matrix"], strict=True):
         table.add_row(name, *map(_number, row))
     return table

@@ -52,12 +52,14 @@ class ZSCL(StrategyPlugin):
     image_image_weight: float = 0.0  # option of the code, off in all released runs
     feature_weight: float = 0.0  # mean squared difference of unit image features, an option of the code
     consolidation: float = 1.0  # weight of the plain sum of squared weight changes
-    average_every: int = 100  # steps between two snapshots; 0: no averaging. 10 in the class-incremental code
+    average_every: int | None = None  # steps between two snapshots; 0: no averaging; None: a tenth of the experience,
+    # which is the authors' 100 of 1,001 steps. Their class-incremental code has 10
     batch_size: int | None = None  # reference images a step; None: as many as training images
     reference: str | None = None  # folder with images/ and captions.txt; None: the benchmark's reference data
 
     _anchor: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
     _average: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
+    _every: int = field(default=0, init=False, repr=False)
     _count: int = field(default=0, init=False, repr=False)
     _step: int = field(default=0, init=False, repr=False)
     _stream: Iterator[Batch] = field(default_factory=lambda: iter(()), init=False, repr=False)
@@ -71,6 +73,7 @@ class ZSCL(StrategyPlugin):
         self._average, self._count, self._step = dict(self._anchor), 1, 0
         data = self._reference_data(learner)
         steps, size = len(learner.dataloader), self.batch_size or learner.config.batch_size
+        self._every = max(1, steps // 10) if self.average_every is None else self.average_every
         self._stream = iter(learner.batches(data.images, steps, batch_size=size, augment=False, name="zscl"))
         if self._keys is None:
             self._keys = self._text_keys(learner, data)
@@ -104,7 +107,7 @@ class ZSCL(StrategyPlugin):
 
     def after_update(self, learner: Learner, **_: object) -> None:
         """Every ``average_every`` steps, the first included, the weights join the mean."""
-        if self.average_every and self._step % self.average_every == 0:
+        if self._every and self._step % self._every == 0:
             weights = {name: parameter.detach() for name, parameter in learner.model.shared_parameters()}
             self._average = running_mean(self._average, weights, self._count)
             self._count += 1
@@ -112,7 +115,7 @@ class ZSCL(StrategyPlugin):
 
     def after_training_exp(self, learner: Learner, **_: object) -> None:
         """Hand over the mean."""
-        if self.average_every:
+        if self._every:
             with torch.no_grad():
                 for name, parameter in learner.model.shared_parameters():
                     parameter.copy_(self._average[name])
