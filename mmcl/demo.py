@@ -44,7 +44,10 @@ def _folders() -> Iterator[Path]:
 
 def comparison(results: dict[str, RunResult], seed: int) -> Table:
     """Zero-shot and both strategies, with MTIL's three scores."""
-    table = Table(title=f"embedded MTIL, glyph-clip, seed {seed} (embedded edition: not the official benchmark's numbers)")
+    table = Table(
+        title=f"embedded MTIL, glyph-clip, seed {seed}",
+        caption="embedded edition: not the official benchmark's numbers",
+    )
     table.add_column("")
     for score in ("Transfer", "Avg", "Last"):
         table.add_column(score, justify="right")
@@ -62,8 +65,8 @@ def explanation(results: dict[str, RunResult], out: Path) -> list[str]:
     before = float(results["finetune"].result_matrix.zero_shot[1:].mean())
     plain, kept = (float(results[name].summary["transfer"] or 0.0) for name in STRATEGIES)
     return [
-        f"Learning eleven data sets one after the other, plain fine-tuning lost {before - plain:.1f} points of zero-shot "
-        f"skill on the data sets still to come; ZSCL lost {before - kept:.1f}.",
+        f"Learning eleven data sets one after the other, plain fine-tuning lost {before - plain:.1f} points of "
+        f"zero-shot skill on the data sets still to come; ZSCL lost {before - kept:.1f}.",
         f"Next: open {out / 'zscl' / 'report.md'}, or run 'mmcl compare {out}/*', or try another strategy: "
         "'mmcl run mtil --embedded --strategy ewc'.",
     ]

@@ -12,6 +12,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from mmcl.errors import PluginError, nearest
 
@@ -107,7 +108,7 @@ def find(group: str, name: str) -> Entry:
     )
 
 
-def load(group: str, name: str) -> type:
+def load(group: str, name: str) -> Any:
     """The class that a name stands for: a registered name, ``distribution:name`` or ``package.module:Class``.
 
     Raises:
@@ -166,10 +167,10 @@ def _source(module: str) -> str:
     return Path(spec.origin).read_text("utf-8")
 
 
-def _import(module: str, attribute: str, who: str) -> type:
+def _import(module: str, attribute: str, who: str) -> Any:
     try:
         found = getattr(import_module(module), attribute)
-    except Exception as error:  # noqa: BLE001 - a plugin may fail in any way when it is imported
+    except Exception as error:
         raise PluginError(
             f"plugin {who}",
             found=f"{module}:{attribute} cannot be imported ({type(error).__name__}: {error})",

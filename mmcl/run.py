@@ -98,9 +98,7 @@ class Experiment:
         assert isinstance(backbone_plugin, BackbonePlugin)
         with self._timed("benchmark"):
             self.benchmark = extended(benchmark or build_benchmark(config, self.strategies, backbone_plugin), config)
-        around = Surroundings(
-            self.benchmark.scenario, backbone_plugin.modalities, self.benchmark.reference is not None
-        )
+        around = Surroundings(self.benchmark.scenario, backbone_plugin.modalities, self.benchmark.reference is not None)
         check_composition(list(self.strategies.values()), list(self.strategies), around)
         self.metric = METRICS[self.benchmark.metric]()
         self.bar = ProgressBar(quiet)
@@ -367,9 +365,7 @@ def check_distinct(names: Sequence[str]) -> None:
         )
 
 
-def build_benchmark(
-    config: RunConfig, strategies: Mapping[str, StrategyPlugin], backbone: BackbonePlugin
-) -> Benchmark:
+def build_benchmark(config: RunConfig, strategies: Mapping[str, StrategyPlugin], backbone: BackbonePlugin) -> Benchmark:
     """Check the composition against the benchmark's declared scenario, then read its data."""
     plugin: BenchmarkPlugin = build_plugin(BENCHMARKS, config.benchmark)
     check_composition(list(strategies.values()), list(strategies), Surroundings(plugin.scenario, backbone.modalities))
@@ -402,7 +398,7 @@ def restore_model(model: MultimodalModel, tensors: Mapping[str, Any]) -> None:
     if unexpected or missing:
         raise CheckpointError(
             "checkpoint",
-            found=f"{len(unexpected)} unknown and {len(missing)} missing tensors, such as {(unexpected + missing)[0]!r}",
+            found=f"{len(unexpected)} unknown and {len(missing)} missing tensors: {(unexpected + missing)[:3]}",
             allowed="the tensors of the model that the configuration describes",
             remedy="Do not change backbone or strategies in the config.toml of a run that has begun.",
         )

@@ -91,7 +91,9 @@ def export(folder: Path, to: str, out: Path | None = None) -> Path:
         ConfigError: if the format is unknown, or the model has parts that the format cannot hold.
     """
     if to not in FORMATS:
-        raise ConfigError(f"export to {to!r}", found="no such format", allowed=", ".join(FORMATS), remedy=nearest(to, FORMATS))
+        raise ConfigError(
+            f"export to {to!r}", found="no such format", allowed=", ".join(FORMATS), remedy=nearest(to, FORMATS)
+        )
     run = RunFolder.open(folder)
     model = trained_model(run)
     extra = [name for name, _ in model.named_parameters() if not name.startswith("backbone.")]

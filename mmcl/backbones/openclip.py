@@ -61,7 +61,8 @@ class OpenCLIPBackbone(Backbone):
         """The image tower; open_clip spreads the text tower over the model, unless it is a module of its own."""
         if modality == IMAGE:
             return self.clip.visual  # type: ignore[return-value]
-        return getattr(self.clip, "text", self.clip.transformer)  # type: ignore[return-value]
+        text: nn.Module = self.clip.text if hasattr(self.clip, "text") else self.clip.transformer  # type: ignore[assignment]
+        return text
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """open_clip's tokeniser of this model."""
@@ -71,7 +72,7 @@ class OpenCLIPBackbone(Backbone):
     @property
     def logit_scale(self) -> Tensor:
         """``exp`` of CLIP's stored parameter."""
-        return self.clip.logit_scale.exp()  # type: ignore[union-attr, operator]
+        return self.clip.logit_scale.exp()  # type: ignore[operator]
 
     def export(self, folder: Path) -> None:
         """Write ``open_clip_config.json``, ``open_clip_model.safetensors`` and, if it has one, the tokeniser.
@@ -194,5 +195,5 @@ def tiny_clip(seed: int = 0) -> OpenCLIPBackbone:
         clip = open_clip.model.CLIP(config["embed_dim"], config["vision_cfg"], config["text_cfg"])
     size = config["vision_cfg"]["image_size"]
     train, evaluate = (open_clip.transform.image_transform(size, is_train=flag) for flag in (True, False))
-    clip.visual.preprocess_cfg = {"size": size}  # type: ignore[assignment]
+    clip.visual.preprocess_cfg = {"size": size}
     return OpenCLIPBackbone(clip, config, train, evaluate, open_clip.get_tokenizer(f"local-dir:{GLYPH_CLIP}"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def cache_dir() -> Path:
-    """``$MMCL_CACHE``, else ``$XDG_CACHE_HOME/mmcl``, else ``~/.cache/mmcl``. User data folders are never written to."""
+    """``$MMCL_CACHE``, else ``$XDG_CACHE_HOME/mmcl``, else ``~/.cache/mmcl``; never a folder of the user's data."""
     if "MMCL_CACHE" in os.environ:
         return Path(os.environ["MMCL_CACHE"])
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "mmcl"

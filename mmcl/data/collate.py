@@ -40,6 +40,7 @@ class Collator:
         self.specs = specs
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
+        """Stack prepared samples of any subset of the modalities."""
         values, present = {}, {}
         for name, spec in self.specs.items():
             column = [sample.inputs.get(name) for sample in samples]
@@ -86,6 +87,7 @@ class TensorSamples:
         return Sample(values, self.targets[index], f"{self.task_id}/{index}", self.task_id)
 
     def __getitems__(self, indices: list[int]) -> Batch:
+        """A whole batch; torch's loader prefers this method where it exists."""
         rows = torch.tensor(indices)
         task_ids = torch.full((len(indices),), self.task_id)
         present = {name: torch.ones(len(indices), dtype=torch.bool) for name in self.values}

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+_PHOTO = "a photo of a {}."
+
 
 @dataclass(frozen=True, slots=True)
 class ClassLabel:
@@ -21,7 +23,7 @@ class ClassLabel:
 
     id: int
     name: str
-    templates: tuple[str, ...] = ("a photo of a {}.",)
+    templates: tuple[str, ...] = (_PHOTO,)
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -38,7 +40,7 @@ class LabelSpace:
     @classmethod
     def of(cls, names: Sequence[str], *, first_id: int = 0, templates: Sequence[str] | None = None) -> "LabelSpace":
         """Classes with consecutive ids and common templates."""
-        frames = ClassLabel.__dataclass_fields__["templates"].default if templates is None else tuple(templates)
+        frames = (_PHOTO,) if templates is None else tuple(templates)
         return cls(tuple(ClassLabel(first_id + i, name, frames) for i, name in enumerate(names)))
 
     def __len__(self) -> int:

@@ -94,7 +94,7 @@ def batches_in(
     worker_seeds = torch.Generator().manual_seed(int(torch.randint(2**31, (), generator=generator)))
     return DataLoader(
         samples,  # type: ignore[arg-type]
-        batch_sampler=order,  # type: ignore[arg-type]
+        batch_sampler=order,
         collate_fn=_Collate(collate),
         num_workers=num_workers,
         generator=worker_seeds,

@@ -113,3 +113,11 @@ class Batch(NamedTuple):
     def select(self, rows: Tensor) -> "Batch":
         """The rows named by an index or a mask."""
         return Batch(self.inputs.select(rows), self.targets[rows], self.task_ids[rows])
+
+
+class Batches(Protocol):
+    """A known number of batches, as a loader gives them."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Batch]: ...

@@ -28,22 +28,22 @@ class TensorBoardLogger:
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder / "tensorboard"))  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(folder / "tensorboard"))
         self._rows: list[str] = []
 
     def scalar(self, name: str, value: float, step: int) -> None:
         """A value at a training step."""
-        self._writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
+        self._writer.add_scalar(name, value, step)
 
     def cell(self, row: str, column: str, value: float) -> None:
         """A point of the curve of a test set."""
         if row not in self._rows:
             self._rows.append(row)
-        self._writer.add_scalar(f"matrix/{column}", value, self._rows.index(row))  # type: ignore[no-untyped-call]
+        self._writer.add_scalar(f"matrix/{column}", value, self._rows.index(row))
 
     def close(self) -> None:
         """Write what is pending."""
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()
 
 
 class WandbLogger:
@@ -69,7 +69,7 @@ class WandbLogger:
         import wandb
 
         offline = not (os.environ.get("WANDB_API_KEY") or _has_saved_key())
-        mode = os.environ.get("WANDB_MODE") or ("offline" if offline else "online")
+        mode: Any = os.environ.get("WANDB_MODE") or ("offline" if offline else "online")
         settings = wandb.Settings(init_timeout=30, silent=True)
         self._run = wandb.init(
             project="mmcl", dir=str(folder), name=folder.name, mode=mode, config=dict(config), settings=settings

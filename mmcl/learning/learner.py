@@ -17,13 +17,13 @@ from avalanche.training.templates.base_sgd import PeriodicEval
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mmcl.config import TrainingConfig, resolve_training
+from mmcl.config import resolve_training
 from mmcl.data.collate import Collator, TensorSamples
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.loader import Kept, as_batch, batches_in, ordered_batches, prepared, training_batches
 from mmcl.data.memory import Memory
 from mmcl.data.reference import ReferenceData
-from mmcl.data.sample import Batch, SampleDataset
+from mmcl.data.sample import Batch, Batches, SampleDataset
 from mmcl.data.subset import Subset
 from mmcl.errors import TrainingError
 from mmcl.evaluation.metric import Metric
@@ -80,6 +80,10 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         config: the settings of the current experience.
     """
 
+    plugins: list[Any]
+    dataloader: Batches
+    learning_rate: LearningRate
+
     def __init__(
         self,
         *,
@@ -133,8 +137,9 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
     @property
     def batch(self) -> Batch:
         """The current batch."""
-        assert self.mbatch is not None
-        return self.mbatch
+        batch: Batch | None = self.mbatch
+        assert batch is not None
+        return batch
 
     @property
     def output(self) -> Output:
@@ -223,10 +228,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
     def consider(self, batch: Batch) -> None:
         """Let the right classes compete for ``batch``: set ``label_space``, ``allowed`` and the model's label space."""
         known = self.scenario.label_space_at_test
-        if known == "own":
-            tasks = tuple(batch.task_ids.unique().tolist())
-        else:
-            tasks = tuple(self._spaces)
+        tasks = tuple(batch.task_ids.unique().tolist()) if known == "own" else tuple(self._spaces)
         if tasks not in self._unions:
             self._unions[tasks] = self._union(tasks)
         self.label_space, member = self._unions[tasks]
@@ -269,7 +271,9 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
             for name, strategy in self._with_loss:
                 for term, value in strategy.loss_terms(self).items():
                     self.loss_terms[f"{name}/{term}"] = value
-            self.loss = torch.stack(list(self.loss_terms.values())).sum() if self._with_loss else self.loss_terms["task"]
+            self.loss = (
+                torch.stack(list(self.loss_terms.values())).sum() if self._with_loss else self.loss_terms["task"]
+            )
             self._check_finite(step)
 
             self._call("before_backward")
@@ -288,7 +292,8 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
 
     def eval_epoch(self, **_: Any) -> None:
         """One pass over a test set. What the scenario hides is not in the batch that model and plugins see."""
-        assert self._metric is not None and self.experience is not None
+        assert self._metric is not None
+        assert self.experience is not None
         self.label_space = self._label_space_at_test(self.experience)
         self.model.label_space = self.label_space
         for batch in self.dataloader:
@@ -333,10 +338,12 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
                 plugin.after_training_exp(self, **kwargs)
 
     def train_dataset_adaptation(self, **_: Any) -> None:
+        """Wrap the data set for avalanche only if one of its plugins is there to read it."""
         assert self.experience is not None
         self.adapted_dataset = self.experience.dataset if self._has_foreign_plugins() else None
 
     def make_train_dataloader(self, **_: Any) -> None:
+        """Batches from the strategy that builds them, or shuffled ones of the experience."""
         assert self.experience is not None
         if self._batch_builder is not None:
             self.dataloader = self._batch_builder.training_batches(self)
@@ -344,14 +351,17 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
             self.dataloader = self.batches(self.experience.samples, self.iterations(self.experience))
 
     def eval_dataset_adaptation(self, **_: Any) -> None:
+        """As in training."""
         assert self.experience is not None
         self.adapted_dataset = self.experience.dataset if self._has_foreign_plugins() else None
 
     def make_eval_dataloader(self, **_: Any) -> None:
+        """One ordered pass."""
         assert self.experience is not None
         self.dataloader = self._ordered(self.experience.samples, self.config.eval_batch_size)
 
     def check_model_and_optimizer(self, **_: Any) -> None:
+        """Every experience gets a fresh optimiser."""
         self.make_optimizer()
 
     def make_optimizer(self, **_: Any) -> None:
@@ -361,6 +371,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         self.learning_rate = LearningRate(self.optimizer, self.config, len(self.dataloader))
 
     def model_adaptation(self, model: Any = None) -> Any:
+        """Heads have grown when the experience was met."""
         return self.model if model is None else model
 
     # Helpers.
@@ -452,7 +463,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
             f"experience {self.experience.name!r}, step {step}",
             found=f"the loss is {self.loss.item()}, from the term {', '.join(map(repr, broken)) or 'sum'}",
             allowed="finite losses",
-            remedy="Lower the learning rate or the strength of that term; the checkpoint of the last experience is kept.",
+            remedy="Lower the learning rate or the term's strength; the last experience's checkpoint is kept.",
         )
 
 
@@ -463,7 +474,7 @@ def _device(name: str) -> torch.device:
 
 
 def _is_idle(plugin: Any) -> bool:
-    """avalanche adds an evaluator without metrics and a periodic evaluation that is off; both would cost every step."""
+    """Avalanche adds an evaluator without metrics and a periodic evaluation that is off; both would cost every step."""
     return isinstance(plugin, PeriodicEval) or (isinstance(plugin, EvaluationPlugin) and not plugin.metrics)
 
 

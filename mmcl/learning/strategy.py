@@ -1,7 +1,7 @@
 """StrategyPlugin: avalanche's hooks under their own names, plus declared facts, loss terms and state."""
 
 from abc import ABC
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -9,7 +9,7 @@ import torch
 from avalanche.core import SupervisedPlugin
 from torch import Tensor
 
-from mmcl.data.sample import Batch
+from mmcl.data.sample import Batches
 from mmcl.errors import CheckpointError
 from mmcl.learning.compose import Need, Slot
 
@@ -43,7 +43,7 @@ class StrategyPlugin(SupervisedPlugin[Any], ABC):
     def adapt_model(self, learner: "Learner") -> None:
         """Change the model, once, before there is an optimiser."""
 
-    def training_batches(self, learner: "Learner") -> Iterable[Batch]:
+    def training_batches(self, learner: "Learner") -> Batches:
         """Build the batches of the coming experience; asked only of the occupant of slot BATCHES."""
         raise NotImplementedError(f"{type(self).__name__} takes slot BATCHES and must build the training batches")
 

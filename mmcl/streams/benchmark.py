@@ -66,12 +66,14 @@ class Benchmark(CLScenario[EagerCLStream[Experience]]):
     @property
     def train(self) -> Sequence[Experience]:
         """The training stream."""
-        return self.streams["train"]
+        stream: Sequence[Experience] = self.streams["train"]
+        return stream
 
     @property
     def test(self) -> Sequence[Experience]:
         """The test stream, aligned with the training stream."""
-        return self.streams["test"]
+        stream: Sequence[Experience] = self.streams["test"]
+        return stream
 
     def with_experience(self, added: ExperienceData) -> "Benchmark":
         """The same benchmark with one more experience at the end."""
@@ -158,6 +160,4 @@ def _check_promises(name: str, scenario: Scenario, experiences: Sequence[Experie
         )
     for promise in promises:
         if not promise.holds:
-            raise DataError(
-                f"benchmark {name!r}", found=promise.found, allowed=promise.allowed, remedy=promise.remedy
-            )
+            raise DataError(f"benchmark {name!r}", found=promise.found, allowed=promise.allowed, remedy=promise.remedy)

@@ -60,7 +60,5 @@ class Experience(DatasetExperience[AvalancheDataset[Any]]):
         """The samples as an avalanche data set, for avalanche's own plugins; MMCL reads ``samples``."""
         if self._wrapped is None:
             targets = [self.samples[i].target for i in range(len(self.samples))]
-            self._wrapped = AvalancheDataset(
-                [self.samples], data_attributes=[DataAttribute(targets, name="targets")]
-            )
+            self._wrapped = AvalancheDataset([self.samples], data_attributes=[DataAttribute(targets, name="targets")])
         return self._wrapped

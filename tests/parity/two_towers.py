@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmcl_strategies.distillation.zscl import ZSCL
 from torch import Tensor, nn
 
 from mmcl.data.collate import TensorSamples
@@ -19,7 +20,6 @@ from mmcl.models.backbone import Backbone, Features
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.streams.experience import Experience
 from mmcl.streams.scenario import TIL
-from mmcl_strategies.distillation.zscl import ZSCL
 
 from .case import Case
 

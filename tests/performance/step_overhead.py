@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable
 
 import torch
+from mmcl_strategies.maths.quadratic import SeparateSums, accumulate_separate
+from mmcl_strategies.regularization.ewc import EWC, EWCState
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
@@ -33,8 +35,6 @@ from mmcl.models.heads import LinearHead
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.streams.experience import Experience
 from mmcl.streams.scenario import DIL, TIL
-from mmcl_strategies.maths.quadratic import SeparateSums, accumulate_separate
-from mmcl_strategies.regularization.ewc import EWC, EWCState
 
 STEPS, PAIRS, BATCH, CLASSES = 12, 7, 64, 50
 
@@ -199,13 +199,14 @@ def main() -> None:
     data = experience(images, targets, CLASSES)
     prompts = [f"the symbol symbol {i}" for i in range(CLASSES)]
     plain = median_ratio(lambda: learner_seconds(data), lambda: bare_seconds(images, targets, prompts))
-    print("learner without a strategy / bare loop, glyph-clip: median %.3f (%.3f to %.3f)" % plain)
+    print("learner without a strategy / bare loop, glyph-clip: median {:.3f} ({:.3f} to {:.3f})".format(*plain))
     remembered = ewc_after(20)
     ewc = median_ratio(lambda: learner_seconds(data, {"ewc": fresh(remembered)}), lambda: learner_seconds(data))
-    print("EWC in experience 21 / no strategy, glyph-clip: median %.3f (%.3f to %.3f)" % ewc)
+    print("EWC in experience 21 / no strategy, glyph-clip: median {:.3f} ({:.3f} to {:.3f})".format(*ewc))
     state = sum(t.numel() * t.element_size() for field in vars(remembered.state).values() for t in field.values())
     print(f"EWC state after 20 experiences: {state / 2**20:.2f} MiB")
-    print(f"Python calls per step, small network: learner {calls_per_step(small_learner):.0f}, bare loop {calls_per_step(small_bare):.0f}")
+    calls = calls_per_step(small_learner), calls_per_step(small_bare)
+    print("Python calls per step, small network: learner {:.0f}, bare loop {:.0f}".format(*calls))
 
 
 def fresh(strategy: EWC) -> EWC:

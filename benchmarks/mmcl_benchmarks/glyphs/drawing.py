@@ -51,7 +51,7 @@ def draw(character: str, font: str) -> Image.Image:
 def jitter(image: Image.Image, generator: random.Random) -> Image.Image:
     """A second drawing of the same symbol: turned by up to 6 degrees, moved by up to 2 pixels, scaled by up to 8 %."""
     angle, scale = generator.uniform(-6, 6), generator.uniform(0.92, 1.08)
-    dx, dy = generator.uniform(-2, 2), generator.uniform(-2, 2)
+    dx, dy = generator.randint(-2, 2), generator.randint(-2, 2)
     size = round(CANVAS * scale)
     turned = image.resize((size, size), Image.Resampling.BILINEAR).rotate(
         angle, Image.Resampling.BILINEAR, fillcolor=255, translate=(dx, dy)

@@ -88,7 +88,7 @@ def train_tokenizer(names: Sequence[str]) -> PreTrainedTokenizerFast:
     tokenizer.post_processor = processors.TemplateProcessing(
         "<start> $A <end>", special_tokens=[("<start>", 1), ("<end>", 2)]
     )
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         pad_token="<pad>",
         bos_token="<start>",
@@ -149,6 +149,7 @@ def zero_shot(model: CLIP, tokens: Tensor, symbols: Sequence[Symbol], fonts: Seq
 
 
 def pretrain(options: argparse.Namespace) -> None:
+    """Train and write the model folder, its weights every ``evaluate_every`` steps."""
     torch.manual_seed(options.seed)
     random.seed(options.seed)
     torch.set_num_threads(options.threads)

@@ -23,10 +23,17 @@ NAMES_PER_WORD = 3
 SEED = 0
 
 
+def _named(character: str) -> bool:
+    try:
+        return bool(unicodedata.name(character))
+    except ValueError:
+        return False
+
+
 def select() -> dict[str, str]:
     """``{"seen": characters, "held_out": characters}``."""
     fonts_of = Counter(character for font in FONTS for character in coverage(font))
-    world = sorted(c for c in fonts_of if unicodedata.category(c)[0] in "LNSP" and unicodedata.name(c, ""))
+    world = sorted(c for c in fonts_of if unicodedata.category(c)[0] in "LNSP" and _named(c))
     names_with = Counter(word for c in world for word in set(words(unicodedata.name(c))))
     candidates = [c for c in world if fonts_of[c] >= FONTS_NEEDED]
     random.Random(SEED).shuffle(candidates)

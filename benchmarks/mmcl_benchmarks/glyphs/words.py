@@ -1,4 +1,4 @@
-"""The words of symbol names, split as the tokeniser splits them: ``dots-1245`` is ``dots``, ``1``, ``2``, ``4``, ``5``."""
+"""The words of symbol names: ``dots-1245`` is ``dots``, ``1``, ``2``, ``4``, ``5``."""
 
 import re
 

@@ -1,20 +1,21 @@
 """MTIL: multi-domain task-incremental learning over eleven image-classification data sets.
 
 Source: introduced with ZSCL (Zheng et al., ICCV 2023); protocol and splits as in its release.
-Scenario: TIL. The candidate class names of the tested data set are known at test time; there is no list across data
-sets. The classifier is the text tower: training uses the first template, the test all of them, averaged.
+Scenario: TIL. The candidate class names of the tested data set are known at test time; there is no list across
+data sets. The classifier is the text tower: training uses the first template, the test all of them, averaged.
 Protocol: evaluate zero-shot on all eleven; learn one after the other; after each, evaluate on all eleven, past and
 future. Scores: Transfer, Avg, Last.
 Orders: 1 is alphabetical; 2 is StanfordCars, Food, MNIST, OxfordPet, Flowers, SUN397, Aircraft, Caltech101, DTD,
 EuroSAT, CIFAR100.
 Splits (convention ``zscl``): official where there is one, without validation images (Pets: trainval); Caltech101,
-EuroSAT and SUN397 80/20 with seed 42. Deviation: SUN397 is sorted before the split, because torchvision's order depends
-on the file system.
-Training defaults: 1,001 steps of 64, AdamW without weight decay, rate 1e-5 (Aircraft and MNIST 5e-5), 100 warm-up steps,
-cosine, label smoothing 0.2.
-Data: ``--data-root`` holds the eleven folders as torchvision lays them out and, for strategies that need reference data,
-``reference/images`` and ``reference/captions.txt``. Nothing is fetched without ``--download``. The embedded edition is a
-writer of the same layouts from the glyph world; this reader reads both, and ``edition.json`` tells them apart.
+EuroSAT and SUN397 80/20 with seed 42. Deviation: SUN397 is sorted before the split, because torchvision's order is that
+of the file system.
+Training defaults: 1,001 steps of 64, AdamW without weight decay, rate 1e-5 (Aircraft and MNIST 5e-5), 100 warm-up
+steps, cosine, label smoothing 0.2.
+Data: ``--data-root`` holds the eleven folders as torchvision lays them out and, for strategies that need reference
+data, ``reference/images`` and ``reference/captions.txt``. Nothing is fetched without ``--download``. The embedded
+edition is a writer of the same layouts from the glyph world; this reader reads both, and ``edition.json`` tells them
+apart.
 """
 
 import json

@@ -36,7 +36,7 @@ from mmcl_benchmarks.glyphs.symbols import (
     seen_symbols,
 )
 from mmcl_benchmarks.mtil import layouts
-from mmcl_benchmarks.mtil.layouts import Drawn
+from mmcl_benchmarks.mtil.layouts import Drawn, Labelled
 
 EDITION = "embedded-1"
 TRAIN_PER_CLASS, TEST_PER_CLASS = 6, 2
@@ -82,7 +82,7 @@ def write_mtil(folder: Path) -> None:
     description = {
         "edition": "embedded",
         "synthetic": True,
-        "templates": {name: TEMPLATES for name in SEATS},
+        "templates": dict.fromkeys(SEATS, TEMPLATES),
         "training": TRAINING,
     }
     description["templates"]["MNIST"] = ("digit {}", "{}", "a {}", "a drawing of {}")  # type: ignore[index]
@@ -108,13 +108,11 @@ def _images(symbol: Symbol, fonts: Sequence[str], count: int, generator: random.
     return [jitter(image, generator).convert("RGB") for image in images]
 
 
-def _digits() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:  # type: ignore[type-arg]
+def _digits() -> tuple[Labelled, Labelled]:
     """Dark-on-light 8 x 8 scans turned into MNIST's light-on-dark 28 x 28."""
     scans, labels = load_digits(return_X_y=True)
     small = (scans.reshape(-1, 8, 8) * (255 / 16)).round().astype(np.uint8)
-    large = np.stack(
-        [np.asarray(Image.fromarray(scan).resize((28, 28), Image.Resampling.BICUBIC)) for scan in small]
-    )
+    large = np.stack([np.asarray(Image.fromarray(scan).resize((28, 28), Image.Resampling.BICUBIC)) for scan in small])
     order = np.random.default_rng(0).permutation(len(large))
     train, test = order[:DIGITS_TRAIN], order[DIGITS_TRAIN : DIGITS_TRAIN + DIGITS_TEST]
     return (large[train], labels[train]), (large[test], labels[test])

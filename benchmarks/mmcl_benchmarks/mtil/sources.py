@@ -130,7 +130,8 @@ class _Flowers(datasets.Flowers102):
     """Without the check sums, which only the original files can meet."""
 
     def _check_integrity(self) -> bool:
-        return (self._base_folder / "setid.mat").is_file() and (self._base_folder / "imagelabels.mat").is_file()
+        folder = Path(self._base_folder)
+        return (folder / "setid.mat").is_file() and (folder / "imagelabels.mat").is_file()
 
 
 def flowers(root: Path, download: bool) -> Source:
@@ -210,7 +211,7 @@ def _listed(data: Any) -> Side:
 def _seeded_split(files: Sequence[Path], labels: Sequence[int]) -> tuple[Side, Side]:
     """``floor(0.8 n)`` for training, through ``random_split`` with a generator seeded 42, as in the ZSCL release."""
     count = int(TRAIN_SHARE * len(files))
-    parts = torch.utils.data.random_split(
+    parts: list[Any] = torch.utils.data.random_split(
         range(len(files)),  # type: ignore[arg-type]
         [count, len(files) - count],
         generator=torch.Generator().manual_seed(SPLIT_SEED),

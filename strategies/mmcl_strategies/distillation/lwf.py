@@ -62,7 +62,8 @@ class LwF(StrategyPlugin):
             return {}
         teacher = learner.teacher("previous")
         teacher_fused, student_fused = teacher.output(learner.batch).fused, learner.output.fused
-        assert teacher_fused is not None and student_fused is not None
+        assert teacher_fused is not None
+        assert student_fused is not None
         head, teacher_head = learner.model.head, teacher.model.head
         with torch.no_grad():
             answers = teacher_head.logits(teacher_fused, space)

@@ -16,7 +16,7 @@ Deviation: the consolidation is added on the gradient side after the backward pa
 teacher's features are kept, because its weights and the reference preprocessing never change.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -86,7 +86,7 @@ class ZSCL(StrategyPlugin):
         teacher = self._teacher_features(learner, batch)
         scale = learner.teacher("initial").model.backbone.logit_scale
         z_student, z_teacher = (contrast_logits(features, self._keys, scale) for features in (student, teacher))
-        terms = {
+        terms: dict[str, tuple[float, Callable[[], Tensor]]] = {
             "image": (self.image_weight, lambda: image_term(z_student, z_teacher, self.temperature)),
             "text": (self.text_weight, lambda: text_term(z_student, z_teacher, self.temperature)),
             "image-image": (

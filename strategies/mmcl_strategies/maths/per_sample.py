@@ -36,9 +36,11 @@ class Dense:
     gradients: Tensor
 
     def weighted_sum(self, weights: Tensor) -> Tensor:
+        """As in ``PerSample``."""
         return (weights @ self.gradients.flatten(1)).reshape(self.gradients.shape[1:])
 
     def sum_of_squares(self) -> Tensor:
+        """As in ``PerSample``."""
         return self.gradients.square().sum(0)
 
 
@@ -51,10 +53,12 @@ class Outer:
     shape: Sequence[int]
 
     def weighted_sum(self, weights: Tensor) -> Tensor:
+        """As in ``PerSample``."""
         left = self.left * weights[:, None, None]
         return (left.flatten(0, 1).T @ self.right.flatten(0, 1)).reshape(self.shape)
 
     def sum_of_squares(self) -> Tensor:
+        """As in ``PerSample``."""
         if self.left.shape[1] == 1:
             return (self.left[:, 0].square().T @ self.right[:, 0].square()).reshape(self.shape)
         total = self.left.new_zeros(self.left.shape[2], self.right.shape[2])
@@ -73,10 +77,12 @@ class Rows:
     shape: Sequence[int]
 
     def weighted_sum(self, weights: Tensor) -> Tensor:
+        """As in ``PerSample``."""
         weighted = (self.gradients * weights[:, None, None]).flatten(0, 1)
         return weighted.new_zeros(self.shape).index_add_(0, self.indices.flatten(), weighted)
 
     def sum_of_squares(self) -> Tensor:
+        """As in ``PerSample``."""
         samples = torch.arange(len(self.indices), device=self.indices.device)[:, None]
         keys, inverse = torch.unique(samples * self.shape[0] + self.indices, return_inverse=True)
         summed = self.gradients.new_zeros(len(keys), self.shape[1])
@@ -95,6 +101,7 @@ class Call:
 
     @property
     def read(self) -> Tensor:
+        """The first argument."""
         return cast(Tensor, self.arguments[0])
 
     @property

@@ -48,7 +48,8 @@ def test_a_new_column_leaves_earlier_rows_open() -> None:
     matrix = example()
     assert matrix.add_column("flowers") == 2
     matrix.set_row(2, [0.6, 0.7, 0.9])
-    assert np.isnan(matrix.R[:2, 2]).all() and np.isnan(matrix.zero_shot[2])
+    assert np.isnan(matrix.R[:2, 2]).all()
+    assert np.isnan(matrix.zero_shot[2])
     assert matrix.rows[2] == "flowers"
     np.testing.assert_array_equal(matrix.R[:2, :2], example().R)
 
@@ -57,7 +58,8 @@ def test_skipped_rows_and_absent_columns_are_not_evaluated() -> None:
     matrix = ResultMatrix(["a", "b", "c"])
     matrix.set_row(2, {"b": 0.5})
     assert matrix.R.shape == (3, 3)
-    assert np.isfinite(matrix.R).sum() == 1 and matrix.R[2, 1] == 0.5
+    assert np.isfinite(matrix.R).sum() == 1
+    assert matrix.R[2, 1] == 0.5
 
 
 def test_the_matrix_hands_out_copies() -> None:
@@ -104,7 +106,10 @@ def test_table_shows_dashes_for_tests_not_taken() -> None:
     screen = io.StringIO()
     Console(file=screen, width=100).print(matrix.render_table("accuracy in percent"))
     shown = screen.getvalue()
-    assert "before training" in shown and "50.0" in shown and "-" in shown and "accuracy in percent" in shown
+    assert "before training" in shown
+    assert "50.0" in shown
+    assert "-" in shown
+    assert "accuracy in percent" in shown
 
 
 def test_row_before_training_is_shown_only_where_it_was_taken() -> None:
@@ -126,4 +131,5 @@ def test_heat_map_is_drawn_on_given_axes() -> None:
 
     axes = Figure().subplots()
     example().plot(axes)
-    assert len(axes.images) == 1 and len(axes.texts) == 6
+    assert len(axes.images) == 1
+    assert len(axes.texts) == 6

@@ -118,5 +118,6 @@ def test_reordering_undoes_the_alphabet(order: list[int]) -> None:
 
 def test_one_data_set_has_no_transfer() -> None:
     found = s.mtil_scores([[70.0]], [0])
-    assert found.transfer.shape == (0,) and np.isnan(found.transfer_mean)
+    assert found.transfer.shape == (0,)
+    assert np.isnan(found.transfer_mean)
     assert found.average_mean == found.last_mean == 70.0

@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from mmcl_strategies.replay.replay import Replay
 
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.sample import Batch
@@ -15,7 +16,6 @@ from mmcl.learning.strategy import StrategyPlugin
 from mmcl.models.output import Output
 from mmcl.streams.scenario import CIL, DIL, TIL
 from mmcl.testing.toy import toy_benchmark, toy_learner, weights
-from mmcl_strategies.replay.replay import Replay
 
 
 class Watcher(Metric):

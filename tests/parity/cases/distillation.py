@@ -1,10 +1,6 @@
 """lwf, zscl_distill, zscl_l2, zscl_weight_ensemble, wise_ft and zscl_loop, through ``maths``."""
 
 import torch
-from torch import Tensor
-from torch.nn import functional
-
-from mmcl.learning.schedule import warmup_cosine
 from mmcl_strategies.maths.averaging import (
     add_consolidation_gradient,
     anchored_running_mean,
@@ -22,6 +18,10 @@ from mmcl_strategies.maths.distillation import (
     old_heads,
     text_term,
 )
+from torch import Tensor
+from torch.nn import functional
+
+from mmcl.learning.schedule import warmup_cosine
 
 from ..case import DEFAULT_TOLERANCES, Case, Parity, Tolerance
 from ..two_towers import check_zscl_run

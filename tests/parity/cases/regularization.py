@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
-
 from mmcl_strategies.maths import fisher
 from mmcl_strategies.maths.quadratic import (
     SeparateSums,
@@ -19,6 +17,7 @@ from mmcl_strategies.maths.quadratic import (
     separate_centre,
     separate_penalty,
 )
+from torch import Tensor, nn
 
 from ..case import Case, Parity, Tolerance
 

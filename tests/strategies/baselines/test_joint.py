@@ -1,10 +1,10 @@
 """Joint training: everything at once, once."""
 
 import torch
+from mmcl_strategies.baselines.joint import Joint
 
 from mmcl.streams.scenario import TIL
 from mmcl.testing.toy import toy_benchmark, toy_learner, weights
-from mmcl_strategies.baselines.joint import Joint
 
 
 def test_the_first_experience_takes_the_steps_and_the_data_of_the_whole_stream() -> None:

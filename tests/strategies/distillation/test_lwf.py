@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from mmcl_strategies.distillation.lwf import LwF
 
 from mmcl.errors import ConfigError
 from mmcl.streams.scenario import CIL, TIL
 from mmcl.testing.toy import toy_benchmark, toy_learner, weights
-from mmcl_strategies.distillation.lwf import LwF
 
 
 def test_nothing_is_distilled_in_the_first_experience() -> None:

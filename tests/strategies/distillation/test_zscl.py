@@ -1,13 +1,13 @@
 """ZSCL's card, line by line: where easier versions go wrong."""
 
 import torch
+from mmcl_strategies.distillation.zscl import ZSCL
 from torch import Tensor
 
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.streams.scenario import TIL
 from mmcl.testing.toy import toy_benchmark, toy_learner, weights
-from mmcl_strategies.distillation.zscl import ZSCL
 
 
 class Recorder(StrategyPlugin):

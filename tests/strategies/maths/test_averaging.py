@@ -4,9 +4,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
-
-from mmcl.errors import PluginError
 from mmcl_strategies.maths.averaging import (
     add_consolidation_gradient,
     anchored_running_mean,
@@ -15,6 +12,9 @@ from mmcl_strategies.maths.averaging import (
     running_mean,
     weight_consolidation,
 )
+from torch import Tensor
+
+from mmcl.errors import PluginError
 
 seeds = st.integers(0, 2**31 - 1)
 
@@ -79,7 +79,8 @@ def test_entries_without_a_start_come_from_the_end() -> None:
     end = {"w": torch.ones(4), "steps": torch.tensor(5), "new": torch.ones(1)}
     merged = interpolate(start, end, 0.25)
     torch.testing.assert_close(merged["w"], torch.tensor([0.25, 0.25, 1.0, 1.0]))
-    assert int(merged["steps"]) == 5 and float(merged["new"]) == 1.0
+    assert int(merged["steps"]) == 5
+    assert float(merged["new"]) == 1.0
 
 
 @given(seeds, st.floats(0.0, 10.0))

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable
 
 import pytest
 import torch
+from mmcl_strategies.maths import fisher
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from torch import Tensor, nn
 
 from mmcl.errors import DataError, PluginError
-from mmcl_strategies.maths import fisher
 
 Batch = tuple[Tensor, Tensor]
 LogProbs = Callable[[Batch], Tensor]

@@ -1,12 +1,12 @@
 """EWC: an exact penalty at constant cost."""
 
 import torch
+from mmcl_strategies.regularization.ewc import EWC
 
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.streams.scenario import TIL
 from mmcl.testing.toy import toy_benchmark, toy_learner, weights
-from mmcl_strategies.regularization.ewc import EWC
 
 
 def test_there_is_no_penalty_before_the_second_experience() -> None:

@@ -1,10 +1,11 @@
 """Experience replay: what enters the memory, when, and how it comes back."""
 
+from mmcl_strategies.replay.replay import Replay
+
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.streams.scenario import TIL
 from mmcl.testing.toy import toy_benchmark, toy_learner
-from mmcl_strategies.replay.replay import Replay
 
 
 class Sizes(StrategyPlugin):

@@ -1,0 +1,31 @@
+"""What all tests have in common."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from mmcl_benchmarks.mtil.embedded import EDITION, write_mtil
+
+from mmcl.data.cache import materialise
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread_per_worker() -> None:
+    """Two test workers share two cores."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache folder for the session, so that no test writes into the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MMCL_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def embedded_mtil(cache: Path) -> Path:
+    """The embedded edition of MTIL, written once a session."""
+    return materialise(f"mtil-{EDITION}", write_mtil)

@@ -1,0 +1,122 @@
+"""The command line: light where it can be, and one sentence where the user erred."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RUN = ["run", "mtil", "--embedded", "--set", "iterations=2", "--set", "benchmark.experiences=1"]
+
+
+def mmcl(*arguments: str, cache: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
+    if cache is not None:
+        environment["MMCL_CACHE"] = str(cache)
+    command = [sys.executable, "-W", "ignore", "-c", "from mmcl.cli import main; main()", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["show", "zscl"], ["--help"], ["list", "strategies", "--json"]])
+def test_light_commands_load_neither_torch_nor_avalanche(arguments: list[str]) -> None:
+    code = (
+        "import sys\nfrom mmcl.cli import app\n"
+        f"try:\n    app({arguments!r})\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'avalanche', 'open_clip', 'transformers', 'matplotlib', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_everything_that_is_registered_is_listed() -> None:
+    rows = json.loads(mmcl("list", "--json").stdout)
+    names = {row["name"] for row in rows}
+    assert {"finetune", "joint", "ewc", "lwf", "zscl", "replay", "mtil", "glyph-clip", "openclip"} <= names
+    assert not any(row["broken"] for row in rows)
+
+
+def test_show_prints_card_and_options() -> None:
+    text = mmcl("show", "ewc").stdout
+    assert "Kirkpatrick" in text
+    assert "strength" in text
+    assert "1000.0" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "mtil", "--embedded", "--strategy", "zcsl"], "Did you mean 'zscl'?"),
+        (["run", "mtli", "--embedded"], "Did you mean 'mtil'?"),
+        (["run", "mtil"], "neither --embedded nor --data-root"),
+        (["run", "mtil", "--data-root", "nowhere"], "no such folder"),
+        ([*RUN, "--strategy", "ewc:strenght=3"], "Did you mean 'strength'?"),
+        ([*RUN, "--strategy", "ewc:strength=high"], "ewc.strength: the value 'high'"),
+        ([*RUN, "--strategy", "ewc:fisher=none"], "ewc.fisher"),
+        ([*RUN, "--set", "training.lrr=1"], "unknown key 'lrr'"),
+        ([*RUN, "--set", "lr=-1"], "training.lr"),
+        ([*RUN, "--backbone", "openclip:ViT-B-61/openai"], "ViT-B-16"),
+        ([*RUN, "--strategy", "replay", "--strategy", "joint"], "both build the training batches"),
+        ([*RUN, "--strategy", "ewc", "--strategy", "ewc"], "'ewc' is there 2 times"),
+        ([*RUN, "--log", "wandbb"], "Did you mean 'wandb'?"),
+        (["resume", "nowhere"], "no such folder"),
+        (["report", "."], "no config.toml"),
+        (["show", "zslc"], "zscl"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_bad_input_gets_a_sentence_and_exit_code_2(
+    arguments: list[str], sentence: str, embedded_mtil: Path, cache: Path
+) -> None:
+    done = mmcl(*arguments, cache=cache)
+    assert done.returncode == 2, done.stderr
+    assert sentence in done.stderr.replace("\n", " ")
+    assert "Traceback" not in done.stderr
+    assert "Allowed:" in done.stderr
+
+
+def test_an_output_folder_that_holds_a_run_is_left_alone(embedded_mtil: Path, cache: Path, tmp_path: Path) -> None:
+    out = str(tmp_path / "run")
+    assert mmcl(*RUN, "--out", out, cache=cache).returncode == 0
+    before = (tmp_path / "run" / "results.json").read_bytes()
+    again = mmcl(*RUN, "--out", out, cache=cache)
+    assert again.returncode == 2
+    assert "it holds another run" in again.stderr.replace("\n", " ")
+    assert (tmp_path / "run" / "results.json").read_bytes() == before
+    assert "before training" in mmcl("report", out).stdout
+    assert "mtil" in mmcl("compare", out, "--markdown").stdout
+
+
+def test_an_output_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    done = mmcl(*RUN, "--out", str(tmp_path / "file" / "run"))
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr.replace("\n", " ")
+
+
+def test_an_unreadable_image_is_named_before_training(embedded_mtil: Path, cache: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(embedded_mtil, tmp_path / "data")
+    broken = tmp_path / "data" / "fgvc-aircraft-2013b" / "data" / "images" / "0000005.jpg"
+    broken.write_bytes(broken.read_bytes()[:200])
+    done = mmcl(
+        *["run", "mtil", "--data-root", str(tmp_path / "data"), "--set", "benchmark.experiences=1"],
+        *["--out", str(tmp_path / "run")],
+        cache=cache,
+    )
+    assert done.returncode == 2
+    assert "0000005.jpg" in done.stderr.replace("\n", "")
+    assert not (tmp_path / "run" / "progress.json").exists()
+
+
+def test_a_configuration_file_reproduces_a_run(embedded_mtil: Path, cache: Path, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert mmcl(*RUN, "--strategy", "ewc:samples=4", "--seed", "3", "--out", str(first), cache=cache).returncode == 0
+    done = mmcl("run", "--config", str(first / "config.toml"), "--out", str(second), cache=cache)
+    assert done.returncode == 0, done.stderr
+    results = [json.loads((folder / "results.json").read_text()) for folder in (first, second)]
+    assert results[0]["matrix"] == results[1]["matrix"]
+    assert results[0]["seed"] == results[1]["seed"] == 3
