@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -250,6 +251,8 @@ def demo(
 
 def main() -> None:
     """Entry point: user errors are one sentence on standard error and exit code 2."""
+    # avalanche imports qpsolvers, which misses solvers nobody here uses
+    warnings.filterwarnings("ignore", message="no QP solver found")
     try:
         app()
     except MMCLError as error:

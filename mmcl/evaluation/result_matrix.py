@@ -12,7 +12,6 @@ from mmcl.evaluation.summaries import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from rich.table import Table
 
 BEFORE_TRAINING = "before training"
 
@@ -151,35 +150,22 @@ class ResultMatrix:
             result.set_row(i, row, name)
         return result
 
-    def render_table(self, title: str | None = None, decimals: int = 1, factor: float = 1.0) -> "Table":
-        """A rich table of ``factor`` times the scores; dashes where a test was not taken."""
-        from rich.table import Table
-
-        table = Table(title=title or self.metric)
-        table.add_column("after")
-        for name in self.columns:
-            table.add_column(name, justify="right")
-        for name, row in self._named_rows():
-            cells = ["-" if np.isnan(value) else f"{factor * value:.{decimals}f}" for value in row]
-            table.add_row(name, *cells)
-        return table
-
-    def plot(self, target: "Path | str | Axes", factor: float = 1.0) -> None:
-        """A heat map of ``factor`` times the scores, drawn on matplotlib axes or written to an image file."""
+    def plot(self, target: "Path | str | Axes") -> None:
+        """A heat map of the scores, drawn on matplotlib axes or written to an image file."""
         if not isinstance(target, (str, Path)):
-            self._draw(target, factor)
+            self._draw(target)
             return
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(2.5 + 0.6 * len(self.columns), 1.8 + 0.4 * (len(self.rows) + 1)), layout="constrained")
         FigureCanvasAgg(figure)
-        self._draw(figure.subplots(), factor)
+        self._draw(figure.subplots())
         figure.savefig(target)
 
-    def _draw(self, axes: "Axes", factor: float) -> None:
+    def _draw(self, axes: "Axes") -> None:
         names, rows = zip(*self._named_rows(), strict=True)
-        values = factor * np.vstack(rows)
+        values = np.vstack(rows)
         if values.size:
             axes.imshow(np.ma.masked_invalid(values), aspect="auto", cmap="viridis")
         axes.set_xticks(range(len(self.columns)), self.columns, rotation=45, ha="right")

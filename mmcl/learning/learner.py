@@ -5,6 +5,7 @@ here. The two inner loops below are MMCL's own and stand in the order in which t
 """
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -115,7 +116,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
             eval_mb_size=self.config.eval_batch_size,
             device=_device(self.config.device),
             plugins=[*self.strategies.values(), *plugins],
-            evaluator=None,
+            evaluator=_empty_evaluator(),
         )
         self.plugins = [plugin for plugin in self.plugins if not _is_idle(plugin)]
         self.model: MultimodalModel = model.to(self.device)
@@ -471,6 +472,13 @@ def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)
+
+
+def _empty_evaluator() -> EvaluationPlugin:
+    """Avalanche insists on an evaluator, and warns when it has nothing to do."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return EvaluationPlugin()
 
 
 def _is_idle(plugin: Any) -> bool:

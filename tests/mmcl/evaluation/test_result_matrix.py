@@ -1,6 +1,5 @@
 """The result matrix grows, survives JSON and can be shown."""
 
-import io
 import json
 from pathlib import Path
 
@@ -8,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 
 from mmcl.errors import DataError
 from mmcl.evaluation.result_matrix import HEADLINE, ResultMatrix
@@ -98,26 +96,6 @@ def test_the_row_before_training_is_not_a_trained_row() -> None:
 def test_two_columns_of_one_name_are_refused() -> None:
     with pytest.raises(DataError, match="'birds'"):
         example().add_column("birds")
-
-
-def test_table_shows_dashes_for_tests_not_taken() -> None:
-    matrix = example()
-    matrix.add_column("flowers")
-    screen = io.StringIO()
-    Console(file=screen, width=100).print(matrix.render_table("accuracy in percent"))
-    shown = screen.getvalue()
-    assert "before training" in shown
-    assert "50.0" in shown
-    assert "-" in shown
-    assert "accuracy in percent" in shown
-
-
-def test_row_before_training_is_shown_only_where_it_was_taken() -> None:
-    matrix = ResultMatrix(["a"])
-    matrix.set_row(0, [0.5])
-    assert matrix.render_table().row_count == 1
-    matrix.set_zero_shot([0.1])
-    assert matrix.render_table().row_count == 2
 
 
 @pytest.mark.parametrize("matrix", [example(), ResultMatrix(["a", "b"]), ResultMatrix()], ids=["full", "open", "empty"])
