@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, ClassVar
 
 from PIL import Image
@@ -172,7 +173,7 @@ class MTIL(BenchmarkPlugin):
             )
         try:
             return origin.read(root, self.download)
-        except (OSError, RuntimeError, KeyError, ValueError, IndexError) as error:
+        except (OSError, RuntimeError, KeyError, ValueError, IndexError, EOFError, UnpicklingError) as error:
             raise DataError(
                 f"benchmark 'mtil', data set {name}",
                 found=f"{origin.folder} below {root} cannot be read ({type(error).__name__}: {error})",

@@ -1,0 +1,112 @@
+"""Imports point one way, avalanche stays in four files, entry points name files that exist."""
+
+import ast
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from mmcl.registry import GROUPS, card, entries
+
+ROOT = Path(__file__).parents[2]
+AVALANCHE = {
+    "mmcl/streams/experience.py",
+    "mmcl/streams/benchmark.py",
+    "mmcl/learning/learner.py",
+    "mmcl/learning/strategy.py",
+}
+LAYER = {
+    "errors": 0,
+    "registry": 0,
+    "config": 0,
+    "environment": 0,
+    "data": 1,
+    "streams": 2,
+    "models": 2,
+    "backbones": 2,
+    "evaluation": 3,
+    "learning": 4,
+}
+TOP = 5
+
+
+def files(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Modules that a file imports at run time, wherever in the file; imports for type checking only do not count."""
+    tree = ast.parse(path.read_text("utf-8"))
+    ignored = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in ignored:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+
+
+def layer(module: str) -> int:
+    parts = module.split(".")
+    return LAYER.get(parts[1], TOP) if len(parts) > 1 else 0
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def module_of(path: Path) -> str:
+    return name(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+@pytest.mark.parametrize("path", files("mmcl"), ids=name)
+def test_core_imports_only_its_own_layer_and_those_below(path: Path) -> None:
+    own = layer(module_of(path))
+    for module in imports(path):
+        assert not module.startswith(("mmcl_strategies", "mmcl_benchmarks")), f"{name(path)} imports {module}"
+        if module.startswith("mmcl."):
+            assert layer(module) <= own, f"{name(path)} (layer {own}) imports {module} (layer {layer(module)})"
+
+
+def test_models_and_backbones_know_no_streams() -> None:
+    for path in files("mmcl/models", "mmcl/backbones"):
+        assert not any(module.startswith("mmcl.streams") for module in imports(path)), name(path)
+
+
+def test_avalanche_is_imported_in_exactly_four_files() -> None:
+    every = files("mmcl", "strategies", "benchmarks")
+    assert {name(path) for path in every if any(m.split(".")[0] == "avalanche" for m in imports(path))} == AVALANCHE
+
+
+@pytest.mark.parametrize("path", files("strategies"), ids=name)
+def test_strategies_know_neither_benchmarks_nor_backbones_nor_each_other(path: Path) -> None:
+    for module in imports(path):
+        assert not module.startswith(("mmcl_benchmarks", "mmcl.backbones", "mmcl.run", "mmcl.cli")), module
+        if module.startswith("mmcl_strategies."):
+            assert module.startswith("mmcl_strategies.maths"), f"{name(path)} imports {module}"
+
+
+@pytest.mark.parametrize("path", files("benchmarks"), ids=name)
+def test_benchmarks_know_neither_learners_nor_models(path: Path) -> None:
+    for module in imports(path):
+        assert not module.startswith(("mmcl_strategies", "mmcl.learning", "mmcl.models", "mmcl.backbones")), module
+
+
+def test_open_clip_is_imported_in_its_backbone_and_where_the_shipped_one_is_made() -> None:
+    users = {name(p) for p in files("mmcl", "strategies", "benchmarks") if any("open_clip" in m for m in imports(p))}
+    assert users == {"mmcl/backbones/openclip.py", "benchmarks/mmcl_benchmarks/glyphs/pretrain_clip.py"}
+
+
+@pytest.mark.parametrize("entry", [entry for group in GROUPS for entry in entries(group)], ids=lambda e: e.name)
+def test_entry_points_name_files_with_a_card(entry: object) -> None:
+    assert find_spec(entry.module) is not None  # type: ignore[attr-defined]
+    read = card(entry)  # type: ignore[arg-type]
+    assert read.broken is None
+    assert len(read.text) > 60

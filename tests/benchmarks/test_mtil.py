@@ -1,0 +1,255 @@
+"""MTIL: official layouts, splits, names and templates; and an embedded edition that speaks the same formats."""
+
+import filecmp
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmcl_benchmarks.glyphs.symbols import held_out_symbols, seen_symbols
+from mmcl_benchmarks.mtil import layouts
+from mmcl_benchmarks.mtil.benchmark import MTIL, ORDERS
+from mmcl_benchmarks.mtil.embedded import DIGITS_TEST, DIGITS_TRAIN, write_mtil
+from mmcl_benchmarks.mtil.layouts import Drawn
+from mmcl_benchmarks.mtil.prompts import TEMPLATES
+from mmcl_benchmarks.mtil.sources import ORIGINS
+from PIL import Image
+
+from mmcl.data.readable import check_readable
+from mmcl.errors import ConfigError, DataError
+from mmcl.streams.benchmark import Benchmark
+
+TRAIN, TEST = 5, 3
+NAMES = {
+    "Aircraft": ["707-320", "727-200", "737-200"],
+    "Caltech101": ["Faces", "accordion", "yin_yang"],
+    "CIFAR100": ["apple", "aquarium_fish", "baby"],
+    "DTD": ["banded", "blotchy", "polka-dotted"],
+    "EuroSAT": ["AnnualCrop", "Forest", "SeaLake"],
+    "Food": ["apple_pie", "baby_back_ribs", "baklava"],
+    "OxfordPet": ["Abyssinian", "american_bulldog", "great_pyrenees"],
+    "StanfordCars": ["AM General Hummer SUV 2000", "Acura RL Sedan 2012", "Acura TL Sedan 2012"],
+    "SUN397": ["abbey", "airplane_cabin", "amphitheater"],
+}
+WRITERS = {
+    "Aircraft": layouts.write_aircraft,
+    "Caltech101": layouts.write_caltech101,
+    "CIFAR100": layouts.write_cifar100,
+    "DTD": layouts.write_dtd,
+    "EuroSAT": layouts.write_eurosat,
+    "Food": layouts.write_food101,
+    "OxfordPet": layouts.write_pets,
+    "StanfordCars": layouts.write_cars,
+    "SUN397": layouts.write_sun397,
+}
+
+
+def shade(label: int, number: int) -> Image.Image:
+    """An image whose brightness tells the class, through JPEG and back."""
+    return Image.new("RGB", (20, 16), (40 + 80 * label + number,) * 3)
+
+
+def drawn(names: list[str]) -> Drawn:
+    train = [[shade(label, i) for i in range(TRAIN)] for label in range(len(names))]
+    test = [[shade(label, 10 + i) for i in range(TEST)] for label in range(len(names))]
+    return Drawn(names, train, test)
+
+
+@pytest.fixture(scope="module")
+def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Miniatures with the first names of the true class lists; Flowers without the companion file of names."""
+    root = tmp_path_factory.mktemp("official")
+    for name, write in WRITERS.items():
+        write(root, drawn(NAMES[name]))
+    layouts.write_flowers(root, drawn(["pink primrose", "hard-leaved pocket orchid", "canterbury bells"]))
+    (root / "flowers-102" / "cat_to_name.json").unlink()
+    digits = np.full((6, 28, 28), 0, np.uint8) + np.arange(6, dtype=np.uint8)[:, None, None] * 40
+    layouts.write_mnist(root, (digits, np.arange(6)), (digits[:3], np.arange(3)))
+    return root
+
+
+@pytest.fixture(scope="module")
+def benchmark(official: Path) -> Benchmark:
+    with pytest.warns(UserWarning, match="not comparable with published ones"):
+        return MTIL(data_root=str(official)).build()
+
+
+def test_every_data_set_is_read_from_its_official_layout(benchmark: Benchmark) -> None:
+    assert [data.name for data in benchmark.experiences] == list(ORIGINS)
+    for data in benchmark.experiences:
+        if data.name in ("Caltech101", "EuroSAT", "SUN397"):
+            sizes = 19, 5
+        elif data.name == "MNIST":
+            sizes = 6, 3
+        else:
+            sizes = 15, 9
+        assert (len(data.train), len(data.test)) == sizes, data.name
+
+
+def test_images_and_labels_belong_together(benchmark: Benchmark) -> None:
+    for data in benchmark.experiences:
+        if data.name == "MNIST":
+            continue
+        for samples in (data.train, data.test):
+            for index in range(len(samples)):
+                brightness = np.asarray(samples[index].inputs["image"]).mean()
+                drawn_as = int((brightness - 35) // 80)
+                assert data.label_space.ids.index(samples[index].target) == drawn_as, data.name
+
+
+def test_class_names_are_those_of_the_protocol(benchmark: Benchmark) -> None:
+    names = {data.name: data.label_space.names for data in benchmark.experiences}
+    assert names["Caltech101"] == ("off-center face", "accordion", "yin and yang symbol")
+    assert names["EuroSAT"] == ("annual crop land", "forest", "lake or sea")
+    assert names["CIFAR100"] == ("apple", "aquarium fish", "baby")
+    assert names["MNIST"][:2] == ("0 - zero", "1 - one")
+    assert names["OxfordPet"] == ("Abyssinian", "American Bulldog", "Great Pyrenees")
+    assert names["Food"][1] == "baby back ribs"
+    assert names["SUN397"][1] == "airplane_cabin"
+    assert names["Flowers"][0] == "pink primrose"
+    assert not any("?" in name for name in names["Flowers"])
+
+
+def test_templates_are_counted_as_in_the_protocol(benchmark: Benchmark) -> None:
+    counts = [len(data.label_space.classes[0].templates) for data in benchmark.experiences]
+    assert counts == [2, 34, 18, 8, 3, 1, 1, 1, 1, 9, 2]
+    assert all(len(set(frames)) == len(frames) for frames in TEMPLATES.values())
+    assert benchmark.experiences[0].label_space.classes[0].prompts[0] == "a photo of a 707-320, a type of aircraft."
+
+
+def test_the_random_split_is_that_of_seed_42(benchmark: Benchmark) -> None:
+    order = torch.utils.data.random_split(range(24), [19, 5], generator=torch.Generator().manual_seed(42))  # type: ignore[arg-type]
+    sun = next(data for data in benchmark.experiences if data.name == "SUN397")
+    ids = sorted(sun.train[i].sample_id for i in range(19)) + [sun.test[i].sample_id for i in range(5)]
+    assert len(set(ids)) == 24
+    everything = sorted(ids)
+    assert [sun.test[i].sample_id for i in range(5)] == [everything[i] for i in order[1].indices]
+
+
+def test_class_ids_and_sample_ids_are_unique_in_the_stream(benchmark: Benchmark) -> None:
+    ids = [label.id for data in benchmark.experiences for label in data.label_space]
+    assert ids == list(range(len(ids)))
+    samples = [
+        side[i].sample_id for data in benchmark.experiences for side in (data.train, data.test) for i in range(3)
+    ]
+    assert len(set(samples)) == len(samples)
+
+
+def test_settings_are_those_of_the_protocol(benchmark: Benchmark) -> None:
+    assert benchmark.training["iterations"] == 1001
+    assert benchmark.training["lr"] == 1e-5
+    assert {d.name: d.training for d in benchmark.experiences if d.training} == {
+        "Aircraft": {"lr": 5e-5},
+        "MNIST": {"lr": 5e-5},
+    }
+
+
+def test_both_orders_hold_the_same_data_sets() -> None:
+    assert set(ORDERS[1]) == set(ORDERS[2]) == set(ORIGINS)
+    assert ORDERS[2][0] == "StanfordCars"
+
+
+def test_strict_refuses_another_size(official: Path) -> None:
+    with pytest.raises(DataError, match=r"Aircraft.*15 training and 9 test samples.*3334 and 3333"):
+        MTIL(data_root=str(official), strict=True).build()
+
+
+def test_a_missing_data_set_is_named_with_its_place_and_owner(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"Aircraft.*fgvc-aircraft-2013b/data.*Oxford"):
+        MTIL(data_root=str(tmp_path)).build()
+
+
+def test_neither_edition_nor_folder_tells_both_ways() -> None:
+    with pytest.raises(ConfigError, match=r"--embedded.*--data-root"):
+        MTIL().build()
+
+
+def test_a_truncated_image_is_named(official: Path, tmp_path: Path, cache: Path) -> None:
+    import shutil
+
+    shutil.copytree(official / "dtd", tmp_path / "dtd")
+    broken = tmp_path / "dtd" / "dtd" / "images" / "banded" / "banded_0002.jpg"
+    broken.write_bytes(broken.read_bytes()[:150])
+    source = ORIGINS["DTD"].read(tmp_path, False)
+    from mmcl.data.folder import LabelledFiles
+
+    samples = LabelledFiles(list(zip(source.train.files, source.train.labels, strict=True)), tmp_path, 0)
+    with pytest.raises(DataError, match=r"banded_0002\.jpg"):
+        check_readable([samples])
+
+
+def test_a_pickle_that_would_run_code_is_refused(official: Path, tmp_path: Path) -> None:
+    import pickle
+    import shutil
+
+    class Trap:
+        def __reduce__(self) -> object:
+            return (print, ("ran",))
+
+    for name in WRITERS:
+        if name in ("Aircraft", "Caltech101"):
+            folder = ORIGINS[name].folder.split("/")[0]
+            shutil.copytree(official / folder, tmp_path / folder)
+    shutil.copytree(official / "cifar-100-python", tmp_path / "cifar-100-python")
+    (tmp_path / "cifar-100-python" / "train").write_bytes(pickle.dumps({"data": Trap()}))
+    with (
+        pytest.warns(UserWarning, match="comparable"),
+        pytest.raises(DataError, match=r"CIFAR100.*no place in a CIFAR file"),
+    ):
+        MTIL(data_root=str(tmp_path)).build()
+
+
+@pytest.fixture(scope="module")
+def embedded(embedded_mtil: Path) -> Benchmark:
+    return MTIL(embedded=True).build()
+
+
+def test_the_embedded_edition_says_so_and_is_read_by_the_same_reader(embedded: Benchmark, embedded_mtil: Path) -> None:
+    assert embedded.edition == "embedded"
+    assert embedded.metadata["synthetic"] is True
+    by_folder = MTIL(data_root=str(embedded_mtil)).build()
+    assert by_folder.edition == "embedded"
+    assert by_folder.metadata == embedded.metadata
+
+
+def test_embedded_classes_were_never_shown_to_the_pretrained_model(embedded: Benchmark) -> None:
+    unseen = {symbol.name for symbol in held_out_symbols()}
+    seen = {symbol.name for symbol in seen_symbols()}
+    for data in embedded.experiences:
+        if data.name != "MNIST":
+            assert {name.lower() for name in data.label_space.names} <= unseen
+    assert embedded.reference is not None
+    assert set(embedded.reference.texts) <= seen
+
+
+def test_the_seats_are_wide_enough(embedded: Benchmark) -> None:
+    sizes = {data.name: len(data.label_space) for data in embedded.experiences}
+    assert sizes.pop("MNIST") == 10
+    assert min(sizes.values()) >= 15
+    assert sum(sizes.values()) > 650
+    mnist = next(data for data in embedded.experiences if data.name == "MNIST")
+    assert (len(mnist.train), len(mnist.test)) == (DIGITS_TRAIN, DIGITS_TEST)
+
+
+def test_two_writers_write_the_same_bytes(embedded_mtil: Path, tmp_path: Path) -> None:
+    write_mtil(tmp_path)
+
+    def differing(comparison: "filecmp.dircmp[str]") -> Iterator[str]:
+        yield from comparison.left_only + comparison.right_only
+        for part in comparison.subdirs.values():
+            yield from differing(part)
+
+    assert not list(differing(filecmp.dircmp(embedded_mtil, tmp_path)))
+    files = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
+    matrices = [path for path in files if path.suffix in (".mat", ".json")]
+    chosen = [*matrices, *random.Random(0).sample(files, 300)]
+    assert all((embedded_mtil / path).read_bytes() == (tmp_path / path).read_bytes() for path in chosen)
+
+
+def test_reading_writes_nothing_into_the_data_folder(official: Path) -> None:
+    before = sorted(path.as_posix() for path in official.rglob("*"))
+    with pytest.warns(UserWarning, match="comparable"):
+        MTIL(data_root=str(official)).build()
+    assert sorted(path.as_posix() for path in official.rglob("*")) == before

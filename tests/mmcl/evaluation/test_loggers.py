@@ -1,0 +1,37 @@
+"""Loggers never stop a run."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from mmcl.errors import ConfigError
+from mmcl.evaluation.loggers import make_loggers
+
+
+def test_wandb_without_a_key_is_offline_and_keeps_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (logger,) = make_loggers(["wandb"], tmp_path, {"seed": 0})
+    logger.scalar("loss/task", 1.0, 0)
+    logger.cell("before training", "toy", 50.0)
+    logger.close()
+    assert list((tmp_path / "wandb").glob("offline-run-*"))
+
+
+def test_a_failing_wandb_warns_once_and_lets_the_run_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = ModuleType("wandb")
+    monkeypatch.setitem(sys.modules, "wandb", broken)
+    with pytest.warns(UserWarning, match="logging stopped") as caught:
+        (logger,) = make_loggers(["wandb"], tmp_path, {})
+        logger.scalar("loss/task", 1.0, 0)
+        logger.cell("a", "b", 1.0)
+        logger.close()
+    assert len(caught) == 1
+
+
+def test_an_unknown_logger_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'tensorboard'"):
+        make_loggers(["tensorbord"], tmp_path, {})

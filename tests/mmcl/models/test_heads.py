@@ -1,0 +1,73 @@
+"""Heads: CLIP's text classifier, and one that grows."""
+
+from copy import deepcopy
+
+import torch
+from torch.nn import functional
+
+from mmcl.backbones.openclip import tiny_clip
+from mmcl.data.label_space import LabelSpace
+from mmcl.data.sample import Inputs
+from mmcl.models.heads import LinearHead
+from mmcl.models.multimodal import MultimodalModel
+
+SPACE = LabelSpace.of(["alpha", "beta", "gamma"], templates=["{}", "a {}", "the sign {}"])
+
+
+def inputs(count: int = 4) -> Inputs:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(count, 3, 32, 32, generator=generator)
+    return Inputs({"image": images}, {"image": torch.ones(count, dtype=torch.bool)})
+
+
+def test_templates_are_normalised_averaged_and_normalised_again() -> None:
+    model = MultimodalModel(tiny_clip())
+    rows = []
+    for label in SPACE:
+        encoded = model.backbone.encode("text", model.backbone.tokenize(label.prompts)).pooled
+        rows.append(functional.normalize(functional.normalize(encoded, dim=-1).mean(0), dim=-1))
+    torch.testing.assert_close(model.head.text_features(SPACE), torch.stack(rows))
+
+
+def test_logits_are_scaled_cosines() -> None:
+    model = MultimodalModel(tiny_clip())
+    model.label_space = SPACE.for_training
+    output = model(inputs())
+    image = functional.normalize(output.features["image"], dim=-1)
+    expected = model.backbone.logit_scale * image @ model.head.text_features(SPACE.for_training).T
+    torch.testing.assert_close(output.logits, expected)
+
+
+def test_kept_text_features_follow_the_weights() -> None:
+    model = MultimodalModel(tiny_clip())
+    with torch.no_grad():
+        before = model.head.text_features(SPACE)
+        assert model.head.text_features(SPACE) is before
+        for parameter in model.parameters():
+            parameter.add_(0.1)
+        assert not torch.allclose(model.head.text_features(SPACE), before)
+
+
+def test_a_copy_has_its_own_weights_in_backbone_and_head() -> None:
+    model = MultimodalModel(tiny_clip())
+    model.label_space = SPACE
+    copy = deepcopy(model)
+    expected = model(inputs()).logits
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.5)
+    torch.testing.assert_close(copy(inputs()).logits, expected)
+    assert not torch.allclose(model(inputs()).logits, expected)
+
+
+def test_a_linear_head_grows_and_keeps_its_units() -> None:
+    head = LinearHead(5)
+    head.grow(LabelSpace.of(["a", "b"]))
+    old = head.weight.detach().clone()
+    head.grow(LabelSpace.of(["c"], first_id=7))
+    assert torch.equal(head.weight[:2], old)
+    assert head.knows(LabelSpace.of(["c"], first_id=7))
+    assert not head.knows(LabelSpace.of(["d"], first_id=9))
+    features = torch.randn(3, 5)
+    both = LabelSpace.of(["c"], first_id=7).union(LabelSpace.of(["a"]))
+    torch.testing.assert_close(head.logits(features, both), features @ head.weight[[2, 0]].T + head.bias[[2, 0]])

@@ -1,0 +1,113 @@
+"""Configurations: written and read back, overridden, and checked where a value enters."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mmcl_strategies.regularization.ewc import EWC
+
+from mmcl.config import (
+    PluginConfig,
+    RunConfig,
+    TrainingConfig,
+    apply_overrides,
+    instantiate,
+    parse_backbone,
+    parse_strategy,
+    read_toml,
+    resolve_training,
+    write_toml,
+)
+from mmcl.errors import ConfigError
+
+names = st.text("abcdefgh-", min_size=1, max_size=8)
+values = st.one_of(
+    st.integers(-(2**40), 2**40), st.floats(allow_nan=False, allow_infinity=False), st.booleans(), st.text(max_size=20)
+)
+plugins = st.builds(PluginConfig, names, st.dictionaries(names.filter(lambda n: n != "name"), values, max_size=3))
+configs = st.builds(
+    RunConfig,
+    benchmark=plugins,
+    backbone=plugins,
+    strategies=st.lists(plugins, max_size=3).map(tuple),
+    training=st.fixed_dictionaries({}, optional={"lr": st.floats(1e-6, 1.0), "iterations": st.integers(1, 9)}),
+    seed=st.integers(0, 2**31),
+    out=st.none() | names,
+    log=st.lists(names, max_size=2).map(tuple),
+)
+
+
+@given(config=configs)
+def test_a_configuration_is_read_back_as_it_was_written(config: RunConfig, tmp_path_factory: Any) -> None:
+    path = tmp_path_factory.getbasetemp() / "config.toml"
+    write_toml(config, path)
+    assert read_toml(path) == config
+
+
+def test_later_layers_win() -> None:
+    resolved = resolve_training({"lr": 1e-5, "warmup": 10}, {"lr": 5e-5}, {"warmup": 3})
+    assert (resolved.lr, resolved.warmup, resolved.batch_size) == (5e-5, 3, TrainingConfig().batch_size)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"batchsize": 3}, "Did you mean 'batch_size'"),
+        ({"lr": "fast"}, r"training\.lr.*'fast'.*float"),
+        ({"lr": -1.0}, r"training\.lr.*above 0"),
+        ({"iterations": 2.5}, r"training\.iterations"),
+        ({"optimizer": "adam"}, r"'adamw' or 'sgd'"),
+        ({"betas": [0.9]}, r"training\.betas"),
+        ({"label_smoothing": 1.0}, "not including, 1"),
+        ({"batch_size": True}, r"training\.batch_size"),
+    ],
+)
+def test_wrong_settings_are_refused_with_key_value_and_way_out(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        resolve_training(settings)
+
+
+def test_strategies_are_parsed_with_typed_options() -> None:
+    parsed = parse_strategy('ewc:strength=1e3,samples=none,include=["*visual*","*text*"],fisher=exact')
+    expected = {"strength": 1000.0, "samples": None, "include": ["*visual*", "*text*"], "fisher": "exact"}
+    assert parsed == PluginConfig("ewc", expected)
+    assert parse_strategy("package.module:Class") == PluginConfig("package.module:Class")
+    assert parse_strategy("package.module:Class:a=1") == PluginConfig("package.module:Class", {"a": 1})
+    strategy = instantiate(EWC, parsed.options, "ewc")
+    assert strategy.include == ("*visual*", "*text*")
+    assert strategy.samples is None
+
+
+def test_none_survives_the_file(tmp_path: Path) -> None:
+    config = RunConfig(PluginConfig("mtil"), strategies=(PluginConfig("ewc", {"samples": None}),))
+    write_toml(config, tmp_path / "config.toml")
+    (read,) = read_toml(tmp_path / "config.toml").strategies
+    assert instantiate(EWC, read.options, "ewc").samples is None
+
+
+def test_a_backbone_is_a_name_and_its_weights() -> None:
+    assert parse_backbone("glyph-clip") == PluginConfig("glyph-clip")
+    assert parse_backbone("openclip:ViT-B-16/openai") == PluginConfig("openclip", {"weights": "ViT-B-16/openai"})
+
+
+def test_overrides_reach_every_table() -> None:
+    config = RunConfig(PluginConfig("mtil"), strategies=(PluginConfig("ewc"),))
+    changed = apply_overrides(config, ["seed=3", "lr=0.1", "training.warmup=2", "benchmark.order=2", "ewc.strength=5"])
+    assert changed.seed == 3
+    assert changed.training == {"lr": 0.1, "warmup": 2}
+    assert changed.benchmark.options == {"order": 2}
+    assert changed.strategies[0].options == {"strength": 5}
+
+
+@pytest.mark.parametrize("override", ["nothing=1", "zscl.temperature=2", "lr"])
+def test_an_override_of_nothing_is_refused(override: str) -> None:
+    with pytest.raises(ConfigError):
+        apply_overrides(RunConfig(PluginConfig("mtil"), strategies=(PluginConfig("ewc"),)), [override])
+
+
+def test_an_unknown_table_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('[benchmark]\nname = "mtil"\n[trainning]\nlr = 1.0\n')
+    with pytest.raises(ConfigError, match="Did you mean 'training'"):
+        read_toml(tmp_path / "config.toml")
