@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from mmcl.config import (
@@ -80,7 +81,7 @@ def list_plugins(
             table.add_column(column)
         for entry, read in found:
             if entry.group == group:
-                what = f"[red]broken[/red]: {read.broken}" if read.broken else read.title
+                what = f"[red]broken[/red]: {escape(read.broken)}" if read.broken else escape(read.title)
                 table.add_row(_usable_name(entry), entry.distribution, what)
         output.print(table)
 
@@ -100,13 +101,13 @@ def show(name: Annotated[str, typer.Argument(help="A strategy, benchmark or back
     for entry in matches:
         read = card(entry)
         output.print(f"[bold]{_usable_name(entry)}[/bold]  {entry.module}:{entry.attribute}  ({entry.distribution})")
-        output.print(f"[red]broken[/red]: {read.broken}" if read.broken else read.text, markup=bool(read.broken))
+        output.print(f"[red]broken[/red]: {escape(read.broken)}" if read.broken else escape(read.text))
         if read.options:
             table = Table(title="options", title_justify="left")
             for column in ("name", "type", "default", ""):
                 table.add_column(column)
             for option in read.options:
-                table.add_row(option.name, option.kind, option.default, option.comment)
+                table.add_row(*map(escape, (option.name, option.kind, option.default, option.comment)))
             output.print(table)
 
 
@@ -198,7 +199,7 @@ def predict(
 
     for prediction in predict_files(folder, files, top, experience):
         best = "  ".join(f"{name} {100 * share:.1f} %" for name, share in prediction.classes)
-        output.print(f"{prediction.file}: {best}", soft_wrap=True)
+        output.print(f"{prediction.file}: {best}", soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -210,7 +211,7 @@ def export(
     """Write the model of a run so that another tool loads it."""
     from mmcl.use import export as export_run
 
-    output.print(f"written: {export_run(folder, to, out)}", soft_wrap=True)
+    output.print(f"written: {export_run(folder, to, out)}", soft_wrap=True, markup=False)
 
 
 @app.command()
@@ -264,13 +265,13 @@ def _interruptible(action: "Callable[[], RunResult]", folder: str) -> "RunResult
     try:
         return action()
     except KeyboardInterrupt:
-        output.print(f"interrupted; 'mmcl resume {folder}' goes on from the last finished experience")
+        output.print(f"interrupted; 'mmcl resume {folder}' goes on from the last finished experience", markup=False)
         sys.exit(130)
 
 
 def _print_result(result: "RunResult") -> None:
     output.print(result.table())
-    output.print(f"kept in {result.folder}", soft_wrap=True)
+    output.print(f"kept in {result.folder}", soft_wrap=True, markup=False)
 
 
 def _require(group: str, name: str) -> None:

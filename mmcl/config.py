@@ -20,10 +20,11 @@ A table's keys are the fields of the class it names. There is no interpolation a
 """
 
 import json
+import math
 import sys
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -33,6 +34,9 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+
+_NAMES = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -75,11 +79,15 @@ class TrainingConfig:
         """Check the ranges."""
         positive = ("epochs", "batch_size", "eval_batch_size", "lr")
         for name in positive + (("iterations",) if self.iterations is not None else ()):
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise _wrong(f"training.{name}", getattr(self, name), "a number above 0")
         for name in ("weight_decay", "warmup", "num_workers", "momentum"):
-            if getattr(self, name) < 0:
+            if not 0 <= getattr(self, name) < math.inf:
                 raise _wrong(f"training.{name}", getattr(self, name), "0 or more")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise _wrong("training.betas", self.betas, "two numbers from 0 up to, but not including, 1")
+        if self.max_grad_norm is not None and not self.max_grad_norm > 0:
+            raise _wrong("training.max_grad_norm", self.max_grad_norm, "a number above 0, or none")
         if not 0 <= self.label_smoothing < 1:
             raise _wrong("training.label_smoothing", self.label_smoothing, "0 up to, but not including, 1")
 
@@ -107,7 +115,9 @@ class RunConfig:
     extensions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check the training settings, so that a misspelt key is refused where it is written."""
+        """Check types and training settings, so that a wrong value is refused where it is written."""
+        for name, kind in (("seed", int), ("out", str | None), ("log", _NAMES), ("extensions", _NAMES)):
+            _converted(getattr(self, name), kind, name)
         resolve_training(self.training)
 
     def to_dict(self) -> dict[str, Any]:
@@ -129,21 +139,26 @@ class RunConfig:
         """The inverse of ``to_dict``.
 
         Raises:
-            ConfigError: if a key is unknown or a table has no name.
+            ConfigError: if a key is unknown, a value has the wrong type or a table has no name.
         """
         keys = {"seed", "out", "log", "extensions", "benchmark", "backbone", "training", "strategy"}
         _require_known(content, keys, who)
         if "benchmark" not in content:
             raise ConfigError(who, found="no [benchmark]", allowed="a table [benchmark] with a name", remedy="Add one.")
+        training, strategies = content.get("training", {}), content.get("strategy", [])
+        if not isinstance(training, Mapping):
+            raise _wrong(f"{who}: training", training, "a table [training]")
+        if not isinstance(strategies, list):
+            raise _wrong(f"{who}: strategy", strategies, "tables [[strategy]], with double brackets")
         return cls(
             benchmark=_plugin(content["benchmark"], f"{who} [benchmark]"),
             backbone=_plugin(content.get("backbone", {"name": "glyph-clip"}), f"{who} [backbone]"),
-            strategies=tuple(_plugin(table, f"{who} [[strategy]]") for table in content.get("strategy", [])),
-            training=dict(content.get("training", {})),
+            strategies=tuple(_plugin(table, f"{who} [[strategy]]") for table in strategies),
+            training=dict(training),
             seed=content.get("seed", 0),
             out=content.get("out"),
-            log=tuple(content.get("log", ())),
-            extensions=tuple(content.get("extensions", ())),
+            log=_converted(content.get("log", ()), _NAMES, f"{who}: log"),
+            extensions=_converted(content.get("extensions", ()), _NAMES, f"{who}: extensions"),
         )
 
 
@@ -166,8 +181,24 @@ def instantiate(plugin: type, options: Mapping[str, Any], who: str) -> Any:
     Raises:
         ConfigError: naming the field, the value, the type or the known names, and what to do.
     """
-    known = [f.name for f in fields(plugin) if f.init]
+    if not is_dataclass(plugin):
+        raise ConfigError(
+            who,
+            found=f"{plugin.__module__}:{plugin.__qualname__} has no fields that could be options",
+            allowed="a dataclass",
+            remedy="Decorate the class with @dataclass(kw_only=True).",
+        )
+    accepted = [f for f in fields(plugin) if f.init]
+    known = [f.name for f in accepted]
     _require_known(options, known, who)
+    for f in accepted:
+        if f.default is MISSING and f.default_factory is MISSING and f.name not in options:
+            raise ConfigError(
+                f"{who}.{f.name}",
+                found="no value, and it has no default",
+                allowed=str(f.type),
+                remedy=f"Set {f.name}.",
+            )
     hints = get_type_hints(plugin)
     values = {name: _converted(value, hints[name], f"{who}.{name}") for name, value in options.items()}
     return plugin(**values)
@@ -181,7 +212,7 @@ def read_toml(path: Path) -> RunConfig:
     """
     try:
         content = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(
             f"configuration {path}",
             found=f"it cannot be read ({error})",
@@ -214,12 +245,16 @@ def write_toml(config: RunConfig, path: Path) -> None:
 def parse_strategy(text: str) -> PluginConfig:
     """``name[:key=value,...]``; the name may itself be ``distribution:name`` or ``package.module:Class``.
 
+    Values may hold colons, and commas inside brackets or quotes.
+
     Raises:
         ConfigError: if an option is not of the form ``key=value``.
     """
-    name, separator, options = text.rpartition(":") if "=" in text.rpartition(":")[2] else (text, "", "")
-    if not separator:
+    before, equals, _ = text.partition("=")
+    name, colon, _ = before.rpartition(":")
+    if not equals or not colon:
         return PluginConfig(text)
+    options = text[len(name) + 1 :]
     parsed = {}
     for option in _split(options):
         key, equals, value = option.partition("=")
@@ -241,13 +276,15 @@ def parse_backbone(text: str) -> PluginConfig:
 
 
 def parse_value(text: str) -> Any:
-    """A number, boolean, list or string as typed on a command line; ``none`` is None."""
+    """A number, boolean, list or string as typed on a command line; ``none`` is None. Quotes make a string of it."""
     text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] == "'":
+        return text[1:-1]
     if text.lower() in ("none", "true", "false"):
         return {"none": None, "true": True, "false": False}[text.lower()]
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except ValueError:
         return text
     return value if not isinstance(value, dict) else text
 
@@ -266,6 +303,11 @@ def apply_overrides(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
             )
         config = _set(config, path.strip(), parse_value(text))
     return config
+
+
+def _refuse_constant(name: str) -> Any:
+    """NaN and infinity are no JSON and cannot be written to ``results.json``."""
+    raise ValueError(name)
 
 
 def _set(config: RunConfig, path: str, value: Any) -> RunConfig:
@@ -297,14 +339,20 @@ def _with(plugin: PluginConfig, key: str, value: Any) -> PluginConfig:
 
 
 def _split(options: str) -> list[str]:
-    """Split at commas that are not inside brackets."""
-    parts, depth = [""], 0
+    """Split at commas that are not inside brackets or quotes; a quote opens only where a value may begin."""
+    parts, depth, quote, previous = [""], 0, "", ""
     for character in options:
-        depth += (character == "[") - (character == "]")
-        if character == "," and depth == 0:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"" and previous in ("=", "[", ","):
+            quote = character
+        else:
+            depth += (character == "[") - (character == "]")
+        if character == "," and depth == 0 and not quote:
             parts.append("")
         else:
             parts[-1] += character
+        previous = previous if character == " " else character
     return parts
 
 
@@ -335,6 +383,10 @@ def _converted(value: Any, hint: Any, who: str) -> Any:
             kinds = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
             if len(kinds) == len(value):
                 return tuple(_converted(item, kind, who) for item, kind in zip(value, kinds, strict=True))
+        raise _wrong(who, value, f"a list: {_name(hint)}")
+    if origin is list:
+        if isinstance(value, (list, tuple)):
+            return [_converted(item, arguments[0], who) for item in value]
         raise _wrong(who, value, f"a list: {_name(hint)}")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

@@ -74,11 +74,11 @@ class Card:
 @cache
 def entries(group: str) -> tuple[Entry, ...]:
     """All plugins of a group, sorted by name."""
-    found = {(_distribution(point), point.name): point for point in entry_points(group=group)}
+    found = {(_distribution(point), point.name): _target(point) for point in entry_points(group=group)}
     claims = Counter(name for _, name in found)
     return tuple(
-        Entry(group, name, distribution, point.module, point.attr, claims[name] > 1)
-        for (distribution, name), point in sorted(found.items(), key=lambda item: (item[0][1], item[0][0]))
+        Entry(group, name, distribution, *target, claims[name] > 1)
+        for (distribution, name), target in sorted(found.items(), key=lambda item: (item[0][1], item[0][0]))
     )
 
 
@@ -116,9 +116,10 @@ def load(group: str, name: str) -> Any:
     """
     module, _, attribute = name.partition(":")
     if attribute and not any(name == entry.qualified for entry in entries(group)):
-        return _import(module, attribute, name)
+        return _import(module, attribute, name, "Check the spelling, and that Python finds the module.")
     entry = find(group, name)
-    return _import(entry.module, entry.attribute, f"{name!r} of distribution {entry.distribution}")
+    remedy = "Repair or uninstall the distribution; other plugins are not affected."
+    return _import(entry.module, entry.attribute, f"{name!r} of distribution {entry.distribution}", remedy)
 
 
 def name_of(group: str, plugin: type) -> str:
@@ -161,13 +162,21 @@ def _options(node: ast.ClassDef, lines: list[str]) -> list[Option]:
 
 
 def _source(module: str) -> str:
-    spec = find_spec(module)
-    if spec is None or spec.origin is None:
-        raise ImportError(f"there is no module {module}")
-    return Path(spec.origin).read_text("utf-8")
+    """The text of a module. ``find_spec`` of a dotted name would run the packages above it, so files are looked up."""
+    top, *parts = module.split(".")
+    spec = find_spec(top)
+    if spec is not None and not parts and spec.origin is not None:
+        return Path(spec.origin).read_text("utf-8")
+    if spec is not None and parts:
+        for folder in spec.submodule_search_locations or ():
+            path = Path(folder, *parts)
+            for file in (path / "__init__.py", path.with_name(f"{path.name}.py")):
+                if file.is_file():
+                    return file.read_text("utf-8")
+    raise ImportError(f"there is no module {module}")
 
 
-def _import(module: str, attribute: str, who: str) -> Any:
+def _import(module: str, attribute: str, who: str, remedy: str) -> Any:
     try:
         found = getattr(import_module(module), attribute)
     except Exception as error:
@@ -175,16 +184,22 @@ def _import(module: str, attribute: str, who: str) -> Any:
             f"plugin {who}",
             found=f"{module}:{attribute} cannot be imported ({type(error).__name__}: {error})",
             allowed="a class that can be imported",
-            remedy="Repair or uninstall the distribution; other plugins are not affected.",
+            remedy=remedy,
         ) from error
     if not isinstance(found, type):
         raise PluginError(
             f"plugin {who}",
             found=f"{module}:{attribute} is not a class",
             allowed="a class",
-            remedy="Correct the entry point.",
+            remedy="Name a class.",
         )
     return found
+
+
+def _target(point: EntryPoint) -> tuple[str, str]:
+    """Module and class; taken from the text, because a malformed entry point raises when it is asked for them."""
+    module, _, attribute = point.value.partition(":")
+    return module.strip(), attribute.partition("[")[0].strip()
 
 
 def _distribution(point: EntryPoint) -> str:

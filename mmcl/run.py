@@ -23,7 +23,7 @@ from mmcl.data.label_space import ClassLabel, LabelSpace
 from mmcl.data.readable import check_readable
 from mmcl.environment import environment
 from mmcl.errors import CheckpointError, ConfigError
-from mmcl.evaluation.loggers import RunLogger, make_loggers
+from mmcl.evaluation.loggers import RunLogger, check_loggers, make_loggers
 from mmcl.evaluation.metric import METRICS
 from mmcl.evaluation.report import markdown_report, results_table
 from mmcl.evaluation.result_matrix import ResultMatrix
@@ -102,8 +102,8 @@ class Experiment:
         check_composition(list(self.strategies.values()), list(self.strategies), around)
         self.metric = METRICS[self.benchmark.metric]()
         self.bar = ProgressBar(quiet)
-        self.loggers: list[RunLogger] = make_loggers(config.log, folder.path, config.to_dict())
-        plugins = [self.bar, *([LogTerms(self.loggers)] if self.loggers else [])]
+        self.loggers: list[RunLogger] = []
+        plugins = [self.bar, *([LogTerms(self.loggers)] if config.log else [])]
         with self._timed("backbone"):
             self.learner = Learner(
                 model=MultimodalModel(backbone_plugin.build()),
@@ -123,6 +123,7 @@ class Experiment:
 
     def run(self) -> RunResult:
         """Learn what has not been learned yet."""
+        self.loggers += make_loggers(self.config.log, self.folder.path, self.config.to_dict())
         try:
             if self.folder.progress is None:
                 self.folder.write_json("environment.json", environment())
@@ -274,9 +275,14 @@ def run(
 
 def run_config(config: RunConfig, benchmark: Benchmark | None = None, quiet: bool = False) -> RunResult:
     """Run a configuration into a new folder."""
-    path = Path(config.out or default_folder(config))
     check_before_loading(config)
-    return Experiment(config, RunFolder.create(path, config), benchmark, quiet).run()
+    folder = RunFolder.claim(Path(config.out or default_folder(config)))
+    try:
+        experiment = Experiment(config, folder, benchmark, quiet)
+        folder.begin(config)
+    finally:
+        folder.release()
+    return experiment.run()
 
 
 def resume(path: Path, benchmark: Benchmark | None = None, quiet: bool = False) -> RunResult:
@@ -332,13 +338,14 @@ def extend(path: Path, data: Path | None = None, benchmark: Benchmark | None = N
             remedy="Name a folder of images with --data.",
         )
     experiment.restore()
-    folder.replace_config(longer)
+    folder.begin(longer)
     return experiment.run()
 
 
 def check_before_loading(config: RunConfig) -> None:
     """Refuse strategies that do not fit together before any data or weights are touched."""
     strategies = build_strategies(config)
+    check_loggers(config.log)
     backbone = load(BACKBONES, config.backbone.name)
     if config.benchmark.name.startswith("in-memory:"):
         return

@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,8 @@ class RunFolder:
         self.path = path
 
     @classmethod
-    def create(cls, path: Path, config: RunConfig) -> "RunFolder":
-        """A new run.
+    def claim(cls, path: Path) -> "RunFolder":
+        """An empty folder for a new run; ``begin`` makes it one.
 
         Raises:
             CheckpointError: if the folder holds a run or anything else, or cannot be written.
@@ -60,8 +60,19 @@ class RunFolder:
         folder = cls(path)
         with folder._writing():
             path.mkdir(parents=True, exist_ok=True)
-            write_toml(config, path / "config.toml")
         return folder
+
+    def begin(self, config: RunConfig) -> None:
+        """Write the configuration; from now on the run can be resumed."""
+        draft = self.path / ".config.toml.new"
+        with self._writing():
+            write_toml(config, draft)
+            os.replace(draft, self.path / "config.toml")
+
+    def release(self) -> None:
+        """Remove the folder if nothing has been written to it, because the run was refused."""
+        with suppress(OSError):
+            self.path.rmdir()
 
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
@@ -83,13 +94,6 @@ class RunFolder:
     def config(self) -> RunConfig:
         """The configuration the run was started with."""
         return read_toml(self.path / "config.toml")
-
-    def replace_config(self, config: RunConfig) -> None:
-        """Write a changed configuration (a run that was extended)."""
-        draft = self.path / "config.toml.new"
-        with self._writing():
-            write_toml(config, draft)
-            os.replace(draft, self.path / "config.toml")
 
     @property
     def progress(self) -> dict[str, Any] | None:

@@ -91,8 +91,8 @@ LOGGERS: dict[str, Callable[[Path, Mapping[str, Any]], RunLogger]] = {
 }
 
 
-def make_loggers(names: Sequence[str], folder: Path, config: Mapping[str, Any]) -> list[RunLogger]:
-    """The loggers of a run.
+def check_loggers(names: Sequence[str]) -> None:
+    """Refuse unknown names.
 
     Raises:
         ConfigError: if a name is unknown.
@@ -102,6 +102,11 @@ def make_loggers(names: Sequence[str], folder: Path, config: Mapping[str, Any]) 
             raise ConfigError(
                 f"--log {name}", found="no such logger", allowed=", ".join(LOGGERS), remedy=nearest(name, LOGGERS)
             )
+
+
+def make_loggers(names: Sequence[str], folder: Path, config: Mapping[str, Any]) -> list[RunLogger]:
+    """The loggers of a run, in a folder that exists."""
+    check_loggers(names)
     return [LOGGERS[name](folder, config) for name in names]
 
 

@@ -6,6 +6,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.markup import escape
 from rich.table import Table
 
 from mmcl.evaluation.result_matrix import BEFORE_TRAINING
@@ -21,6 +22,11 @@ HEADLINES = {
     "forgetting": "Forgetting",
     "bwt": "BWT",
 }
+
+COMPARED = ("transfer", "avg", "last", "forgetting")
+
+# training settings that decide where and how fast, not what is learned
+WITHOUT_EFFECT = {"device", "num_workers", "eval_batch_size", "check_data"}
 
 
 def edition_note(results: Results) -> str:
@@ -46,12 +52,12 @@ def strategies_label(results: Results) -> str:
 def results_table(results: Results) -> Table:
     """The result matrix with the headline scores below it."""
     scores = "  ".join(f"{HEADLINES[name]} {_number(results['summary'][name])}" for name in HEADLINES)
-    table = Table(title=title(results), caption=scores, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=escape(title(results)), caption=scores, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("after learning", overflow="fold")
     for column in results["columns"]:
-        table.add_column(column, justify="right", overflow="fold", min_width=len("100.0"))
+        table.add_column(escape(column), justify="right", overflow="fold", min_width=len("100.0"))
     for name, row in zip(results["rows"], results["matrix"], strict=True):
-        table.add_row(name, *map(_number, row))
+        table.add_row(escape(name), *map(_number, row))
     return table
 
 
@@ -95,16 +101,24 @@ def markdown_report(results: Results) -> str:
 
 
 def comparison(runs: Sequence[Results]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: runs that differ in nothing but the seed share a row, as mean and standard deviation."""
+    """Header and rows: runs that differ in nothing but the seed share a row, as mean and standard deviation.
+
+    Where training settings or experiences differ, the column ``settings`` says how.
+    """
+    all_settings = [_settings(run) for run in runs]
+    keys = sorted({key for settings in all_settings for key in settings})
+    varying = [key for key in keys if len({settings.get(key, "-") for settings in all_settings}) > 1]
     groups: dict[tuple[str, ...], list[Results]] = defaultdict(list)
-    for run in runs:
-        groups[(run["benchmark"], run["edition"], run["backbone"], strategies_label(run))].append(run)
-    names = ["transfer", "avg", "last", "forgetting"]
-    header = ["benchmark", "edition", "backbone", "strategies", "seeds", *(HEADLINES[name] for name in names)]
+    for run, settings in zip(runs, all_settings, strict=True):
+        key = [run["benchmark"], run["edition"], run["backbone"], strategies_label(run)]
+        key += [", ".join(f"{name}={settings.get(name, '-')}" for name in varying)] if varying else []
+        groups[tuple(key)].append(run)
+    descriptions = ["benchmark", "edition", "backbone", "strategies", *(["settings"] if varying else []), "seeds"]
+    header = [*descriptions, *(HEADLINES[name] for name in COMPARED)]
     rows = []
-    for key, group in groups.items():
+    for group_key, group in groups.items():
         seeds = ", ".join(str(run["seed"]) for run in group)
-        rows.append([*key, seeds, *(_spread([run["summary"][name] for run in group]) for name in names)])
+        rows.append([*group_key, seeds, *(_spread([run["summary"][name] for run in group]) for name in COMPARED)])
     return header, rows
 
 
@@ -115,9 +129,9 @@ def comparison_table(runs: Sequence[Results]) -> Table:
     caption = "embedded editions: not the official benchmarks' numbers" if embedded else None
     table = Table(title="mean ± standard deviation over seeds", caption=caption)
     for position, name in enumerate(header):
-        table.add_column(name, justify="left" if position < 5 else "right")
+        table.add_column(name, justify="left" if position < len(header) - len(COMPARED) else "right")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     return table
 
 
@@ -129,6 +143,12 @@ def comparison_markdown(runs: Sequence[Results]) -> str:
 def _strategy_label(strategy: Mapping[str, Any]) -> str:
     options = ",".join(f"{key}={value}" for key, value in strategy.items() if key != "name")
     return f"{strategy['name']}:{options}" if options else str(strategy["name"])
+
+
+def _settings(run: Results) -> dict[str, str]:
+    """What may change the numbers of a run besides its seed, its strategies and its backbone."""
+    training = {name: str(value) for name, value in run["training"].items() if name not in WITHOUT_EFFECT}
+    return {**training, "experiences": " ".join(run["columns"])}
 
 
 def _spread(values: Sequence[float | None]) -> str:

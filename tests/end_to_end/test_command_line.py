@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from mmcl.cli import main
+
 RUN = ["run", "mtil", "--embedded", "--set", "iterations=2", "--set", "benchmark.experiences=1"]
 
 
@@ -68,13 +70,22 @@ def test_show_prints_card_and_options() -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_bad_input_gets_a_sentence_and_exit_code_2(
-    arguments: list[str], sentence: str, embedded_mtil: Path, cache: Path
+    arguments: list[str],
+    sentence: str,
+    embedded_mtil: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    done = mmcl(*arguments, cache=cache)
-    assert done.returncode == 2, done.stderr
-    assert sentence in done.stderr.replace("\n", " ")
-    assert "Traceback" not in done.stderr
-    assert "Allowed:" in done.stderr
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["mmcl", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    errors = capsys.readouterr().err.replace("\n", " ")
+    assert stop.value.code == 2
+    assert sentence in errors
+    assert "Allowed:" in errors
+    assert not list(tmp_path.rglob("*.*")), "a refused run must leave nothing behind"
 
 
 def test_an_output_folder_that_holds_a_run_is_left_alone(embedded_mtil: Path, cache: Path, tmp_path: Path) -> None:

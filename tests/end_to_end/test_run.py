@@ -24,7 +24,16 @@ from mmcl.streams.scenario import TIL
 from mmcl.testing.toy import toy_benchmark
 from mmcl.use import trained_model
 
-SMALL = ["--set", "iterations=3", "--set", "batch_size=8", "--set", "benchmark.experiences=3"]
+SMALL = [
+    "--set",
+    "iterations=3",
+    "--set",
+    "batch_size=8",
+    "--set",
+    "benchmark.experiences=3",
+    "--set",
+    "check_data=false",
+]
 NUMBERS = ("matrix", "rows", "columns", "summary", "parameters", "strategies", "training", "metadata", "test_sizes")
 
 

@@ -24,12 +24,12 @@ def test_wandb_without_a_key_is_offline_and_keeps_its_files(tmp_path: Path, monk
 def test_a_failing_wandb_warns_once_and_lets_the_run_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = ModuleType("wandb")
     monkeypatch.setitem(sys.modules, "wandb", broken)
-    with pytest.warns(UserWarning, match="logging stopped") as caught:
+    with pytest.warns(UserWarning, match="logging stopped"):
         (logger,) = make_loggers(["wandb"], tmp_path, {})
-        logger.scalar("loss/task", 1.0, 0)
-        logger.cell("a", "b", 1.0)
-        logger.close()
-    assert len(caught) == 1
+    # warnings are errors here: nothing below may warn again
+    logger.scalar("loss/task", 1.0, 0)
+    logger.cell("a", "b", 1.0)
+    logger.close()
 
 
 def test_an_unknown_logger_is_refused(tmp_path: Path) -> None:
