@@ -191,15 +191,15 @@ def instantiate(plugin: type, options: Mapping[str, Any], who: str) -> Any:
     accepted = [f for f in fields(plugin) if f.init]
     known = [f.name for f in accepted]
     _require_known(options, known, who)
+    hints = get_type_hints(plugin)
     for f in accepted:
         if f.default is MISSING and f.default_factory is MISSING and f.name not in options:
             raise ConfigError(
                 f"{who}.{f.name}",
                 found="no value, and it has no default",
-                allowed=str(f.type),
+                allowed=_name(hints[f.name]),
                 remedy=f"Set {f.name}.",
             )
-    hints = get_type_hints(plugin)
     values = {name: _converted(value, hints[name], f"{who}.{name}") for name, value in options.items()}
     return plugin(**values)
 

@@ -1,6 +1,7 @@
 """Imports point one way, avalanche stays in four files, entry points name files that exist."""
 
 import ast
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,7 +37,7 @@ def files(*folders: str) -> list[Path]:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Modules that a file imports at run time, wherever in the file; imports for type checking only do not count."""
+    """Modules and names that a file imports at run time, wherever in it; imports for type checking do not count."""
     tree = ast.parse(path.read_text("utf-8"))
     ignored = {
         id(inner)
@@ -49,13 +50,19 @@ def imports(path: Path) -> Iterator[str]:
             continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def layer(module: str) -> int:
     parts = module.split(".")
     return LAYER.get(parts[1], TOP) if len(parts) > 1 else 0
+
+
+def third_party(path: Path) -> set[str]:
+    found = {module.split(".")[0] for module in imports(path)}
+    return found - sys.stdlib_module_names - {"mmcl", "mmcl_strategies", "mmcl_benchmarks"}
 
 
 def name(path: Path) -> str:
@@ -75,6 +82,24 @@ def test_core_imports_only_its_own_layer_and_those_below(path: Path) -> None:
             assert layer(module) <= own, f"{name(path)} (layer {own}) imports {module} (layer {layer(module)})"
 
 
+def test_no_import_is_relative() -> None:
+    for path in files("mmcl", "strategies", "benchmarks"):
+        froms = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.ImportFrom)]
+        assert not any(node.level for node in froms), f"{name(path)}: the other tests here cannot see where it leads"
+
+
+def test_core_names_no_plugin_package_in_a_string_either() -> None:
+    for path in files("mmcl"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not node.value.startswith(("mmcl_strategies", "mmcl_benchmarks")), f"{name(path)}: {node.value}"
+
+
+@pytest.mark.parametrize("path", [p for p in files("mmcl") if layer(module_of(p)) == 0], ids=name)
+def test_the_lowest_layer_needs_nothing_but_toml(path: Path) -> None:
+    assert third_party(path) <= {"tomli", "tomli_w"}
+
+
 def test_models_and_backbones_know_no_streams() -> None:
     for path in files("mmcl/models", "mmcl/backbones"):
         assert not any(module.startswith("mmcl.streams") for module in imports(path)), name(path)
@@ -91,6 +116,7 @@ def test_strategies_know_neither_benchmarks_nor_backbones_nor_each_other(path: P
         assert not module.startswith(("mmcl_benchmarks", "mmcl.backbones", "mmcl.run", "mmcl.cli")), module
         if module.startswith("mmcl_strategies."):
             assert module.startswith("mmcl_strategies.maths"), f"{name(path)} imports {module}"
+    assert third_party(path) <= {"torch", "torchvision", "peft"}
 
 
 @pytest.mark.parametrize("path", files("benchmarks"), ids=name)
@@ -100,7 +126,8 @@ def test_benchmarks_know_neither_learners_nor_models(path: Path) -> None:
 
 
 def test_open_clip_is_imported_in_its_backbone_and_where_the_shipped_one_is_made() -> None:
-    users = {name(p) for p in files("mmcl", "strategies", "benchmarks") if any("open_clip" in m for m in imports(p))}
+    every = files("mmcl", "strategies", "benchmarks")
+    users = {name(p) for p in every if "open_clip" in third_party(p)}
     assert users == {"mmcl/backbones/openclip.py", "benchmarks/mmcl_benchmarks/glyphs/pretrain_clip.py"}
 
 

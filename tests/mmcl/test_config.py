@@ -1,5 +1,6 @@
 """Configurations: written and read back, overridden, and checked where a value enters."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,10 @@ def test_later_layers_win() -> None:
         ({"betas": [0.9]}, r"training\.betas"),
         ({"label_smoothing": 1.0}, "not including, 1"),
         ({"batch_size": True}, r"training\.batch_size"),
+        ({"lr": float("nan")}, r"training\.lr"),
+        ({"weight_decay": float("inf")}, r"training\.weight_decay"),
+        ({"betas": [0.9, 1.0]}, r"training\.betas"),
+        ({"max_grad_norm": 0.0}, r"training\.max_grad_norm"),
     ],
 )
 def test_wrong_settings_are_refused_with_key_value_and_way_out(settings: dict[str, Any], sentence: str) -> None:
@@ -78,6 +83,41 @@ def test_strategies_are_parsed_with_typed_options() -> None:
     strategy = instantiate(EWC, parsed.options, "ewc")
     assert strategy.include == ("*visual*", "*text*")
     assert strategy.samples is None
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("x:path=C:/data,k=1", {"path": "C:/data", "k": 1}),
+        ("x:note='a, b',k=1", {"note": "a, b", "k": 1}),
+        ('x:note="a, b",k=1', {"note": "a, b", "k": 1}),
+        ("x:note=it's,k='1'", {"note": "it's", "k": "1"}),
+        ("x:f=[1, 2],g=['a]', 'b']", {"f": [1, 2], "g": "['a]', 'b']"}),
+        ("x:f=NaN", {"f": "NaN"}),
+    ],
+)
+def test_values_may_hold_colons_and_quoted_commas(text: str, options: dict[str, Any]) -> None:
+    assert parse_strategy(text) == PluginConfig("x", options)
+
+
+@dataclass
+class Plugin:
+    size: int
+    names: list[str] | None = None
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [({}, r"plugin\.size: no value.*Allowed: int"), ({"size": 1, "names": [2]}, r"plugin\.names: the value \[2\]")],
+)
+def test_missing_options_and_wrong_items_are_refused(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        instantiate(Plugin, options, "plugin")
+
+
+def test_a_class_without_fields_is_no_plugin() -> None:
+    with pytest.raises(ConfigError, match="builtins:dict has no fields"):
+        instantiate(dict, {}, "plugin")
 
 
 def test_none_survives_the_file(tmp_path: Path) -> None:
@@ -101,10 +141,33 @@ def test_overrides_reach_every_table() -> None:
     assert changed.strategies[0].options == {"strength": 5}
 
 
-@pytest.mark.parametrize("override", ["nothing=1", "zscl.temperature=2", "lr"])
-def test_an_override_of_nothing_is_refused(override: str) -> None:
+@pytest.mark.parametrize("override", ["nothing=1", "zscl.temperature=2", "lr", "seed=abc", "seed=1.5", "seed=true"])
+def test_an_override_of_nothing_or_with_a_wrong_value_is_refused(override: str) -> None:
     with pytest.raises(ConfigError):
         apply_overrides(RunConfig(PluginConfig("mtil"), strategies=(PluginConfig("ewc"),)), [override])
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ('seed = "0"', "seed: the value '0'"),
+        ('log = "wandb"', "log: the value 'wandb'"),
+        ("out = 3", "out: the value 3"),
+        ("training = 3", r"\[training\]"),
+        ('strategy = "ewc"', r"\[\[strategy\]\]"),
+        ("seed = ", "cannot be read"),
+    ],
+)
+def test_a_wrong_kind_of_value_in_a_file_is_refused(line: str, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(f'{line}\n[benchmark]\nname = "mtil"\n')
+    with pytest.raises(ConfigError, match=sentence):
+        read_toml(tmp_path / "config.toml")
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_toml(tmp_path / "config.toml")
 
 
 def test_an_unknown_table_is_refused(tmp_path: Path) -> None:

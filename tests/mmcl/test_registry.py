@@ -16,7 +16,7 @@ def strangers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     """Two distributions of other people: one with a good and a broken plugin, one that claims the name 'ewc'."""
     plugins = {
         "stranger": "fancy = stranger_fancy:Fancy\nbroken = stranger_broken:Broken\nmissing = nowhere_at_all:Thing\n",
-        "rival": "ewc = stranger_fancy:Fancy\n",
+        "rival": "ewc = stranger_fancy:Fancy\nmalformed = no module, no class!\nnested = stranger_package.inner:Inner\n",
     }
     for name, points in plugins.items():
         folder = tmp_path / f"{name}-1.0.dist-info"
@@ -28,11 +28,14 @@ def strangers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
         '    """Does nothing."""\n\n    strength: float = 2.0  # how much\n'
     )
     (tmp_path / "stranger_broken.py").write_text("raise RuntimeError('out of order')\n")
+    (tmp_path / "stranger_package").mkdir()
+    (tmp_path / "stranger_package" / "__init__.py").write_text("raise RuntimeError('must not run for a card')\n")
+    (tmp_path / "stranger_package" / "inner.py").write_text('"""Inner."""\n\n\nclass Inner:\n    """Inner."""\n')
     monkeypatch.syspath_prepend(str(tmp_path))
     entries.cache_clear()
     yield tmp_path
     entries.cache_clear()
-    for module in ("stranger_fancy", "stranger_broken"):
+    for module in ("stranger_fancy", "stranger_broken", "stranger_package"):
         sys.modules.pop(module, None)
 
 
@@ -54,6 +57,20 @@ def test_a_broken_plugin_is_reported_with_its_distribution_and_disturbs_nobody(s
         load(STRATEGIES, "broken")
     assert card(find(STRATEGIES, "missing")).broken is not None
     assert load(STRATEGIES, "fancy").__name__ == "Fancy"
+
+
+def test_the_card_of_a_module_in_a_package_does_not_run_the_package(strangers: Path) -> None:
+    assert card(find(STRATEGIES, "nested")).title == "Inner."
+    assert "stranger_package" not in sys.modules
+    with pytest.raises(PluginError, match="must not run"):
+        load(STRATEGIES, "nested")
+
+
+def test_a_malformed_entry_point_disturbs_nobody(strangers: Path) -> None:
+    assert load(STRATEGIES, "fancy").__name__ == "Fancy"
+    assert "there is no module" in str(card(find(STRATEGIES, "malformed")).broken)
+    with pytest.raises(PluginError, match=r"'malformed' of distribution rival"):
+        load(STRATEGIES, "malformed")
 
 
 def test_a_name_that_two_distributions_claim_needs_to_be_qualified(strangers: Path) -> None:

@@ -43,7 +43,7 @@ TRAIN_PER_CLASS, TEST_PER_CLASS = 6, 2
 DIGITS_TRAIN, DIGITS_TEST = 400, 200
 REFERENCE_IMAGES, REFERENCE_TEXTS = 1500, 2000
 TEMPLATES = ("the symbol {}", "{}", "a {}", "a drawing of {}")
-TRAINING = {"iterations": 80, "batch_size": 64, "lr": 5e-4, "warmup": 8, "label_smoothing": 0.2}
+TRAINING = {"iterations": 60, "batch_size": 64, "lr": 1e-3, "warmup": 6, "label_smoothing": 0.0}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,90 @@
+"""Reports say which edition was run, and only runs that differ in the seed alone are averaged."""
+
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from mmcl.config import TrainingConfig
+from mmcl.evaluation.report import (
+    HEADLINES,
+    comparison,
+    comparison_markdown,
+    comparison_table,
+    markdown_report,
+    results_table,
+)
+
+
+def results(seed: int = 0, score: float = 50.0, edition: str = "embedded", **training: Any) -> dict[str, Any]:
+    return {
+        "benchmark": "mtil",
+        "edition": edition,
+        "scenario": "CIL",
+        "backbone": "glyph-clip",
+        "strategies": [{"name": "ewc", "strength": 3}],
+        "seed": seed,
+        "unit": "%",
+        "metric": "accuracy",
+        "rows": ["before training", "[new] birds"],
+        "columns": ["[new] birds", "cars"],
+        "matrix": [[10.0, 20.0], [90.0, None]],
+        "summary": {**dict.fromkeys(HEADLINES, score), "bwt": None},
+        "parameters": {"total": 1000, "trainable": 10},
+        "seconds": {"training": 1.0},
+        "versions": {"torch": "2"},
+        "training": TrainingConfig(**training).to_dict(),
+    }
+
+
+def printed(renderable: object) -> str:
+    console = Console(width=200, record=True, quiet=True)
+    console.print(renderable)
+    return console.export_text()
+
+
+@pytest.mark.parametrize("edition", ["embedded", "own"])
+def test_every_output_of_another_edition_says_that_it_is_not_the_official_one(edition: str) -> None:
+    run = results(edition=edition)
+    for text in (markdown_report(run), printed(results_table(run)), printed(comparison_table([run]))):
+        assert "not the official benchmark" in text
+    assert f"| {edition} |" in comparison_markdown([run])
+
+
+def test_an_official_run_carries_no_such_sentence() -> None:
+    run = results(edition="official")
+    for text in (markdown_report(run), printed(results_table(run)), printed(comparison_table([run]))):
+        assert "not the official" not in text
+
+
+def test_names_in_brackets_are_printed_as_they_are() -> None:
+    assert printed(results_table(results())).count("[new] birds") == 2
+
+
+def test_a_cell_that_was_not_evaluated_is_a_dash() -> None:
+    assert "| [new] birds | 90.0 | - |" in markdown_report(results())
+
+
+def test_seeds_are_averaged() -> None:
+    header, rows = comparison([results(0, 40.0), results(1, 60.0)])
+    assert "settings" not in header
+    assert rows == [["mtil", "embedded", "glyph-clip", "ewc:strength=3", "0, 1", *["50.0 ± 14.1"] * 4]]
+
+
+def test_runs_with_other_training_settings_are_not_averaged() -> None:
+    header, rows = comparison([results(0, 40.0, lr=1e-4), results(0, 60.0, lr=3e-4), results(1, 70.0, lr=3e-4)])
+    settings, seeds, score = (header.index(name) for name in ("settings", "seeds", "Transfer"))
+    assert [(row[settings], row[seeds], row[score]) for row in rows] == [
+        ("lr=0.0001", "0", "40.0"),
+        ("lr=0.0003", "0, 1", "65.0 ± 7.1"),
+    ]
+
+
+def test_runs_over_other_experiences_are_not_averaged() -> None:
+    shorter = {**results(1), "columns": ["[new] birds"]}
+    assert len(comparison([results(0), shorter])[1]) == 2
+
+
+def test_settings_that_change_no_number_do_not_separate_runs() -> None:
+    _, rows = comparison([results(0, device="cpu", num_workers=2), results(1, eval_batch_size=8, check_data=False)])
+    assert len(rows) == 1

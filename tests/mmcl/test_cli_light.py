@@ -1,0 +1,66 @@
+"""What the command line prints without running anything."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from mmcl.cli import _interruptible, app
+from mmcl.registry import STRATEGIES, entries
+
+
+@pytest.fixture
+def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package whose import fails loudly, with brackets in its card and its types."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("COLUMNS", "200")
+    folder = tmp_path / "stranger-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text(
+        f"[{STRATEGIES}]\nfancy = stranger.fancy:Fancy\ngone = stranger.gone:Gone\nodd = [no] module\n"
+    )
+    (tmp_path / "stranger").mkdir()
+    (tmp_path / "stranger" / "__init__.py").write_text("raise RuntimeError('imported')\n")
+    (tmp_path / "stranger" / "fancy.py").write_text(
+        '"""Fancy: logits [b, n]."""\n\n\nclass Fancy:\n    names: tuple[str, ...] = ()  # globs [a] of names\n'
+    )
+    entries.cache_clear()
+    monkeypatch.setattr("mmcl.cli.output.width", 200, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> object:
+    yield
+    entries.cache_clear()
+
+
+@pytest.mark.usefixtures("stranger")
+def test_strangers_are_listed_without_being_imported_and_broken_ones_with_their_reason() -> None:
+    rows = {row["name"]: row for row in json.loads(CliRunner().invoke(app, ["list", "--json"]).stdout)}
+    assert (rows["fancy"]["title"], rows["fancy"]["broken"]) == ("Fancy: logits [b, n].", None)
+    assert rows["gone"]["distribution"] == "stranger"
+    assert "there is no module stranger.gone" in rows["gone"]["broken"]
+    assert rows["odd"]["broken"]
+    assert rows["ewc"]["broken"] is None
+    assert "stranger" not in sys.modules
+
+
+@pytest.mark.usefixtures("stranger")
+def test_brackets_in_cards_and_types_are_printed_as_they_are() -> None:
+    assert "logits [b, n]" in CliRunner().invoke(app, ["list", "strategies"]).stdout
+    shown = CliRunner().invoke(app, ["show", "fancy"]).stdout
+    for text in ("logits [b, n]", "tuple[str, ...]", "globs [a] of names"):
+        assert text in shown
+
+
+def test_an_interrupted_run_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as stop:
+        _interruptible(interrupted, "runs/[b]")  # type: ignore[arg-type]
+    assert stop.value.code == 130
+    assert "mmcl resume runs/[b]" in capsys.readouterr().out
