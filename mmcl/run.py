@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from mmcl.build import build_plugin
-from mmcl.config import PluginConfig, RunConfig, parse_backbone, parse_strategy
+from mmcl.config import PluginConfig, RunConfig, parse_backbone, parse_strategy, resolve_training
 from mmcl.data.experience_data import ExperienceData
 from mmcl.data.folder import folder_experience
 from mmcl.data.label_space import ClassLabel, LabelSpace
@@ -117,7 +117,8 @@ class Experiment:
             )
         if self.learner.config.check_data:
             with self._timed("data check"):
-                check_readable([side for data in self.benchmark.experiences for side in (data.train, data.test)])
+                sides = [side for data in self.benchmark.experiences for side in (data.train, data.test)]
+                check_readable(sides + ([self.benchmark.reference.images] if self.benchmark.reference else []))
         self.done = 0
         self.matrix = ResultMatrix([data.name for data in self.benchmark.experiences], metric=self.metric.name)
 
@@ -138,6 +139,7 @@ class Experiment:
         finally:
             for logger in self.loggers:
                 logger.close()
+        self.folder.write_json("results.json", self._results())
         self.folder.write_text("report.md", markdown_report(self.folder.results))
         self.matrix.plot(self.folder.path / "matrix.png")
         return RunResult(self.folder.path, self.folder.results)
@@ -211,7 +213,7 @@ class Experiment:
                 "total": sum(p.numel() for p in parameters),
                 "trainable": sum(p.numel() for p in parameters if p.requires_grad),
             },
-            "training": self.learner.config.to_dict(),
+            "training": resolve_training(self.benchmark.training, self.config.training).to_dict(),
             "metadata": self.benchmark.metadata,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "versions": environment()["packages"],

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -156,7 +157,7 @@ class RunFolder:
                 for name in strategy_names
             }
             return load_file(folder / "model.safetensors"), states
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(
                 f"checkpoint {folder}",
                 found=f"it cannot be read ({error})",
@@ -182,10 +183,10 @@ class RunFolder:
     def _writing(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
+        except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have errors of their own
             raise CheckpointError(
                 f"output folder {self.path}",
-                found=f"it cannot be written ({error.strerror or error})",
+                found=f"it cannot be written ({error})",
                 allowed="a writable folder with free space",
                 remedy=f"Free space or change permissions, then 'mmcl resume {self.path}', or choose another --out.",
             ) from error

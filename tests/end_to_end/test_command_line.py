@@ -107,6 +107,35 @@ def test_an_output_folder_that_cannot_be_written_is_named(tmp_path: Path) -> Non
     assert "cannot be written" in done.stderr.replace("\n", " ")
 
 
+def test_a_full_disk_is_named_and_the_last_good_checkpoint_is_kept(
+    embedded_mtil: Path, cache: Path, tmp_path: Path
+) -> None:
+    """A limit on the size of files stands for a disk that is full when the second checkpoint is written."""
+    out, code = (
+        tmp_path / "run",
+        (
+            "import resource, sys\nfrom mmcl.cli import main\nfrom mmcl.learning.learner import Learner\n"
+            "train = Learner.train\n"
+            "def full(self, experience):\n"
+            "    train(self, experience)\n"
+            "    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+            "Learner.train = full\nmain()\n"
+        ),
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, *RUN, "--out", str(out)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "MMCL_CACHE": str(cache)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "cannot be written" in done.stderr
+    assert json.loads((out / "progress.json").read_text())["experiences_done"] == 0
+    assert mmcl("resume", str(out), cache=cache).returncode == 0
+
+
 def test_an_unreadable_image_is_named_before_training(embedded_mtil: Path, cache: Path, tmp_path: Path) -> None:
     import shutil
 

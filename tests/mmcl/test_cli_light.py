@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,6 @@ from mmcl.registry import STRATEGIES, entries
 def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A package whose import fails loudly, with brackets in its card and its types."""
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setenv("COLUMNS", "200")
     folder = tmp_path / "stranger-1.0.dist-info"
     folder.mkdir()
     (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
@@ -28,11 +28,11 @@ def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         '"""Fancy: logits [b, n]."""\n\n\nclass Fancy:\n    names: tuple[str, ...] = ()  # globs [a] of names\n'
     )
     entries.cache_clear()
-    monkeypatch.setattr("mmcl.cli.output.width", 200, raising=False)
+    monkeypatch.setattr("mmcl.cli.output.width", 200)
 
 
 @pytest.fixture(autouse=True)
-def _forget() -> object:
+def forget() -> Iterator[None]:
     yield
     entries.cache_clear()
 

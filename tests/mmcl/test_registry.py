@@ -16,7 +16,7 @@ def strangers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     """Two distributions of other people: one with a good and a broken plugin, one that claims the name 'ewc'."""
     plugins = {
         "stranger": "fancy = stranger_fancy:Fancy\nbroken = stranger_broken:Broken\nmissing = nowhere_at_all:Thing\n",
-        "rival": "ewc = stranger_fancy:Fancy\nmalformed = no module, no class!\nnested = stranger_package.inner:Inner\n",
+        "rival": "ewc = stranger_fancy:Fancy\nmalformed = no module!\nnested = stranger_package.inner:Inner\n",
     }
     for name, points in plugins.items():
         folder = tmp_path / f"{name}-1.0.dist-info"

@@ -38,9 +38,9 @@ def results(seed: int = 0, score: float = 50.0, edition: str = "embedded", **tra
 
 
 def printed(renderable: object) -> str:
-    console = Console(width=200, record=True, quiet=True)
-    console.print(renderable)
-    return console.export_text()
+    with (console := Console(width=200)).capture() as capture:
+        console.print(renderable)
+    return capture.get()
 
 
 @pytest.mark.parametrize("edition", ["embedded", "own"])
