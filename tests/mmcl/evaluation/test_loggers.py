@@ -32,6 +32,20 @@ def test_a_failing_wandb_warns_once_and_lets_the_run_go_on(tmp_path: Path, monke
     logger.close()
 
 
+def test_tensorboard_files_hold_the_values(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    (logger,) = make_loggers(["tensorboard"], tmp_path, {})
+    logger.scalar("loss/task", 1.5, 7)
+    logger.cell("before training", "birds", 20.0)
+    logger.cell("birds", "birds", 90.0)
+    logger.close()
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(point.step, point.value) for point in events.Scalars("loss/task")] == [(7, 1.5)]
+    assert [(point.step, point.value) for point in events.Scalars("matrix/birds")] == [(0, 20.0), (1, 90.0)]
+
+
 def test_an_unknown_logger_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Did you mean 'tensorboard'"):
         make_loggers(["tensorbord"], tmp_path, {})

@@ -38,9 +38,10 @@ def results(seed: int = 0, score: float = 50.0, edition: str = "embedded", **tra
 
 
 def printed(renderable: object) -> str:
+    """What a terminal shows, without the line breaks of narrow tables."""
     with (console := Console(width=200)).capture() as capture:
         console.print(renderable)
-    return capture.get()
+    return " ".join(capture.get().split())
 
 
 @pytest.mark.parametrize("edition", ["embedded", "own"])
