@@ -17,6 +17,7 @@ from mmcl.config import (
     PluginConfig,
     RunConfig,
     apply_overrides,
+    default_backbone,
     parse_backbone,
     parse_strategy,
     read_toml,
@@ -117,7 +118,10 @@ def run(
     embedded: Annotated[bool, typer.Option("--embedded", help="The small edition that comes with MMCL.")] = False,
     data_root: Annotated[Optional[str], typer.Option(help="Folder of the official data.")] = None,  # noqa: UP045
     download: Annotated[bool, typer.Option("--download", help="Fetch missing data where the benchmark can.")] = False,
-    backbone: Annotated[Optional[str], typer.Option(help="glyph-clip, openclip:ViT-B-16/openai, ...")] = None,  # noqa: UP045
+    backbone: Annotated[
+        str | None,
+        typer.Option(help="glyph-clip (default if embedded), openclip:ViT-B-16/openai (default else), ..."),
+    ] = None,
     strategy: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(help="NAME or NAME:key=value,...; several compose in this order."),
@@ -146,8 +150,9 @@ def run(
     options |= {"data_root": data_root} if data_root is not None else {}
     options |= {"download": True} if download else {}
     built = replace(built, benchmark=PluginConfig(built.benchmark.name, options))
-    if backbone is not None:
-        built = replace(built, backbone=parse_backbone(backbone))
+    if backbone is not None or config is None:
+        chosen = parse_backbone(backbone) if backbone is not None else default_backbone(built.benchmark)
+        built = replace(built, backbone=chosen)
     if strategy:
         built = replace(built, strategies=tuple(map(parse_strategy, strategy)))
     if seed is not None:

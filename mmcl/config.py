@@ -275,6 +275,13 @@ def parse_backbone(text: str) -> PluginConfig:
     return PluginConfig(name, {"weights": weights} if separator else {})
 
 
+def default_backbone(benchmark: PluginConfig) -> PluginConfig:
+    """The model of the papers for official data; the one that ships with MMCL for everything else."""
+    if "data_root" in benchmark.options or benchmark.options.get("download"):
+        return PluginConfig("openclip", {"weights": "ViT-B-16/openai"})
+    return PluginConfig("glyph-clip")
+
+
 def parse_value(text: str) -> Any:
     """A number, boolean, list or string as typed on a command line; ``none`` is None. Quotes make a string of it."""
     text = text.strip()

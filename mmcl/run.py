@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from mmcl.build import build_plugin
-from mmcl.config import PluginConfig, RunConfig, parse_backbone, parse_strategy, resolve_training
+from mmcl.config import PluginConfig, RunConfig, default_backbone, parse_backbone, parse_strategy, resolve_training
 from mmcl.data.experience_data import ExperienceData
 from mmcl.data.folder import folder_experience
 from mmcl.data.label_space import ClassLabel, LabelSpace
@@ -26,7 +26,7 @@ from mmcl.errors import CheckpointError, ConfigError
 from mmcl.evaluation.loggers import RunLogger, check_loggers, make_loggers
 from mmcl.evaluation.metric import METRICS
 from mmcl.evaluation.report import markdown_report, results_table
-from mmcl.evaluation.result_matrix import ResultMatrix
+from mmcl.evaluation.result_matrix import BEFORE_TRAINING, ResultMatrix
 from mmcl.learning.compose import Surroundings, check_composition
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
@@ -100,6 +100,11 @@ class Experiment:
             self.benchmark = extended(benchmark or build_benchmark(config, self.strategies, backbone_plugin), config)
         around = Surroundings(self.benchmark.scenario, backbone_plugin.modalities, self.benchmark.reference is not None)
         check_composition(list(self.strategies.values()), list(self.strategies), around)
+        self.training = resolve_training(self.benchmark.training, config.training)
+        if self.training.check_data:
+            with self._timed("data check"):
+                sides = [side for data in self.benchmark.experiences for side in (data.train, data.test)]
+                check_readable(sides + ([self.benchmark.reference.images] if self.benchmark.reference else []))
         self.metric = METRICS[self.benchmark.metric]()
         self.bar = ProgressBar(quiet)
         self.loggers: list[RunLogger] = []
@@ -115,25 +120,22 @@ class Experiment:
                 reference=self.benchmark.reference,
                 seed=config.seed,
             )
-        if self.learner.config.check_data:
-            with self._timed("data check"):
-                sides = [side for data in self.benchmark.experiences for side in (data.train, data.test)]
-                check_readable(sides + ([self.benchmark.reference.images] if self.benchmark.reference else []))
         self.done = 0
         self.matrix = ResultMatrix([data.name for data in self.benchmark.experiences], metric=self.metric.name)
 
     def run(self) -> RunResult:
         """Learn what has not been learned yet."""
-        self.loggers += make_loggers(self.config.log, self.folder.path, self.config.to_dict())
+        rows_done = [] if self.folder.progress is None else [BEFORE_TRAINING, *self.matrix.rows]
+        self.loggers += make_loggers(self.config.log, self.folder.path, self.config.to_dict(), rows_done)
         try:
             if self.folder.progress is None:
                 self.folder.write_json("environment.json", environment())
-                self.matrix.set_zero_shot(self._evaluate("zero-shot evaluation"))
+                self.matrix.set_zero_shot(self._evaluate(BEFORE_TRAINING))
                 self._save()
             for experience in list(self.benchmark.train)[self.done :]:
                 with self._timed(f"training {experience.name}"):
                     self.learner.train(experience)
-                self.matrix.set_row(self.done, self._evaluate(f"evaluation after {experience.name}"), experience.name)
+                self.matrix.set_row(self.done, self._evaluate(experience.name), experience.name)
                 self.done += 1
                 self._save()
         finally:
@@ -162,15 +164,15 @@ class Experiment:
         for name, value in progress["clock"].items():
             setattr(self.learner.clock, name, value)
 
-    def _evaluate(self, phase: str) -> dict[str, float]:
+    def _evaluate(self, row: str) -> dict[str, float]:
         """One row: the score on every test set whose classes the head can tell apart."""
-        scores = {}
+        scores: dict[str, float] = {}
+        phase = f"evaluation after {row}" if row != BEFORE_TRAINING else f"evaluation {row}"
         with self._timed(phase), self.bar.phase(phase, len(self.benchmark.test)) as advance:
             for experience in self.benchmark.test:
                 if self.learner.model.head.knows(experience.label_space):
                     scores[experience.name] = self.learner.evaluate(experience, self.metric)
                 advance()
-        row = phase.removeprefix("evaluation after ")
         for logger in self.loggers:
             for column, score in scores.items():
                 logger.cell(row, column, score)
@@ -213,7 +215,7 @@ class Experiment:
                 "total": sum(p.numel() for p in parameters),
                 "trainable": sum(p.numel() for p in parameters if p.requires_grad),
             },
-            "training": resolve_training(self.benchmark.training, self.config.training).to_dict(),
+            "training": self.training.to_dict(),
             "metadata": self.benchmark.metadata,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "versions": environment()["packages"],
@@ -230,7 +232,7 @@ def run(
     config: RunConfig | None = None,
     *,
     benchmark: "str | BenchmarkPlugin | Benchmark | None" = None,
-    backbone: str | BackbonePlugin = "glyph-clip",
+    backbone: str | BackbonePlugin | None = None,
     strategies: Sequence[str | StrategyPlugin] = (),
     training: Mapping[str, Any] | None = None,
     seed: int = 0,
@@ -243,7 +245,8 @@ def run(
     Args:
         config: a complete configuration; the other arguments but ``quiet`` are then not read.
         benchmark: a name, the plugin that ``mmcl.benchmark`` returns, or a ``Benchmark`` made of your own data.
-        backbone: a name such as ``"openclip:ViT-B-16/openai"``, or a plugin.
+        backbone: a name such as ``"openclip:ViT-B-16/openai"``, or a plugin; by default that model for data of
+            your own disk and ``"glyph-clip"`` for embedded and in-memory benchmarks.
         strategies: names with options such as ``"ewc:strength=100"``, or strategy objects.
         training: fields of ``TrainingConfig``.
         seed: every random choice follows from it.
@@ -263,9 +266,10 @@ def run(
                 allowed="a name, mmcl.benchmark(...), or a Benchmark",
                 remedy="For example: mmcl.run(benchmark=mmcl.benchmark('mtil', embedded=True)).",
             )
+        named = PluginConfig(f"in-memory:{built.name}") if built else _as_config(BENCHMARKS, benchmark)
         config = RunConfig(
-            benchmark=PluginConfig(f"in-memory:{built.name}") if built else _as_config(BENCHMARKS, benchmark),
-            backbone=_as_config(BACKBONES, backbone),
+            benchmark=named,
+            backbone=_as_config(BACKBONES, backbone) if backbone is not None else default_backbone(named),
             strategies=tuple(_as_config(STRATEGIES, strategy) for strategy in strategies),
             training=dict(training or {}),
             seed=seed,

@@ -25,11 +25,11 @@ class RunLogger(Protocol):
 class TensorBoardLogger:
     """Event files below ``FOLDER/tensorboard``. Cells are curves per test set over the number of rows."""
 
-    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, config: Mapping[str, Any], rows_done: Sequence[str] = ()) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(str(folder / "tensorboard"))
-        self._rows: list[str] = []
+        self._rows = list(rows_done)
 
     def scalar(self, name: str, value: float, step: int) -> None:
         """A value at a training step."""
@@ -49,7 +49,7 @@ class TensorBoardLogger:
 class WandbLogger:
     """A Weights & Biases run, offline when there is no key. A failure warns once and ends the logging, not the run."""
 
-    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, config: Mapping[str, Any], rows_done: Sequence[str] = ()) -> None:
         self._run: Any = None
         self._guarded(lambda: self._start(folder, config))
 
@@ -85,7 +85,7 @@ class WandbLogger:
             warnings.warn(f"Weights & Biases logging stopped: {type(error).__name__}: {error}", stacklevel=3)
 
 
-LOGGERS: dict[str, Callable[[Path, Mapping[str, Any]], RunLogger]] = {
+LOGGERS: dict[str, Callable[[Path, Mapping[str, Any], Sequence[str]], RunLogger]] = {
     "tensorboard": TensorBoardLogger,
     "wandb": WandbLogger,
 }
@@ -104,10 +104,12 @@ def check_loggers(names: Sequence[str]) -> None:
             )
 
 
-def make_loggers(names: Sequence[str], folder: Path, config: Mapping[str, Any]) -> list[RunLogger]:
-    """The loggers of a run, in a folder that exists."""
+def make_loggers(
+    names: Sequence[str], folder: Path, config: Mapping[str, Any], rows_done: Sequence[str] = ()
+) -> list[RunLogger]:
+    """The loggers of a run, in a folder that exists; ``rows_done`` were logged before the run was interrupted."""
     check_loggers(names)
-    return [LOGGERS[name](folder, config) for name in names]
+    return [LOGGERS[name](folder, config, rows_done) for name in names]
 
 
 def _has_saved_key() -> bool:

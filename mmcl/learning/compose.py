@@ -78,7 +78,7 @@ def check_composition(strategies: Sequence["StrategyPlugin"], names: Sequence[st
     for strategy, name in zip(strategies, names, strict=True):
         for slot in strategy.slots:
             occupants[slot].append(name)
-        for need in strategy.needs:
+        for need in strategy.requirements():
             if around.lacks(need):
                 raise CompositionError(
                     f"strategy {name!r}",

@@ -26,7 +26,7 @@ from mmcl.data.memory import Memory
 from mmcl.data.reference import ReferenceData
 from mmcl.data.sample import Batch, Batches, SampleDataset
 from mmcl.data.subset import Subset
-from mmcl.errors import TrainingError
+from mmcl.errors import ConfigError, TrainingError
 from mmcl.evaluation.metric import Metric
 from mmcl.learning.compose import Slot, consolidation_order
 from mmcl.learning.objectives import class_log_probabilities, cross_entropy
@@ -471,6 +471,15 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
 def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(
+            "training.device",
+            found=f"{name!r} cannot be used ({str(error).splitlines()[0]})",
+            allowed="auto, cpu, or a device that torch finds on this machine",
+            remedy="Choose 'auto'.",
+        ) from error
     return torch.device(name)
 
 

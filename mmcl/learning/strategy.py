@@ -40,6 +40,10 @@ class StrategyPlugin(SupervisedPlugin[Any], ABC):
 
     state: Any = None
 
+    def requirements(self) -> frozenset[Need]:
+        """What this very strategy needs: all that its class declares, unless an option provides it."""
+        return self.needs
+
     def adapt_model(self, learner: "Learner") -> None:
         """Change the model, once, before there is an optimiser."""
 

@@ -57,6 +57,7 @@ class ZSCL(StrategyPlugin):
     batch_size: int | None = None  # reference images a step; None: as many as training images
     reference: str | None = None  # folder with images/ and captions.txt; None: the benchmark's reference data
 
+    _data: ReferenceData | None = field(default=None, init=False, repr=False)
     _anchor: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
     _average: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
     _every: int = field(default=0, init=False, repr=False)
@@ -66,12 +67,21 @@ class ZSCL(StrategyPlugin):
     _keys: Tensor | None = field(default=None, init=False, repr=False)
     _known: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False)
 
+    def requirements(self) -> frozenset[Need]:
+        """Reference data of its own stand in for the benchmark's."""
+        return self.needs if self.reference is None else self.needs - {Need.REFERENCE_DATA}
+
+    def adapt_model(self, learner: Learner) -> None:
+        """Nothing changes in the model, but missing reference data are noticed before anything is trained."""
+        self._data = self._reference_data(learner)
+
     def before_training_exp(self, learner: Learner, **_: object) -> None:
         """Anchor and average start from the handed-over weights; the reference order starts anew."""
         parameters = dict(learner.model.shared_parameters())
         self._anchor = {name: parameter.detach().clone() for name, parameter in parameters.items()}
         self._average, self._count, self._step = dict(self._anchor), 1, 0
-        data = self._reference_data(learner)
+        data = self._data
+        assert data is not None
         steps, size = len(learner.dataloader), self.batch_size or learner.config.batch_size
         self._every = max(1, steps // 10) if self.average_every is None else self.average_every
         self._stream = iter(learner.batches(data.images, steps, batch_size=size, augment=False, name="zscl"))

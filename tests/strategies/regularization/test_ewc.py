@@ -1,6 +1,8 @@
 """EWC: an exact penalty at constant cost."""
 
 import torch
+from mmcl_strategies.distillation.zscl import ZSCL
+from mmcl_strategies.maths.quadratic import separate_centre
 from mmcl_strategies.regularization.ewc import EWC
 
 from mmcl.learning.learner import Learner
@@ -100,3 +102,13 @@ def test_the_fisher_pass_leaves_no_gradient_and_no_mode_behind() -> None:
     learner = toy_learner(benchmark, {"ewc": EWC()})
     learner.train(benchmark.train[0])
     assert learner.model.training
+
+
+def test_the_anchor_is_the_mean_that_zscl_hands_over() -> None:
+    benchmark, strategy = toy_benchmark(TIL), EWC()
+    learner = toy_learner(benchmark, {"ewc": strategy, "zscl": ZSCL(average_every=1)}, lr=1e-2)
+    learner.train(benchmark.train[0])
+    centre = separate_centre(strategy.state.fisher, strategy.state.fisher_anchor)
+    for name, parameter in learner.model.shared_parameters():
+        known = strategy.state.fisher[name] > 0
+        torch.testing.assert_close(centre[name][known], parameter.detach()[known], rtol=1e-4, atol=1e-5)

@@ -1,0 +1,51 @@
+"""What fits together, and what is refused before anything is loaded."""
+
+import pytest
+from mmcl_strategies.baselines.joint import Joint
+from mmcl_strategies.distillation.lwf import LwF
+from mmcl_strategies.distillation.zscl import ZSCL
+from mmcl_strategies.regularization.ewc import EWC
+from mmcl_strategies.replay.replay import Replay
+
+from mmcl.errors import CompositionError
+from mmcl.learning.compose import Surroundings, check_composition, consolidation_order
+from mmcl.learning.strategy import StrategyPlugin
+from mmcl.streams.scenario import CIL, TIL
+
+CLIP = frozenset({"image", "text"})
+
+
+def check(*strategies: StrategyPlugin, modalities: frozenset[str] = CLIP, reference: bool | None = None) -> None:
+    names = [type(strategy).__name__.lower() for strategy in strategies]
+    check_composition(strategies, names, Surroundings(TIL, modalities, reference))
+
+
+def test_additive_strategies_compose_in_any_number() -> None:
+    check(EWC(), LwF(), ZSCL(), Replay())
+
+
+def test_two_that_build_the_batches_are_refused_with_both_names_and_the_slot() -> None:
+    with pytest.raises(
+        CompositionError, match=r"'replay' and 'joint' both build the training batches \(slot BATCHES\)"
+    ):
+        check(Replay(), Joint())
+
+
+def test_a_need_that_is_not_met_is_named() -> None:
+    with pytest.raises(CompositionError, match="'zscl'.*needs a backbone with a text encoder"):
+        check(ZSCL(), modalities=frozenset({"image"}))
+    with pytest.raises(CompositionError, match="'zscl'.*needs reference images"):
+        check(ZSCL(), reference=False)
+
+
+def test_an_option_can_meet_a_need() -> None:
+    check(ZSCL(reference="some/folder"), reference=False)
+
+
+def test_what_is_not_known_yet_is_not_refused() -> None:
+    check_composition([ZSCL()], ["zscl"], Surroundings(CIL, CLIP, None))
+
+
+def test_strategies_that_rewrite_weights_consolidate_first() -> None:
+    ewc, zscl, lwf = EWC(), ZSCL(), LwF()
+    assert consolidation_order([ewc, lwf, zscl]) == [zscl, ewc, lwf]
