@@ -32,9 +32,9 @@ def test_two_that_build_the_batches_are_refused_with_both_names_and_the_slot() -
 
 
 def test_a_need_that_is_not_met_is_named() -> None:
-    with pytest.raises(CompositionError, match="'zscl'.*needs a backbone with a text encoder"):
+    with pytest.raises(CompositionError, match=r"'zscl'.*needs a backbone with a text encoder"):
         check(ZSCL(), modalities=frozenset({"image"}))
-    with pytest.raises(CompositionError, match="'zscl'.*needs reference images"):
+    with pytest.raises(CompositionError, match=r"'zscl'.*needs reference images"):
         check(ZSCL(), reference=False)
 
 
