@@ -1,8 +1,9 @@
 """``mmcl demo``: plain fine-tuning and ZSCL on the embedded MTIL stream, and what happened, in two sentences."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -13,8 +14,13 @@ from mmcl.run import RunResult, run_config
 STRATEGIES = ("finetune", "zscl")
 
 
-def demo(out: Path | None = None, seed: int = 0) -> None:
+def demo(out: Path | None = None, seed: int = 0, training: Mapping[str, Any] | None = None) -> None:
     """Run both strategies below ``out``, by default the first free of ``runs/demo``, ``runs/demo-2``, ...
+
+    Args:
+        out: the folder for both runs.
+        seed: every random choice follows from it.
+        training: settings other than the edition's own.
 
     Raises:
         CheckpointError: if ``out`` holds earlier runs.
@@ -29,6 +35,7 @@ def demo(out: Path | None = None, seed: int = 0) -> None:
                 benchmark=PluginConfig("mtil", {"embedded": True}),
                 backbone=PluginConfig("glyph-clip"),
                 strategies=(PluginConfig(name),),
+                training=dict(training or {}),
                 seed=seed,
                 out=str(out / name),
             )

@@ -200,3 +200,15 @@ def test_weights_in_bf16_autocast_stay_float32() -> None:
     learner = toy_learner(benchmark, precision="bf16")
     learner.train(benchmark.train[0])
     assert {parameter.dtype for parameter in learner.model.parameters()} == {torch.float32}
+
+
+def test_worker_processes_change_no_number() -> None:
+    def train(workers: int) -> dict[str, torch.Tensor]:
+        benchmark = toy_benchmark()
+        learner = toy_learner(benchmark, {"replay": Replay(size=5)}, num_workers=workers)
+        for experience in benchmark.train[:2]:
+            learner.train(experience)
+        return weights(learner)
+
+    alone, helped = train(0), train(1)
+    assert all(torch.equal(alone[name], helped[name]) for name in alone)
