@@ -53,7 +53,6 @@ def comparison(results: dict[str, RunResult], seed: int) -> Table:
     """Zero-shot and both strategies, with MTIL's three scores."""
     table = Table(
         title=f"embedded MTIL, glyph-clip, seed {seed}",
-        caption="embedded edition: not the official benchmark's numbers",
     )
     table.add_column("")
     for score in ("Transfer", "Avg", "Last"):
@@ -68,10 +67,11 @@ def comparison(results: dict[str, RunResult], seed: int) -> Table:
 
 
 def explanation(results: dict[str, RunResult], out: Path) -> list[str]:
-    """What just happened, and what to type next."""
+    """What the numbers are, what just happened, and what to type next."""
     before = float(results["finetune"].result_matrix.zero_shot[1:].mean())
     plain, kept = (float(results[name].summary["transfer"] or 0.0) for name in STRATEGIES)
     return [
+        "(embedded edition: not the official benchmark's numbers)",
         f"Learning eleven data sets one after the other, plain fine-tuning lost {before - plain:.1f} points of "
         f"zero-shot skill on the data sets still to come; ZSCL lost {before - kept:.1f}.",
         f"Next: open {out / 'zscl' / 'report.md'}, or run 'mmcl compare {out}/*', or try another strategy: "
