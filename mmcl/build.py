@@ -1,9 +1,19 @@
 """From names and options to plugin objects."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from mmcl.config import PluginConfig, instantiate
+from mmcl.config import PluginConfig, RunConfig
+from mmcl.data.folder import folder_experience
+from mmcl.errors import ConfigError
+from mmcl.evaluation.loggers import check_loggers
+from mmcl.learning.compose import Surroundings, check_composition
+from mmcl.learning.strategy import StrategyPlugin
+from mmcl.models.backbone import BackbonePlugin
+from mmcl.options import instantiate
 from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES, load
+from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 
 
 def build_plugin(group: str, config: PluginConfig) -> Any:
@@ -29,3 +39,49 @@ def strategy(name: str, **options: Any) -> Any:
 def backbone(name: str, **options: Any) -> Any:
     """A backbone plugin with its options; its weights are loaded when it is run, or by ``build()``."""
     return build_plugin(BACKBONES, PluginConfig(name, options))
+
+
+def check_before_loading(config: RunConfig) -> None:
+    """Refuse strategies that do not fit together before any data or weights are touched."""
+    strategies = build_strategies(config)
+    check_loggers(config.log)
+    backbone = load(BACKBONES, config.backbone.name)
+    if config.benchmark.name.startswith("in-memory:"):
+        return
+    around = Surroundings(load(BENCHMARKS, config.benchmark.name).scenario, backbone.modalities)
+    check_composition(list(strategies.values()), list(strategies), around)
+
+
+def build_strategies(config: RunConfig) -> dict[str, StrategyPlugin]:
+    """The strategies by the name the user gave them, in order."""
+    named = [(strategy.name, build_plugin(STRATEGIES, strategy)) for strategy in config.strategies]
+    check_distinct([name for name, _ in named])
+    return dict(named)
+
+
+def check_distinct(names: Sequence[str]) -> None:
+    """Refuse a strategy that is named twice."""
+    twice = sorted({name for name in names if list(names).count(name) > 1})
+    if twice:
+        raise ConfigError(
+            f"composition of {', '.join(names)}",
+            found=f"{twice[0]!r} is there {list(names).count(twice[0])} times",
+            allowed="each strategy once",
+            remedy=f"Keep one {twice[0]!r}.",
+        )
+
+
+def build_benchmark(config: RunConfig, strategies: Mapping[str, StrategyPlugin], backbone: BackbonePlugin) -> Benchmark:
+    """Check the composition against the benchmark's declared scenario, then read its data."""
+    plugin: BenchmarkPlugin = build_plugin(BENCHMARKS, config.benchmark)
+    check_composition(list(strategies.values()), list(strategies), Surroundings(plugin.scenario, backbone.modalities))
+    return plugin.build()
+
+
+def extended(benchmark: Benchmark, config: RunConfig) -> Benchmark:
+    """The benchmark with the folders that ``extend`` has added."""
+    for path in config.extensions:
+        first_id = max(benchmark.label_space.ids) + 1
+        added = folder_experience(Path(path), first_id, len(benchmark.experiences))
+        benchmark = benchmark.with_experience(added)
+    return benchmark

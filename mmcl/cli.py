@@ -13,15 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mmcl.config import (
-    PluginConfig,
-    RunConfig,
-    apply_overrides,
-    default_backbone,
-    parse_backbone,
-    parse_strategy,
-    read_toml,
-)
+from mmcl.arguments import apply_overrides, default_backbone, parse_backbone, parse_strategy
+from mmcl.config import PluginConfig, RunConfig, read_toml
 from mmcl.errors import MMCLError, PluginError, nearest
 from mmcl.registry import BACKBONES, BENCHMARKS, GROUPS, STRATEGIES, Entry, card, entries, find
 

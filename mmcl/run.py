@@ -15,25 +15,24 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from mmcl.build import build_plugin
-from mmcl.config import PluginConfig, RunConfig, default_backbone, parse_backbone, parse_strategy, resolve_training
-from mmcl.data.experience_data import ExperienceData
-from mmcl.data.folder import folder_experience
-from mmcl.data.label_space import ClassLabel, LabelSpace
+from mmcl.arguments import default_backbone, parse_backbone, parse_strategy
+from mmcl.build import build_benchmark, build_plugin, build_strategies, check_before_loading, extended
+from mmcl.config import PluginConfig, RunConfig, resolve_training
 from mmcl.data.readable import check_readable
 from mmcl.environment import environment
 from mmcl.errors import CheckpointError, ConfigError
-from mmcl.evaluation.loggers import RunLogger, check_loggers, make_loggers
+from mmcl.evaluation.loggers import RunLogger, make_loggers
 from mmcl.evaluation.metric import METRICS
 from mmcl.evaluation.report import markdown_report, results_table
 from mmcl.evaluation.result_matrix import BEFORE_TRAINING, ResultMatrix
 from mmcl.learning.compose import Surroundings, check_composition
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
+from mmcl.learning.weights import model_tensors, restore_model
 from mmcl.models.backbone import BackbonePlugin
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.progress import LogTerms, ProgressBar
-from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES, load, name_of
+from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES, name_of
 from mmcl.run_folder import RunFolder
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 
@@ -180,7 +179,7 @@ class Experiment:
         return scores
 
     def _save(self) -> None:
-        label_spaces = {str(e.index): _described(e.name, e.label_space) for e in self.learner.seen}
+        label_spaces = {str(e.index): {"name": e.name, "classes": e.label_space.to_list()} for e in self.learner.seen}
         clock = {name: value for name, value in vars(self.learner.clock).items() if isinstance(value, int)}
         progress = {
             "experiences_done": self.done,
@@ -348,75 +347,6 @@ def extend(path: Path, data: Path | None = None, benchmark: Benchmark | None = N
     return experiment.run()
 
 
-def check_before_loading(config: RunConfig) -> None:
-    """Refuse strategies that do not fit together before any data or weights are touched."""
-    strategies = build_strategies(config)
-    check_loggers(config.log)
-    backbone = load(BACKBONES, config.backbone.name)
-    if config.benchmark.name.startswith("in-memory:"):
-        return
-    around = Surroundings(load(BENCHMARKS, config.benchmark.name).scenario, backbone.modalities)
-    check_composition(list(strategies.values()), list(strategies), around)
-
-
-def build_strategies(config: RunConfig) -> dict[str, StrategyPlugin]:
-    """The strategies by the name the user gave them, in order."""
-    named = [(strategy.name, build_plugin(STRATEGIES, strategy)) for strategy in config.strategies]
-    check_distinct([name for name, _ in named])
-    return dict(named)
-
-
-def check_distinct(names: Sequence[str]) -> None:
-    """Refuse a strategy that is named twice."""
-    twice = sorted({name for name in names if list(names).count(name) > 1})
-    if twice:
-        raise ConfigError(
-            f"composition of {', '.join(names)}",
-            found=f"{twice[0]!r} is there {list(names).count(twice[0])} times",
-            allowed="each strategy once",
-            remedy=f"Keep one {twice[0]!r}.",
-        )
-
-
-def build_benchmark(config: RunConfig, strategies: Mapping[str, StrategyPlugin], backbone: BackbonePlugin) -> Benchmark:
-    """Check the composition against the benchmark's declared scenario, then read its data."""
-    plugin: BenchmarkPlugin = build_plugin(BENCHMARKS, config.benchmark)
-    check_composition(list(strategies.values()), list(strategies), Surroundings(plugin.scenario, backbone.modalities))
-    return plugin.build()
-
-
-def extended(benchmark: Benchmark, config: RunConfig) -> Benchmark:
-    """The benchmark with the folders that ``extend`` has added."""
-    for path in config.extensions:
-        first_id = max(benchmark.label_space.ids) + 1
-        added: ExperienceData = folder_experience(Path(path), first_id, len(benchmark.experiences))
-        benchmark = benchmark.with_experience(added)
-    return benchmark
-
-
-def model_tensors(model: MultimodalModel) -> dict[str, Any]:
-    """Trainable parameters and buffers; frozen pre-trained weights are kept by reference, in the configuration."""
-    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
-    return {name: value.detach().cpu() for name, value in model.state_dict().items() if name not in frozen}
-
-
-def restore_model(model: MultimodalModel, tensors: Mapping[str, Any]) -> None:
-    """Put back what ``model_tensors`` returned.
-
-    Raises:
-        CheckpointError: if the model has other parameters than the ones saved.
-    """
-    unexpected = model.load_state_dict(tensors, strict=False).unexpected_keys
-    missing = [n for n, p in model.named_parameters() if p.requires_grad and n not in tensors]
-    if unexpected or missing:
-        raise CheckpointError(
-            "checkpoint",
-            found=f"{len(unexpected)} unknown and {len(missing)} missing tensors: {(unexpected + missing)[:3]}",
-            allowed="the tensors of the model that the configuration describes",
-            remedy="Do not change backbone or strategies in the config.toml of a run that has begun.",
-        )
-
-
 def default_folder(config: RunConfig) -> str:
     """``runs/BENCHMARK-STRATEGIES-seedN``."""
     names = "+".join(strategy.name for strategy in config.strategies) or "finetune"
@@ -432,16 +362,6 @@ def _as_config(group: str, plugin: Any) -> PluginConfig:
         if option.init and value != option.default:
             changed[option.name] = value
     return PluginConfig(name_of(group, type(plugin)), changed)
-
-
-def _described(name: str, label_space: LabelSpace) -> dict[str, Any]:
-    classes = [{"id": label.id, "name": label.name, "templates": list(label.templates)} for label in label_space]
-    return {"name": name, "classes": classes}
-
-
-def described_label_space(stored: Mapping[str, Any]) -> LabelSpace:
-    """The label space that a run folder holds."""
-    return LabelSpace(tuple(ClassLabel(c["id"], c["name"], tuple(c["templates"])) for c in stored["classes"]))
 
 
 class _CallableModule(ModuleType):

@@ -13,9 +13,9 @@ from mmcl.data.modality import IMAGE
 from mmcl.data.reference import open_image
 from mmcl.data.sample import Inputs
 from mmcl.errors import CheckpointError, ConfigError, nearest
+from mmcl.learning.weights import restore_model
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.registry import BACKBONES
-from mmcl.run import described_label_space, restore_model
 from mmcl.run_folder import RunFolder
 
 FORMATS = ("open_clip",)
@@ -44,7 +44,7 @@ def predict(folder: Path, files: Sequence[Path], top: int = 5, experience: str |
     """
     run = RunFolder.open(folder)
     progress = _progress(run)
-    spaces = {stored["name"]: described_label_space(stored) for stored in progress["label_spaces"].values()}
+    spaces = {stored["name"]: LabelSpace.from_list(stored["classes"]) for stored in progress["label_spaces"].values()}
     if experience is not None and experience not in spaces:
         raise ConfigError(
             f"experience {experience!r}",
@@ -114,7 +114,7 @@ def trained_model(run: RunFolder) -> MultimodalModel:
     progress = _progress(run)
     model = MultimodalModel(build_plugin(BACKBONES, run.config.backbone).build())
     for stored in progress["label_spaces"].values():
-        model.head.grow(described_label_space(stored))
+        model.head.grow(LabelSpace.from_list(stored["classes"]))
     tensors, _ = run.load([])
     _freeze_as_saved(model, tensors)
     restore_model(model, tensors)

@@ -1,6 +1,6 @@
 """LabelSpace: which classes compete for a prediction, what they are called and how they are put into words."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -83,6 +83,15 @@ class LabelSpace:
     def __deepcopy__(self, memo: dict[int, Any]) -> "LabelSpace":
         """Itself: it never changes, and copies of a model may recognise it by identity."""
         return self
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """Plain values for JSON."""
+        return [{"id": label.id, "name": label.name, "templates": list(label.templates)} for label in self]
+
+    @classmethod
+    def from_list(cls, stored: Iterable[Mapping[str, Any]]) -> "LabelSpace":
+        """The inverse of ``to_list``."""
+        return cls(tuple(ClassLabel(c["id"], c["name"], tuple(c["templates"])) for c in stored))
 
     def restrict(self, ids: Iterable[int]) -> "LabelSpace":
         """Only the classes with these ids, in the order of this space."""

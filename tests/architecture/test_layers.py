@@ -21,6 +21,8 @@ LAYER = {
     "errors": 0,
     "registry": 0,
     "config": 0,
+    "options": 0,
+    "arguments": 0,
     "environment": 0,
     "data": 1,
     "streams": 2,

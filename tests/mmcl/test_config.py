@@ -9,19 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mmcl_strategies.regularization.ewc import EWC
 
-from mmcl.config import (
-    PluginConfig,
-    RunConfig,
-    TrainingConfig,
-    apply_overrides,
-    instantiate,
-    parse_backbone,
-    parse_strategy,
-    read_toml,
-    resolve_training,
-    write_toml,
-)
+from mmcl.arguments import apply_overrides, parse_backbone, parse_strategy
+from mmcl.config import PluginConfig, RunConfig, TrainingConfig, read_toml, resolve_training, write_toml
 from mmcl.errors import ConfigError
+from mmcl.options import instantiate
 
 names = st.text("abcdefgh-", min_size=1, max_size=8)
 values = st.one_of(

@@ -1,0 +1,130 @@
+"""What people type on a command line: strategies with options, backbones, values and overrides."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+from mmcl.config import PluginConfig, RunConfig, TrainingConfig
+from mmcl.errors import ConfigError, nearest
+
+
+def parse_strategy(text: str) -> PluginConfig:
+    """``name[:key=value,...]``; the name may itself be ``distribution:name`` or ``package.module:Class``.
+
+    Values may hold colons, and commas inside brackets or quotes.
+
+    Raises:
+        ConfigError: if an option is not of the form ``key=value``.
+    """
+    before, equals, _ = text.partition("=")
+    name, colon, _ = before.rpartition(":")
+    if not equals or not colon:
+        return PluginConfig(text)
+    options = text[len(name) + 1 :]
+    parsed = {}
+    for option in _split(options):
+        key, equals, value = option.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(
+                f"option {option!r} of {name!r}",
+                found="it is not of the form key=value",
+                allowed="name:key=value,key=value",
+                remedy="Write for example ewc:strength=100,samples=64.",
+            )
+        parsed[key.strip()] = parse_value(value)
+    return PluginConfig(name, parsed)
+
+
+def parse_backbone(text: str) -> PluginConfig:
+    """``name`` or ``name:WEIGHTS``, as in ``openclip:ViT-B-16/openai``."""
+    name, separator, weights = text.partition(":")
+    return PluginConfig(name, {"weights": weights} if separator else {})
+
+
+def default_backbone(benchmark: PluginConfig) -> PluginConfig:
+    """The model of the papers for official data; the one that ships with MMCL for everything else."""
+    if "data_root" in benchmark.options or benchmark.options.get("download"):
+        return PluginConfig("openclip", {"weights": "ViT-B-16/openai"})
+    return PluginConfig("glyph-clip")
+
+
+def parse_value(text: str) -> Any:
+    """A number, boolean, list or string as typed on a command line; ``none`` is None. Quotes make a string of it."""
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] == "'":
+        return text[1:-1]
+    if text.lower() in ("none", "true", "false"):
+        return {"none": None, "true": True, "false": False}[text.lower()]
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except ValueError:
+        return text
+    return value if not isinstance(value, dict) else text
+
+
+def apply_overrides(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
+    """Apply ``key=value`` settings: ``seed``, ``training.lr`` or ``lr``, ``benchmark.order``, ``ewc.strength``, ...
+
+    Raises:
+        ConfigError: if a key names nothing.
+    """
+    for override in overrides:
+        path, equals, text = override.partition("=")
+        if not equals:
+            raise ConfigError(
+                f"--set {override}", found="no '='", allowed="key=value", remedy="For example --set training.lr=1e-4."
+            )
+        config = _set(config, path.strip(), parse_value(text))
+    return config
+
+
+def _refuse_constant(name: str) -> Any:
+    """NaN and infinity are no JSON and cannot be written to ``results.json``."""
+    raise ValueError(name)
+
+
+def _set(config: RunConfig, path: str, value: Any) -> RunConfig:
+    table, _, key = path.rpartition(".")
+    training = {f.name for f in fields(TrainingConfig)}
+    if not table and key == "seed":
+        return replace(config, seed=value)
+    if table == "training" or (not table and key in training):
+        return replace(config, training={**config.training, key: value})
+    if table == "benchmark":
+        return replace(config, benchmark=_with(config.benchmark, key, value))
+    if table == "backbone":
+        return replace(config, backbone=_with(config.backbone, key, value))
+    names = [strategy.name for strategy in config.strategies]
+    if table in names:
+        changed = [_with(s, key, value) if s.name == table else s for s in config.strategies]
+        return replace(config, strategies=tuple(changed))
+    known = sorted({"seed", "benchmark", "backbone", "training", *names, *training})
+    raise ConfigError(
+        f"--set {path}",
+        found="it names nothing in this configuration",
+        allowed=f"seed, a training setting, or one of {', '.join(['benchmark', 'backbone', *names])} with a field",
+        remedy=nearest(table or key, known),
+    )
+
+
+def _with(plugin: PluginConfig, key: str, value: Any) -> PluginConfig:
+    return PluginConfig(plugin.name, {**plugin.options, key: value})
+
+
+def _split(options: str) -> list[str]:
+    """Split at commas that are not inside brackets or quotes; a quote opens only where a value may begin."""
+    parts, depth, quote, previous = [""], 0, "", ""
+    for character in options:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "'\"" and previous in ("=", "[", ","):
+            quote = character
+        else:
+            depth += (character == "[") - (character == "]")
+        if character == "," and depth == 0 and not quote:
+            parts.append("")
+        else:
+            parts[-1] += character
+        previous = previous if character == " " else character
+    return parts
