@@ -28,6 +28,7 @@ from mmcl.data.sample import Batch, Batches, SampleDataset
 from mmcl.data.subset import Subset
 from mmcl.errors import ConfigError, TrainingError
 from mmcl.evaluation.metric import Metric
+from mmcl.learning.competition import Competition
 from mmcl.learning.compose import Slot, consolidation_order
 from mmcl.learning.objectives import class_log_probabilities, cross_entropy
 from mmcl.learning.optimizer import LearningRate, freeze, make_optimizer, trainable
@@ -77,7 +78,6 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         allowed: ``bool[B, C]``, which of them compete in each row; ``None`` if all do.
         loss_terms: name -> scalar, ``"task"`` and ``"strategy/term"``.
         gradient_values: functions that compute the values of terms added on the gradient side.
-        seen: the experiences met so far.
         config: the settings of the current experience.
     """
 
@@ -101,7 +101,6 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         self.strategies = dict(strategies or {})
         self.reference = reference
         self.seed = seed
-        self.seen: list[Experience] = []
         self.label_space = LabelSpace()
         self.allowed: Tensor | None = None
         self.loss_terms: dict[str, Tensor] = {}
@@ -120,8 +119,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         )
         self.plugins = [plugin for plugin in self.plugins if not _is_idle(plugin)]
         self.model: MultimodalModel = model.to(self.device)
-        self._spaces: dict[int, LabelSpace] = {}
-        self._unions: dict[tuple[int, ...], tuple[LabelSpace, Tensor]] = {}
+        self._competition = Competition(scenario, self.device)
         self._metric: Metric | None = None
         self._kept: dict[int, tuple[SampleDataset, SampleDataset]] = {}
         self._collate = Collator(model.backbone.specs)
@@ -157,18 +155,20 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         index = self.experience.index if self.experience is not None else -1
         return derive_generator(self.seed, index, *names)
 
+    @property
+    def seen(self) -> list[Experience]:
+        """The experiences met so far."""
+        return self._competition.seen
+
     def meet(self, experience: Experience) -> None:
         """Take note of an experience: its classes compete from now on where the scenario says so."""
-        if experience.index not in self._spaces:
-            self.seen.append(experience)
-            self._spaces[experience.index] = experience.label_space.for_training
-            self._unions = {}
+        if self._competition.meet(experience):
             self.model.head.grow(experience.label_space)
             self.model.to(self.device)
 
     def label_space_of(self, task_id: int) -> LabelSpace:
         """The classes of an experience met before, with their training prompts."""
-        return self._spaces[task_id]
+        return self._competition.label_space_of(task_id)
 
     def iterations(self, experience: Experience) -> int:
         """Number of training steps an experience gets."""
@@ -228,15 +228,8 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
 
     def consider(self, batch: Batch) -> None:
         """Let the right classes compete for ``batch``: set ``label_space``, ``allowed`` and the model's label space."""
-        known = self.scenario.label_space_at_test
-        tasks = tuple(batch.task_ids.unique().tolist()) if known == "own" else tuple(self._spaces)
-        if tasks not in self._unions:
-            self._unions[tasks] = self._union(tasks)
-        self.label_space, member = self._unions[tasks]
+        self.label_space, self.allowed = self._competition.in_batch(batch)
         self.model.label_space = self.label_space
-        # rows of several experiences in one batch: each competes among the classes of its own
-        mixed = known == "own" and len(tasks) > 1
-        self.allowed = member[torch.searchsorted(batch.task_ids.new_tensor(tasks), batch.task_ids)] if mixed else None
 
     def train(self, experience: Experience, *_: Any, **__: Any) -> None:
         """Learn one experience. torch's, NumPy's and Python's global generators are as before afterwards."""
@@ -295,7 +288,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         """One pass over a test set. What the scenario hides is not in the batch that model and plugins see."""
         assert self._metric is not None
         assert self.experience is not None
-        self.label_space = self._label_space_at_test(self.experience)
+        self.label_space = self._competition.at_test(self.experience)
         self.model.label_space = self.label_space
         for batch in self.dataloader:
             complete = batch.to(self.device, non_blocking=True)
@@ -427,33 +420,6 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         return any(
             type(plugin).__module__.startswith("avalanche.") and plugin is not self.clock for plugin in self.plugins
         )
-
-    def _union(self, tasks: tuple[int, ...]) -> tuple[LabelSpace, Tensor]:
-        """The classes of several experiences and ``bool[T, C]``: which of them belong to which experience."""
-        if len(tasks) == 1:
-            space = self._spaces[tasks[0]]
-        else:
-            space = LabelSpace()
-            for task in tasks:
-                space = space.union(self._spaces[task])
-        member = torch.zeros(len(tasks), len(space), dtype=torch.bool)
-        for row, task in enumerate(tasks):
-            member[row, space.columns(torch.tensor(self._spaces[task].ids))] = True
-        return space, member.to(self.device)
-
-    def _label_space_at_test(self, experience: Experience) -> LabelSpace:
-        """The classes that compete at test time, with all their prompts."""
-        own = experience.label_space
-        if self.scenario.label_space_at_test != "seen":
-            return own
-        key = (-1 - experience.index, len(self.seen))
-        if key not in self._unions:
-            space = LabelSpace()
-            for met in self.seen:
-                space = space.union(met.label_space)
-            # an experience that has not been met is scored among the seen classes and its own
-            self._unions[key] = (space.union(own), torch.empty(0))
-        return self._unions[key][0]
 
     def _check_finite(self, step: int) -> None:
         if math.isfinite(self.loss.item()):

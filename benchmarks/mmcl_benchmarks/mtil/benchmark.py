@@ -18,16 +18,15 @@ edition is a writer of the same layouts from the glyph world; this reader reads 
 apart.
 """
 
-import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, ClassVar
 
 from PIL import Image
+from scipy.io.matlab import MatReadError
 
 from mmcl.data.cache import materialise
 from mmcl.data.experience_data import ExperienceData
@@ -39,6 +38,7 @@ from mmcl.data.sample import Sample, SampleDataset
 from mmcl.errors import ConfigError, DataError
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import TIL, Scenario
+from mmcl_benchmarks.mtil.edition import read_edition
 from mmcl_benchmarks.mtil.embedded import EDITION, write_mtil
 from mmcl_benchmarks.mtil.prompts import TEMPLATES
 from mmcl_benchmarks.mtil.sources import ORIGINS, Side, Source
@@ -68,6 +68,8 @@ TRAINING: Mapping[str, Any] = {
     "label_smoothing": 0.2,
 }
 FASTER: Mapping[str, float] = {"Aircraft": 5e-5, "MNIST": 5e-5}
+# what torchvision, scipy and json raise over lists and matrices that are incomplete or hold something else
+_UNREADABLE = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, EOFError, MatReadError)
 
 
 @dataclass(kw_only=True)
@@ -104,12 +106,12 @@ class MTIL(BenchmarkPlugin):
             DataError: if a data set is missing or, with ``strict``, not of its official size.
         """
         root = self._root()
-        edition = _edition(root)
+        edition = read_edition(root)
         names = ORDERS[self.order][: self.experiences]
         data, counts, digests, first_id = [], {}, {}, 0
         for task_id, name in enumerate(names):
             source = self._source(root, name)
-            templates = tuple(edition["templates"].get(name, TEMPLATES[name]))
+            templates = edition.templates.get(name, TEMPLATES[name])
             space = LabelSpace(
                 tuple(ClassLabel(first_id + i, label, templates) for i, label in enumerate(source.names))
             )
@@ -119,23 +121,23 @@ class MTIL(BenchmarkPlugin):
             ]
             counts[name] = [len(sides[0]), len(sides[1])]
             digests[name] = _digest(source, root)
-            if edition["name"] == "official":
+            if edition.name == "official":
                 self._check_size(name, counts[name])
-            training = {"lr": FASTER[name]} if name in FASTER and not edition["training"] else {}
+            training = {"lr": FASTER[name]} if name in FASTER and not edition.training else {}
             data.append(ExperienceData(name, sides[0], sides[1], space, training=training))
             first_id += len(space)
         reference = root / "reference"
         return Benchmark(
             name=self.name,
-            edition=edition["name"],
+            edition=edition.name,
             scenario=self.scenario,
             experiences=data,
-            training={**TRAINING, **edition["training"]},
+            training={**TRAINING, **edition.training},
             reference=ReferenceData.from_folder(reference) if reference.is_dir() else None,
             metadata={
                 "convention": "zscl",
                 "order": self.order,
-                "synthetic": edition["synthetic"],
+                "synthetic": edition.synthetic,
                 "samples": counts,
                 "digest": digests,
             },
@@ -172,14 +174,16 @@ class MTIL(BenchmarkPlugin):
                 remedy=f"Get them from {origin.owner}, or add --download where torchvision can fetch them.",
             )
         try:
-            return origin.read(root, self.download)
-        except (OSError, RuntimeError, KeyError, ValueError, IndexError, EOFError, UnpicklingError) as error:
+            source = origin.read(root, self.download)
+            _check_plausible(source, root)
+        except _UNREADABLE as error:
             raise DataError(
                 f"benchmark 'mtil', data set {name}",
                 found=f"{origin.folder} below {root} cannot be read ({type(error).__name__}: {error})",
                 allowed="the official files, complete",
                 remedy=f"Compare the folder with the copy from {origin.owner}.",
             ) from error
+        return source
 
     def _check_size(self, name: str, found: Sequence[int]) -> None:
         official = list(ORIGINS[name].sizes)
@@ -214,6 +218,11 @@ class PackedSamples:
         image = Image.fromarray(self.images[index]).convert("RGB")
         return Sample({IMAGE: image}, self.first_id + self.labels[index], f"{self.name}/{index}", self.task_id)
 
+    def path(self, index: int) -> Path | None:
+        """No sample has a file of its own."""
+        del index
+        return None
+
 
 def _samples(side: Side, root: Path, name: str, first_id: int, task_id: int) -> SampleDataset:
     if side.images is not None:
@@ -222,17 +231,22 @@ def _samples(side: Side, root: Path, name: str, first_id: int, task_id: int) -> 
     return LabelledFiles(files, root, task_id)
 
 
-def _edition(root: Path) -> dict[str, Any]:
-    """What ``edition.json`` says; without one the data are taken for the official ones."""
-    said: dict[str, Any] = {}
-    if (root / "edition.json").is_file():
-        said = json.loads((root / "edition.json").read_text("utf-8"))
-    return {
-        "name": said.get("edition", "official"),
-        "synthetic": said.get("synthetic", False),
-        "templates": said.get("templates", {}),
-        "training": said.get("training", {}),
-    }
+def _check_plausible(source: Source, root: Path) -> None:
+    """Refuse what no intact copy has: an empty side, or a list that leads out of the data root.
+
+    Raises:
+        ValueError: in words that fit into the sentence of the caller.
+    """
+    for kind, side in (("training", source.train), ("test", source.test)):
+        if not side.labels:
+            raise ValueError(f"no {kind} sample is listed")
+        if side.images is not None and len(side.images) != len(side.labels):
+            raise ValueError(f"{len(side.images)} {kind} images, but {len(side.labels)} labels")
+        if not 0 <= min(side.labels) <= max(side.labels) < len(source.names):
+            raise ValueError(f"{kind} labels from {min(side.labels)} to {max(side.labels)}, {len(source.names)} names")
+        for path in side.files:
+            if not path.is_relative_to(root) or ".." in path.relative_to(root).parts:
+                raise ValueError(f"the {kind} list leads out of the folder: {path}")
 
 
 def _digest(source: Source, root: Path) -> str:

@@ -4,9 +4,7 @@ Each source returns file lists or arrays, labels and class names of the train an
 what belongs to a split; nothing is decoded here.
 """
 
-import io
 import json
-import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torchvision import datasets
 
+from mmcl_benchmarks.mtil.packed import read_idx, read_pickle
 from mmcl_benchmarks.mtil.prompts import CALTECH101, EUROSAT, readable
 
 SPLIT_SEED = 42
@@ -79,35 +78,15 @@ def caltech101(root: Path, download: bool) -> Source:
     return Source(train, test, [readable(name, CALTECH101) for name in data.categories])
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    """Reads the arrays and lists of CIFAR's files and nothing that could run code."""
-
-    _ALLOWED = frozenset(
-        {
-            ("numpy.core.multiarray", "_reconstruct"),
-            ("numpy._core.multiarray", "_reconstruct"),
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-            ("_codecs", "encode"),
-        }
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Only what an array of numbers needs."""
-        if (module, name) not in self._ALLOWED:
-            raise pickle.UnpicklingError(f"{module}.{name} has no place in a CIFAR file")
-        return super().find_class(module, name)
-
-
 def cifar100(root: Path, download: bool) -> Source:
     """The Python version's three files."""
     if download:
         datasets.CIFAR100(root, download=True)
     folder = root / "cifar-100-python"
-    meta = _unpickled(folder / "meta")
+    meta = read_pickle(folder / "meta")
     sides = []
     for name in ("train", "test"):
-        content = _unpickled(folder / name)
+        content = read_pickle(folder / name)
         images = np.asarray(content["data"], dtype=np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
         sides.append(Side([int(label) for label in content["fine_labels"]], images=images))
     return Source(sides[0], sides[1], [name.replace("_", " ") for name in meta["fine_label_names"]])
@@ -152,10 +131,16 @@ def food101(root: Path, download: bool) -> Source:
 
 
 def mnist(root: Path, download: bool) -> Source:
-    """Official split; the names are literally ``0 - zero`` to ``9 - nine``."""
-    sides = [datasets.MNIST(root, train=train, download=download) for train in (True, False)]
-    train, test = (Side(side.targets.tolist(), images=side.data.numpy()) for side in sides)
-    return Source(train, test, list(datasets.MNIST.classes))
+    """Official split, the four files compressed or not; the names are literally ``0 - zero`` to ``9 - nine``."""
+    if download:
+        datasets.MNIST(root, download=True)
+    folder = root / "MNIST" / "raw"
+    sides = []
+    for prefix in ("train", "t10k"):
+        images = read_idx(folder / f"{prefix}-images-idx3-ubyte", 3)
+        labels = read_idx(folder / f"{prefix}-labels-idx1-ubyte", 1)
+        sides.append(Side(labels.tolist(), images=images))
+    return Source(sides[0], sides[1], list(datasets.MNIST.classes))
 
 
 def pets(root: Path, download: bool) -> Source:
@@ -178,11 +163,12 @@ def sun397(root: Path, download: bool) -> Source:
     """All images in sorted order, 80 % of them for training.
 
     torchvision lists them in the order of the file system, so the same seed would split differently on two machines.
+    Names keep the slash of nested classes and lose their underscores, as in the ZSCL release.
     """
     data = datasets.SUN397(root, download=download)
     order = sorted(range(len(data._image_files)), key=lambda i: data._image_files[i].as_posix())
     train, test = _seeded_split([data._image_files[i] for i in order], [data._labels[i] for i in order])
-    return Source(train, test, data.classes)
+    return Source(train, test, [name.replace("_", " ") for name in data.classes])
 
 
 ORIGINS: Mapping[str, Origin] = {
@@ -218,8 +204,3 @@ def _seeded_split(files: Sequence[Path], labels: Sequence[int]) -> tuple[Side, S
     )
     train, test = (Side([labels[i] for i in part.indices], [files[i] for i in part.indices]) for part in parts)
     return train, test
-
-
-def _unpickled(path: Path) -> dict[str, Any]:
-    content: dict[Any, Any] = _PlainUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
-    return {key.decode() if isinstance(key, bytes) else key: value for key, value in content.items()}

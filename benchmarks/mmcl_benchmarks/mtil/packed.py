@@ -1,0 +1,91 @@
+"""The two packed formats among MTIL's data sets: CIFAR's pickles and MNIST's IDX files.
+
+A pickle is a program. CIFAR's files are pickles by format, so they are read by an interpreter that knows nothing but
+arrays of numbers, not by torchvision's loader, which would run whatever the file says.
+"""
+
+import gzip
+import io
+import math
+import pickle
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# what the standard library says unpickling may raise, and what a damaged stream makes of an array's constructor
+_BROKEN_PICKLE = (
+    pickle.UnpicklingError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    TypeError,
+    ValueError,
+)
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Reads the arrays and lists of CIFAR's files and nothing that could run code."""
+
+    _ALLOWED = frozenset(
+        {
+            ("numpy.core.multiarray", "_reconstruct"),
+            ("numpy._core.multiarray", "_reconstruct"),
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+            ("_codecs", "encode"),
+        }
+    )
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Only what an array of numbers needs."""
+        if (module, name) not in self._ALLOWED:
+            raise pickle.UnpicklingError(f"{module}.{name} has no place in a CIFAR file")
+        return super().find_class(module, name)
+
+
+def read_pickle(path: Path) -> dict[str, Any]:
+    """The dictionary in one of CIFAR's files, its keys as text.
+
+    Raises:
+        OSError: if the file is missing.
+        ValueError: if it holds anything but a dictionary of arrays, lists and texts; the sentence names the file.
+    """
+    raw = path.read_bytes()
+    try:
+        content = _PlainUnpickler(io.BytesIO(raw), encoding="latin1").load()
+    except _BROKEN_PICKLE as error:
+        raise ValueError(f"{path.name}: {error or type(error).__name__}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path.name}: it holds a {type(content).__name__} instead of a dictionary")
+    return {key.decode() if isinstance(key, bytes) else str(key): value for key, value in content.items()}
+
+
+def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    """The bytes of an IDX file as ``uint8`` with the given number of dimensions; ``path`` or ``path.gz`` is read.
+
+    Raises:
+        OSError: if neither file exists.
+        ValueError: if the header or the length is wrong; the sentence names the file.
+    """
+    packed = path.with_name(f"{path.name}.gz")
+    if path.is_file() or not packed.is_file():
+        raw = path.read_bytes()
+    else:
+        try:
+            raw = gzip.decompress(packed.read_bytes())
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise ValueError(f"{packed.name}: {error}") from error
+    head = 4 + 4 * dimensions
+    # two zero bytes, 8 for unsigned bytes, then the number of dimensions
+    if len(raw) < head or raw[:4] != bytes((0, 0, 8, dimensions)):
+        raise ValueError(f"{path.name}: it does not begin as an IDX file of {dimensions} dimensions does")
+    shape = tuple(int.from_bytes(raw[start : start + 4], "big") for start in range(4, head, 4))
+    if len(raw) - head != math.prod(shape):
+        raise ValueError(f"{path.name}: {len(raw) - head} bytes of values instead of {math.prod(shape)}")
+    return np.frombuffer(raw, np.uint8, offset=head).reshape(shape)
