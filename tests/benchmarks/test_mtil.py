@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmcl_benchmarks.glyphs.symbols import held_out_symbols, seen_symbols
+from mmcl_benchmarks.glyphs.drawing import coverage
+from mmcl_benchmarks.glyphs.symbols import HELD_OUT_FONTS, held_out_symbols, seen_symbols
+from mmcl_benchmarks.mtil import embedded as embedded_module
 from mmcl_benchmarks.mtil import layouts
 from mmcl_benchmarks.mtil.benchmark import MTIL, ORDERS
 from mmcl_benchmarks.mtil.embedded import DIGITS_TEST, DIGITS_TRAIN, write_mtil
@@ -31,7 +33,7 @@ NAMES = {
     "Food": ["apple_pie", "baby_back_ribs", "baklava"],
     "OxfordPet": ["Abyssinian", "american_bulldog", "great_pyrenees"],
     "StanfordCars": ["AM General Hummer SUV 2000", "Acura RL Sedan 2012", "Acura TL Sedan 2012"],
-    "SUN397": ["abbey", "airplane_cabin", "amphitheater"],
+    "SUN397": ["abbey", "airplane_cabin", "apartment_building/outdoor"],
 }
 WRITERS = {
     "Aircraft": layouts.write_aircraft,
@@ -107,7 +109,7 @@ def test_class_names_are_those_of_the_protocol(benchmark: Benchmark) -> None:
     assert names["MNIST"][:2] == ("0 - zero", "1 - one")
     assert names["OxfordPet"] == ("Abyssinian", "American Bulldog", "Great Pyrenees")
     assert names["Food"][1] == "baby back ribs"
-    assert names["SUN397"][1] == "airplane_cabin"
+    assert names["SUN397"] == ("abbey", "airplane cabin", "apartment building/outdoor")
     assert names["Flowers"][0] == "pink primrose"
     assert not any("?" in name for name in names["Flowers"])
 
@@ -222,6 +224,18 @@ def test_embedded_classes_were_never_shown_to_the_pretrained_model(embedded: Ben
             assert {name.lower() for name in data.label_space.names} <= unseen
     assert embedded.reference is not None
     assert set(embedded.reference.texts) <= seen
+
+
+def test_listed_seats_test_every_class_in_fonts_that_training_never_uses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded_module, "_images", lambda symbol, fonts, count, generator: fonts)
+    symbols = held_out_symbols()
+    fonts = embedded_module.drawn(symbols, random.Random(0))
+    for symbol, train, test in zip(symbols, fonts.train, fonts.test, strict=True):
+        assert train, symbol.name
+        assert test, symbol.name
+        assert not set(train) & set(test), symbol.name
+        unseen = {font for font in HELD_OUT_FONTS if symbol.character in coverage(font)}
+        assert not unseen or set(test) == unseen, symbol.name
 
 
 def test_the_seats_are_wide_enough(embedded: Benchmark) -> None:

@@ -25,21 +25,20 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
 
-from PIL import Image
 from scipy.io.matlab import MatReadError
 
 from mmcl.data.cache import materialise
 from mmcl.data.experience_data import ExperienceData
 from mmcl.data.folder import LabelledFiles
 from mmcl.data.label_space import ClassLabel, LabelSpace
-from mmcl.data.modality import IMAGE
 from mmcl.data.reference import ReferenceData
-from mmcl.data.sample import Sample, SampleDataset
+from mmcl.data.sample import SampleDataset
 from mmcl.errors import ConfigError, DataError
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import TIL, Scenario
 from mmcl_benchmarks.mtil.edition import read_edition
 from mmcl_benchmarks.mtil.embedded import EDITION, write_mtil
+from mmcl_benchmarks.mtil.packed import PackedSamples
 from mmcl_benchmarks.mtil.prompts import TEMPLATES
 from mmcl_benchmarks.mtil.sources import ORIGINS, Side, Source
 
@@ -203,30 +202,9 @@ class MTIL(BenchmarkPlugin):
         )
 
 
-class PackedSamples:
-    """Images of a packed file (CIFAR, MNIST) as samples."""
-
-    def __init__(self, side: Side, name: str, first_id: int, task_id: int) -> None:
-        assert side.images is not None
-        self.images, self.labels = side.images, side.labels
-        self.name, self.first_id, self.task_id = name, first_id, task_id
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> Sample:
-        image = Image.fromarray(self.images[index]).convert("RGB")
-        return Sample({IMAGE: image}, self.first_id + self.labels[index], f"{self.name}/{index}", self.task_id)
-
-    def path(self, index: int) -> Path | None:
-        """No sample has a file of its own."""
-        del index
-        return None
-
-
 def _samples(side: Side, root: Path, name: str, first_id: int, task_id: int) -> SampleDataset:
     if side.images is not None:
-        return PackedSamples(side, name, first_id, task_id)
+        return PackedSamples(side.images, side.labels, name, first_id, task_id)
     files = [(path, first_id + label) for path, label in zip(side.files, side.labels, strict=True)]
     return LabelledFiles(files, root, task_id)
 

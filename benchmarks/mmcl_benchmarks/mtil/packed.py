@@ -9,11 +9,16 @@ import io
 import math
 import pickle
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+
+from mmcl.data.modality import IMAGE
+from mmcl.data.sample import Sample
 
 # what the standard library says unpickling may raise, and what a damaged stream makes of an array's constructor
 _BROKEN_PICKLE = (
@@ -27,6 +32,28 @@ _BROKEN_PICKLE = (
     TypeError,
     ValueError,
 )
+
+
+class PackedSamples:
+    """Images ``uint8[N, H, W(, 3)]`` and labels counted from 0, as samples named ``NAME/INDEX``."""
+
+    def __init__(
+        self, images: NDArray[np.uint8], labels: Sequence[int], name: str, first_id: int, task_id: int
+    ) -> None:
+        self.images, self.labels = images, labels
+        self.name, self.first_id, self.task_id = name, first_id, task_id
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Sample:
+        image = Image.fromarray(self.images[index]).convert("RGB")
+        return Sample({IMAGE: image}, self.first_id + self.labels[index], f"{self.name}/{index}", self.task_id)
+
+    def path(self, index: int) -> Path | None:
+        """No sample has a file of its own."""
+        del index
+        return None
 
 
 class _PlainUnpickler(pickle.Unpickler):

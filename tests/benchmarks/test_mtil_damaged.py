@@ -1,0 +1,171 @@
+"""MTIL over damaged, incomplete and hostile folders: always a sentence about the data, never a stray exception."""
+
+import gzip
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmcl_benchmarks.mtil import layouts
+from mmcl_benchmarks.mtil.benchmark import MTIL
+from mmcl_benchmarks.mtil.edition import read_edition
+from mmcl_benchmarks.mtil.layouts import Drawn
+from mmcl_benchmarks.mtil.packed import read_idx, read_pickle
+from PIL import Image
+
+from mmcl.errors import DataError
+from mmcl.streams.benchmark import Benchmark
+
+DIGITS = np.arange(4 * 28 * 28).astype(np.uint8).reshape(4, 28, 28)
+VARIANTS = "fgvc-aircraft-2013b/data/images_variant_train.txt"
+FOOD = "food-101/meta/train.json"
+PETS = "oxford-iiit-pet/annotations/trainval.txt"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The first five data sets of order 2 and the first of order 1, two classes each, not to be taken as official."""
+    grey = [[Image.new("RGB", (8, 8), "grey")] * 2] * 2
+    for write in (
+        layouts.write_aircraft,
+        layouts.write_cars,
+        layouts.write_food101,
+        layouts.write_pets,
+        layouts.write_flowers,
+    ):
+        write(tmp_path, Drawn(["first", "second"], grey, grey))
+    layouts.write_mnist(tmp_path, (DIGITS, np.arange(4)), (DIGITS[:2], np.arange(2)))
+    (tmp_path / "edition.json").write_text(json.dumps({"edition": "miniature"}))
+    return tmp_path
+
+
+def build(root: Path) -> list[Benchmark]:
+    return [
+        MTIL(data_root=str(root), experiences=1).build(),
+        MTIL(data_root=str(root), order=2, experiences=5).build(),
+    ]
+
+
+METADATA = {
+    VARIANTS: "Aircraft",
+    "fgvc-aircraft-2013b/data/variants.txt": "Aircraft",
+    "stanford_cars/devkit/cars_train_annos.mat": "StanfordCars",
+    "stanford_cars/devkit/cars_meta.mat": "StanfordCars",
+    "stanford_cars/cars_test_annos_withlabels.mat": "StanfordCars",
+    FOOD: "Food",
+    "MNIST/raw/train-images-idx3-ubyte": "MNIST",
+    "MNIST/raw/t10k-labels-idx1-ubyte": "MNIST",
+    PETS: "OxfordPet",
+    "flowers-102/imagelabels.mat": "Flowers",
+    "flowers-102/setid.mat": "Flowers",
+}
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda content: b"",
+    "noise": lambda content: bytes(range(255, 0, -1)),
+    "another": lambda content: b"[1]",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+@pytest.mark.parametrize("file", METADATA)
+def test_damaged_metadata_are_refused_with_the_name_of_the_data_set(
+    root: Path, file: str, damage: Callable[[bytes], bytes]
+) -> None:
+    (root / file).write_bytes(damage((root / file).read_bytes()))
+    with pytest.raises(DataError, match=f"data set {METADATA[file]}.*cannot be read"):
+        build(root)
+
+
+@pytest.mark.parametrize("file", METADATA)
+def test_missing_metadata_are_refused_with_the_name_of_the_data_set(root: Path, file: str) -> None:
+    (root / file).unlink()
+    with pytest.raises(DataError, match=f"data set {METADATA[file]}.*cannot be read"):
+        build(root)
+
+
+@pytest.mark.parametrize(
+    ("file", "entry", "hostile"),
+    [
+        (VARIANTS, "0000001", "../../../outside"),
+        (VARIANTS, "0000001", "/outside"),
+        (FOOD, "first/1", "../../outside"),
+        (PETS, "first_1", "../../outside_1"),
+        (PETS, "first_1", "/outside_1"),
+    ],
+)
+def test_a_list_that_leads_out_of_the_folder_is_refused(root: Path, file: str, entry: str, hostile: str) -> None:
+    text = (root / file).read_text()
+    assert entry in text
+    (root / file).write_text(text.replace(entry, hostile, 1))
+    with pytest.raises(DataError, match="leads out of the folder"):
+        build(root)
+
+
+def test_a_root_given_with_dots_is_no_escape(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(root / "MNIST")
+    assert [len(benchmark.experiences) for benchmark in build(Path(".."))] == [1, 5]
+
+
+def test_compressed_mnist_reads_the_same(root: Path) -> None:
+    plain = build(root)[1]
+    for path in sorted((root / "MNIST" / "raw").iterdir()):
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    compressed = build(root)[1]
+    assert compressed.metadata == plain.metadata
+    image = compressed.experiences[2].train[3].inputs["image"]
+    assert np.array_equal(np.asarray(image)[..., 0], DIGITS[3])
+
+
+def test_a_cut_compressed_file_is_named(root: Path) -> None:
+    path = root / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes())[:-20])
+    path.unlink()
+    with pytest.raises(ValueError, match=r"train-images-idx3-ubyte\.gz"):
+        read_idx(path, 3)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80\x02]q\x00.", b"\x80\x02}q\x00(U", pickle.dumps(Path("x"))])
+def test_a_file_that_is_no_cifar_dictionary_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "meta").write_bytes(content)
+    with pytest.raises(ValueError, match="meta: "):
+        read_pickle(tmp_path / "meta")
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ("", "not valid JSON"),
+        ("[1]", "a list"),
+        ('{"editon": "x"}', "Did you mean 'edition'"),
+        ('{"edition": 3}', "edition = 3"),
+        ('{"training": []}', "of type dict"),
+        ('{"templates": {"Aircarft": ["{}"]}}', "Did you mean 'Aircraft'"),
+        ('{"templates": {"DTD": []}}', "templates of DTD"),
+        ('{"templates": {"DTD": "the {}"}}', "templates of DTD"),
+        ('{"templates": {"DTD": ["no place for a name"]}}', "exactly one"),
+        ('{"templates": {"DTD": ["{} and {}"]}}', "exactly one"),
+        ('{"templates": {"DTD": ["{} {name}"]}}', "exactly one"),
+    ],
+)
+def test_a_wrong_edition_file_is_refused_with_its_path(tmp_path: Path, said: str, sentence: str) -> None:
+    (tmp_path / "edition.json").write_text(said)
+    with pytest.raises(DataError, match=sentence) as refusal:
+        read_edition(tmp_path)
+    assert "edition.json" in str(refusal.value)
+
+
+def test_without_the_file_the_folder_is_official(tmp_path: Path) -> None:
+    edition = read_edition(tmp_path)
+    assert (edition.name, edition.synthetic, edition.templates, edition.training) == ("official", False, {}, {})
+
+
+def test_the_edition_file_replaces_templates_and_training(root: Path) -> None:
+    said = {"edition": "x", "synthetic": True, "templates": {"Aircraft": ["one {}", "two {}"]}, "training": {"lr": 1}}
+    (root / "edition.json").write_text(json.dumps(said))
+    benchmark = build(root)[0]
+    assert (benchmark.edition, benchmark.metadata["synthetic"], benchmark.training["lr"]) == ("x", True, 1)
+    assert benchmark.experiences[0].label_space.classes[0].prompts == ("one first", "two first")
+    assert not benchmark.experiences[0].training
