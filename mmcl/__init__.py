@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from mmcl.build import backbone, benchmark, strategy
     from mmcl.config import PluginConfig, RunConfig, TrainingConfig
     from mmcl.errors import MMCLError
+    from mmcl.explanation import Explanation, explain
+    from mmcl.learning.avalanche_plugin import AvalanchePlugin
     from mmcl.learning.learner import Learner
     from mmcl.learning.strategy import StrategyPlugin
     from mmcl.models.multimodal import MultimodalModel
@@ -27,6 +29,9 @@ _HOMES = {
     "RunConfig": "mmcl.config",
     "TrainingConfig": "mmcl.config",
     "MMCLError": "mmcl.errors",
+    "Explanation": "mmcl.explanation",
+    "explain": "mmcl.explanation",
+    "AvalanchePlugin": "mmcl.learning.avalanche_plugin",
     "Learner": "mmcl.learning.learner",
     "StrategyPlugin": "mmcl.learning.strategy",
     "MultimodalModel": "mmcl.models.multimodal",
@@ -40,7 +45,9 @@ _HOMES = {
 }
 
 __all__ = [
+    "AvalanchePlugin",
     "Benchmark",
+    "Explanation",
     "Learner",
     "MMCLError",
     "MultimodalModel",
@@ -51,6 +58,7 @@ __all__ = [
     "TrainingConfig",
     "backbone",
     "benchmark",
+    "explain",
     "export",
     "extend",
     "predict",

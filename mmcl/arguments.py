@@ -7,6 +7,7 @@ from typing import Any
 
 from mmcl.config import PluginConfig, RunConfig, TrainingConfig
 from mmcl.errors import ConfigError, nearest
+from mmcl.registry import BACKBONES, entries
 
 
 def parse_strategy(text: str) -> PluginConfig:
@@ -37,9 +38,17 @@ def parse_strategy(text: str) -> PluginConfig:
 
 
 def parse_backbone(text: str) -> PluginConfig:
-    """``name`` or ``name:WEIGHTS``, as in ``openclip:ViT-B-16/openai``."""
-    name, separator, weights = text.partition(":")
-    return PluginConfig(name, {"weights": weights} if separator else {})
+    """``name[:WEIGHTS]``, as in ``openclip:ViT-B-16/openai``.
+
+    The name may itself be ``distribution:name`` or ``package.module:Class``.
+    """
+    name, _, weights = text.partition(":")
+    if name not in {entry.name for entry in entries(BACKBONES)}:
+        second, _, rest = weights.partition(":")
+        qualified = f"{name}:{second}" in {entry.qualified for entry in entries(BACKBONES)}
+        if qualified or all(part.isidentifier() for part in second.split(".")):
+            name, weights = f"{name}:{second}", rest
+    return PluginConfig(name, {"weights": weights} if weights else {})
 
 
 def default_backbone(benchmark: PluginConfig) -> PluginConfig:

@@ -41,15 +41,42 @@ def backbone(name: str, **options: Any) -> Any:
     return build_plugin(BACKBONES, PluginConfig(name, options))
 
 
-def check_before_loading(config: RunConfig) -> None:
-    """Refuse strategies that do not fit together before any data or weights are touched."""
+def check_before_loading(config: RunConfig, benchmark: Benchmark | None = None) -> None:
+    """Refuse what does not fit together before any data or weights are touched.
+
+    Args:
+        config: what is to be run.
+        benchmark: the one that was built in Python, for configurations that name none.
+    """
     strategies = build_strategies(config)
     check_loggers(config.log)
     backbone = load(BACKBONES, config.backbone.name)
-    if config.benchmark.name.startswith("in-memory:"):
-        return
-    around = Surroundings(load(BENCHMARKS, config.benchmark.name).scenario, backbone.modalities)
+    if benchmark is None:
+        around = surroundings(backbone, load(BENCHMARKS, config.benchmark.name))
+    else:
+        around = surroundings(backbone, benchmark, benchmark.reference is not None)
     check_composition(list(strategies.values()), list(strategies), around)
+
+
+def surroundings(
+    backbone: "BackbonePlugin | type[BackbonePlugin] | None" = None,
+    benchmark: "Benchmark | BenchmarkPlugin | type[BenchmarkPlugin] | None" = None,
+    reference_data: bool | None = None,
+) -> Surroundings:
+    """What a composition runs in, as backbone and benchmark declare it.
+
+    Args:
+        backbone: a plugin or its class.
+        benchmark: a plugin, its class, or a benchmark whose data have been read.
+        reference_data: whether the benchmark has any, if its data have been read.
+    """
+    return Surroundings(
+        scenario=None if benchmark is None else benchmark.scenario,
+        backbone_modalities=None if backbone is None else backbone.modalities,
+        reference_data=reference_data,
+        stream_modalities=None if benchmark is None else benchmark.modalities,
+        generates=None if backbone is None else backbone.generates,
+    )
 
 
 def build_strategies(config: RunConfig) -> dict[str, StrategyPlugin]:
@@ -74,7 +101,7 @@ def check_distinct(names: Sequence[str]) -> None:
 def build_benchmark(config: RunConfig, strategies: Mapping[str, StrategyPlugin], backbone: BackbonePlugin) -> Benchmark:
     """Check the composition against the benchmark's declared scenario, then read its data."""
     plugin: BenchmarkPlugin = build_plugin(BENCHMARKS, config.benchmark)
-    check_composition(list(strategies.values()), list(strategies), Surroundings(plugin.scenario, backbone.modalities))
+    check_composition(list(strategies.values()), list(strategies), surroundings(backbone, plugin))
     return plugin.build()
 
 

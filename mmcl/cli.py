@@ -16,7 +16,7 @@ from rich.table import Table
 from mmcl.arguments import apply_overrides, default_backbone, parse_backbone, parse_strategy
 from mmcl.config import PluginConfig, RunConfig, read_toml
 from mmcl.errors import MMCLError, PluginError, nearest
-from mmcl.registry import BACKBONES, BENCHMARKS, GROUPS, STRATEGIES, Entry, card, entries, find
+from mmcl.registry import BACKBONES, BENCHMARKS, GROUPS, STRATEGIES, Entry, card, entries, find, imported_card
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +45,14 @@ class Kind(str, Enum):
         return {"strategies": STRATEGIES, "benchmarks": BENCHMARKS, "backbones": BACKBONES}[self.value]
 
 
+class PluginKind(str, Enum):
+    """What can be begun."""
+
+    strategy = "strategy"
+    benchmark = "benchmark"
+    backbone = "backbone"
+
+
 Folder = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
 
 
@@ -52,10 +60,12 @@ Folder = Annotated[Path, typer.Argument(help="A run folder.", show_default=False
 def list_plugins(
     kind: Annotated[Optional[Kind], typer.Argument(help="Only these.", show_default=False)] = None,  # noqa: UP045
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+    imported: Annotated[bool, typer.Option("--import", help="Import each, to find what its source hides.")] = False,
 ) -> None:
-    """List the strategies, benchmarks and backbones of all installed distributions."""
+    """List the strategies, benchmarks and backbones of all installed distributions; broken ones with the reason."""
     groups = GROUPS if kind is None else (kind.group,)
-    found = [(entry, card(entry)) for group in groups for entry in entries(group)]
+    read_card = imported_card if imported else card
+    found = [(entry, read_card(entry)) for group in groups for entry in entries(group)]
     if as_json:
         rows = [
             {
@@ -103,6 +113,49 @@ def show(name: Annotated[str, typer.Argument(help="A strategy, benchmark or back
             for option in read.options:
                 table.add_row(*map(escape, (option.name, option.kind, option.default, option.comment)))
             output.print(table)
+
+
+@app.command()
+def new(
+    kind: Annotated[PluginKind, typer.Argument(help="What it is to be.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="What users will type, as in my-idea.", show_default=False)],
+    folder: Annotated[Path, typer.Option("--dir", help="Where the new folder goes.")] = Path(),
+) -> None:
+    """Write a complete package to start a strategy, benchmark or backbone from."""
+    from mmcl.scaffold.package import new_package
+
+    target = new_package(kind.value, name, folder)
+    trial = {
+        "strategy": f"mmcl run mtil --embedded --strategy {name}",
+        "benchmark": f"mmcl run {name} --embedded",
+        "backbone": f"mmcl run mtil --embedded --backbone {name}",
+    }[kind.value]
+    steps = (f"pip install --editable {target}", f"mmcl check {name}", trial)
+    output.print(f"written: {target}", *steps, sep="\n    ", soft_wrap=True, markup=False)
+
+
+@app.command()
+def explain(
+    strategies: Annotated[list[str], typer.Argument(help="NAME or NAME:key=value,...; in this order.")],
+    benchmark: Annotated[Optional[str], typer.Option(help="A benchmark.")] = None,  # noqa: UP045
+    scenario: Annotated[Optional[str], typer.Option(help="CIL, DIL, TIL, GDIL or MDTIL.")] = None,  # noqa: UP045
+    backbone: Annotated[Optional[str], typer.Option(help="A backbone.")] = None,  # noqa: UP045
+) -> None:
+    """Say what strategies will do together, in which order, or why they are refused. Loads no weights and no data."""
+    for group, names in (
+        (STRATEGIES, [parse_strategy(strategy).name for strategy in strategies]),
+        (BENCHMARKS, [benchmark] if benchmark is not None else []),
+        (BACKBONES, [parse_backbone(backbone).name] if backbone is not None else []),
+    ):
+        for name in names:
+            _require(group, name)
+
+    from mmcl.explanation import explain as explain_composition
+
+    explanation = explain_composition(strategies, benchmark=benchmark, scenario=scenario, backbone=backbone)
+    if explanation.refusal is not None:
+        raise explanation.refusal
+    output.print(explanation.table())
 
 
 @app.command()
@@ -250,6 +303,8 @@ def demo(
 
 def main() -> None:
     """Entry point: user errors are one sentence on standard error and exit code 2."""
+    if "" not in sys.path:
+        sys.path.append("")  # package.module:Class may lie in the working directory
     # avalanche imports qpsolvers, which misses solvers nobody here uses
     warnings.filterwarnings("ignore", message="no QP solver found")
     try:

@@ -4,22 +4,30 @@ Looking names up and reading their cards imports no plugin. MMCL's own plugins c
 """
 
 import ast
+import inspect
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
-from importlib.util import find_spec
-from pathlib import Path
+from importlib.metadata import Distribution, distributions
+from operator import attrgetter
+from textwrap import dedent
 from typing import Any
 
 from mmcl.errors import PluginError, nearest
+from mmcl.source import UNREADABLE, definition, derives, missing_import
 
 STRATEGIES = "mmcl.strategies"
 BENCHMARKS = "mmcl.benchmarks"
 BACKBONES = "mmcl.backbones"
 GROUPS = (STRATEGIES, BENCHMARKS, BACKBONES)
+UNKNOWN = "unknown"  # the name of a distribution that does not say it
+BASES: Mapping[str, tuple[str, str]] = {
+    STRATEGIES: ("mmcl.learning.strategy", "StrategyPlugin"),
+    BENCHMARKS: ("mmcl.streams.benchmark", "BenchmarkPlugin"),
+    BACKBONES: ("mmcl.models.backbone", "BackbonePlugin"),
+}
 
 
 @dataclass(frozen=True)
@@ -74,12 +82,17 @@ class Card:
 @cache
 def entries(group: str) -> tuple[Entry, ...]:
     """All plugins of a group, sorted by name."""
-    found = {(_distribution(point), point.name): _target(point) for point in entry_points(group=group)}
+    found = {(distribution, name): (module, attribute) for distribution, name, module, attribute in _points(group)}
     claims = Counter(name for _, name in found)
     return tuple(
         Entry(group, name, distribution, *target, claims[name] > 1)
         for (distribution, name), target in sorted(found.items(), key=lambda item: (item[0][1], item[0][0]))
     )
+
+
+def kind_of(group: str) -> str:
+    """``strategy``, ``benchmark`` or ``backbone``."""
+    return group.removeprefix("mmcl.").removesuffix("s").replace("strategie", "strategy")
 
 
 def find(group: str, name: str) -> Entry:
@@ -88,7 +101,7 @@ def find(group: str, name: str) -> Entry:
     Raises:
         PluginError: if there is none, or several distributions claim the plain name.
     """
-    kind = group.removeprefix("mmcl.").rstrip("s").replace("strategie", "strategy")
+    kind = kind_of(group)
     matches = [entry for entry in entries(group) if name in (entry.name, entry.qualified)]
     if len(matches) == 1:
         return matches[0]
@@ -112,14 +125,18 @@ def load(group: str, name: str) -> Any:
     """The class that a name stands for: a registered name, ``distribution:name`` or ``package.module:Class``.
 
     Raises:
-        PluginError: if it cannot be found or imported; the sentence says whose it is and why.
+        PluginError: if it cannot be found or imported or is no plugin of this group; the sentence says whose it is.
     """
     module, _, attribute = name.partition(":")
     if attribute and not any(name == entry.qualified for entry in entries(group)):
-        return _import(module, attribute, name, "Check the spelling, and that Python finds the module.")
-    entry = find(group, name)
-    remedy = "Repair or uninstall the distribution; other plugins are not affected."
-    return _import(entry.module, entry.attribute, f"{name!r} of distribution {entry.distribution}", remedy)
+        who, remedy = f"plugin {name!r}", "Check the spelling; the module is installed or in the working directory."
+    else:
+        entry = find(group, name)
+        module, attribute, who = entry.module, entry.attribute, f"plugin {name!r} of distribution {entry.distribution}"
+        remedy = "Repair or uninstall the distribution; other plugins are not affected."
+    plugin = _import(module, attribute, who, remedy)
+    _check_kind(group, plugin, who)
+    return plugin
 
 
 def name_of(group: str, plugin: type) -> str:
@@ -131,19 +148,45 @@ def name_of(group: str, plugin: type) -> str:
 
 
 def card(entry: Entry) -> Card:
-    """The module docstring and the fields of a plugin, read from its source without importing it."""
+    """The module docstring and the fields of a plugin, read from its source without importing it.
+
+    What can be seen there is reported as broken: a missing module, class or import, and a class of another kind. What
+    shows only when the module runs, ``load`` finds.
+    """
+    kind = BASES[entry.group]
     try:
-        source = _source(entry.module)
-        tree = ast.parse(source)
-    except (ImportError, OSError, SyntaxError, ValueError) as error:
+        found = definition(entry.module, entry.attribute)
+        if (absent := missing_import(found)) is not None:
+            raise ImportError(f"module {found.module} imports {absent}, which is not installed")
+        if not derives(found, kind):
+            raise ImportError(f"class {entry.attribute} is no {kind[1]}")
+    except UNREADABLE as error:
         return Card(broken=f"{type(error).__name__}: {error}")
-    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == entry.attribute]
-    if not classes:
-        return Card(broken=f"module {entry.module} defines no class {entry.attribute}")
-    text = ast.get_docstring(tree) or ast.get_docstring(classes[0]) or ""
+    text = ast.get_docstring(found.tree) or ast.get_docstring(found.node) or ""
     if entry.group == BACKBONES:
-        text = ast.get_docstring(classes[0]) or text
-    return Card(text, tuple(_options(classes[0], source.splitlines())))
+        text = ast.get_docstring(found.node) or text
+    return Card(text, tuple(_options(found.node, found.text.splitlines())))
+
+
+def imported_card(entry: Entry) -> Card:
+    """The card of a plugin that has been imported, or the reason why it cannot be."""
+    read = card(entry)
+    if read.broken is None:
+        try:
+            load(entry.group, entry.qualified)
+        except PluginError as error:
+            return Card(broken=error.found)
+    return read
+
+
+def options_of(imported: type) -> tuple[Option, ...]:
+    """The fields of a class that is in memory, as its source says them; none if there is no source to read."""
+    try:
+        source = dedent(inspect.getsource(imported))
+        node = ast.parse(source).body[0]
+    except (OSError, TypeError, SyntaxError):
+        return ()
+    return tuple(_options(node, source.splitlines())) if isinstance(node, ast.ClassDef) else ()
 
 
 def _options(node: ast.ClassDef, lines: list[str]) -> list[Option]:
@@ -161,46 +204,70 @@ def _options(node: ast.ClassDef, lines: list[str]) -> list[Option]:
     return options
 
 
-def _source(module: str) -> str:
-    """The text of a module. ``find_spec`` of a dotted name would run the packages above it, so files are looked up."""
-    top, *parts = module.split(".")
-    spec = find_spec(top)
-    if spec is not None and not parts and spec.origin is not None:
-        return Path(spec.origin).read_text("utf-8")
-    if spec is not None and parts:
-        for folder in spec.submodule_search_locations or ():
-            path = Path(folder, *parts)
-            for file in (path / "__init__.py", path.with_name(f"{path.name}.py")):
-                if file.is_file():
-                    return file.read_text("utf-8")
-    raise ImportError(f"there is no module {module}")
-
-
 def _import(module: str, attribute: str, who: str, remedy: str) -> Any:
     try:
-        found = getattr(import_module(module), attribute)
-    except Exception as error:
+        return attrgetter(attribute)(import_module(module))
+    except (Exception, SystemExit) as error:
         raise PluginError(
-            f"plugin {who}",
+            who,
             found=f"{module}:{attribute} cannot be imported ({type(error).__name__}: {error})",
             allowed="a class that can be imported",
             remedy=remedy,
         ) from error
-    if not isinstance(found, type):
+
+
+def _check_kind(group: str, plugin: Any, who: str) -> None:
+    """Refuse what is no complete plugin of the group."""
+    module, name = BASES[group]
+    base = getattr(import_module(module), name)
+    allowed = f"a class derived from {module}.{name}"
+    if not isinstance(plugin, type) or not issubclass(plugin, base):
+        found = f"{plugin.__qualname__} is no {name}" if isinstance(plugin, type) else f"{plugin!r} is not a class"
+        raise PluginError(who, found=found, allowed=allowed, remedy=f"Name a class that derives from {name}.")
+    missing = sorted(
+        {*getattr(plugin, "__abstractmethods__", ()), *(n for n in base.__annotations__ if not hasattr(plugin, n))}
+    )
+    if missing:
         raise PluginError(
-            f"plugin {who}",
-            found=f"{module}:{attribute} is not a class",
-            allowed="a class",
-            remedy="Name a class.",
+            who,
+            found=f"{plugin.__qualname__} lacks {', '.join(missing)}",
+            allowed=f"{allowed}, with all that it asks for",
+            remedy=f"Add {missing[0]} to the class.",
         )
-    return found
 
 
-def _target(point: EntryPoint) -> tuple[str, str]:
-    """Module and class; taken from the text, because a malformed entry point raises when it is asked for them."""
-    module, _, attribute = point.value.partition(":")
-    return module.strip(), attribute.partition("[")[0].strip()
+def _points(wanted: str) -> Iterator[tuple[str, str, str, str]]:
+    """Distribution, name, module and class of every entry point in a group.
+
+    Read as text: importlib refuses the entry points of all distributions for one malformed line.
+    """
+    met: set[str] = set()
+    for distribution in distributions():
+        text = _entry_points(distribution)
+        owner = _owner(distribution) if f"[{wanted}]" in text else ""
+        if not owner or owner in met - {UNKNOWN}:
+            continue  # of two installations of a distribution Python imports the first
+        met.add(owner)
+        group = ""
+        for line in (line.partition("#")[0].strip() for line in text.splitlines()):
+            if line.startswith("["):
+                group = line.strip("[] ")
+            elif line and group == wanted:
+                name, _, target = line.partition("=")
+                module, _, attribute = target.partition("[")[0].partition(":")
+                yield owner, name.strip(), module.strip(), attribute.strip()
 
 
-def _distribution(point: EntryPoint) -> str:
-    return point.dist.name if point.dist is not None else "unknown"
+def _owner(distribution: Distribution) -> str:
+    """Its name; what an interrupted installation leaves behind may have none."""
+    try:
+        return distribution.metadata["Name"] or UNKNOWN
+    except (KeyError, TypeError):
+        return UNKNOWN
+
+
+def _entry_points(distribution: Distribution) -> str:
+    try:
+        return distribution.read_text("entry_points.txt") or ""
+    except UnicodeDecodeError:
+        return ""

@@ -10,13 +10,20 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from mmcl.arguments import default_backbone, parse_backbone, parse_strategy
-from mmcl.build import build_benchmark, build_plugin, build_strategies, check_before_loading, extended
+from mmcl.build import (
+    build_benchmark,
+    build_plugin,
+    build_strategies,
+    check_before_loading,
+    extended,
+    surroundings,
+)
 from mmcl.config import PluginConfig, RunConfig, resolve_training
 from mmcl.data.readable import check_readable
 from mmcl.environment import environment
@@ -25,14 +32,14 @@ from mmcl.evaluation.loggers import RunLogger, make_loggers
 from mmcl.evaluation.metric import METRICS
 from mmcl.evaluation.report import markdown_report, results_table
 from mmcl.evaluation.result_matrix import BEFORE_TRAINING, ResultMatrix
-from mmcl.learning.compose import Surroundings, check_composition
+from mmcl.learning.compose import check_composition
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.weights import model_tensors, restore_model
 from mmcl.models.backbone import BackbonePlugin
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.progress import LogTerms, ProgressBar
-from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES, name_of
+from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES, kind_of, name_of
 from mmcl.run_folder import RunFolder
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 
@@ -84,20 +91,27 @@ class Experiment:
         folder: where it is kept.
         benchmark: a benchmark that was built in Python; otherwise the one the configuration names is read.
         quiet: no progress bars.
+        plugins: avalanche plugins, called after the strategies.
     """
 
     def __init__(
-        self, config: RunConfig, folder: RunFolder, benchmark: Benchmark | None = None, quiet: bool = False
+        self,
+        config: RunConfig,
+        folder: RunFolder,
+        benchmark: Benchmark | None = None,
+        quiet: bool = False,
+        plugins: Sequence[Any] = (),
     ) -> None:
         self.config = config
         self.folder = folder
+        self.plugin_names = names_of(plugins)
         self.seconds: dict[str, float] = {}
         self.strategies = build_strategies(config)
         backbone_plugin = build_plugin(BACKBONES, config.backbone)
         assert isinstance(backbone_plugin, BackbonePlugin)
         with self._timed("benchmark"):
             self.benchmark = extended(benchmark or build_benchmark(config, self.strategies, backbone_plugin), config)
-        around = Surroundings(self.benchmark.scenario, backbone_plugin.modalities, self.benchmark.reference is not None)
+        around = surroundings(backbone_plugin, self.benchmark, self.benchmark.reference is not None)
         check_composition(list(self.strategies.values()), list(self.strategies), around)
         self.training = resolve_training(self.benchmark.training, config.training)
         if self.training.check_data:
@@ -107,13 +121,13 @@ class Experiment:
         self.metric = METRICS[self.benchmark.metric]()
         self.bar = ProgressBar(quiet)
         self.loggers: list[RunLogger] = []
-        plugins = [self.bar, *([LogTerms(self.loggers)] if config.log else [])]
+        observers = [self.bar, *([LogTerms(self.loggers)] if config.log else [])]
         with self._timed("backbone"):
             self.learner = Learner(
                 model=MultimodalModel(backbone_plugin.build()),
                 scenario=self.benchmark.scenario,
                 strategies=self.strategies,
-                plugins=plugins,
+                plugins=[*plugins, *observers],
                 training=config.training,
                 defaults=self.benchmark.training,
                 reference=self.benchmark.reference,
@@ -133,7 +147,7 @@ class Experiment:
                 self._save()
             for experience in list(self.benchmark.train)[self.done :]:
                 with self._timed(f"training {experience.name}"):
-                    self.learner.train(experience)
+                    self.learner.train(experience, self.benchmark.test[: self.done + 1])
                 self.matrix.set_row(self.done, self._evaluate(experience.name), experience.name)
                 self.done += 1
                 self._save()
@@ -203,6 +217,7 @@ class Experiment:
             "scenario": self.benchmark.scenario.name,
             "backbone": self.config.backbone.label,
             "strategies": [{"name": s.name, **s.options} for s in self.config.strategies],
+            "plugins": self.plugin_names,
             "seed": self.config.seed,
             "unit": self.metric.unit,
             **self.matrix.to_dict(),
@@ -238,11 +253,12 @@ def run(
     out: str | Path | None = None,
     log: Sequence[str] = (),
     quiet: bool = False,
+    plugins: Sequence[Any] = (),
 ) -> RunResult:
     """Run a configuration, or compose one from names and objects.
 
     Args:
-        config: a complete configuration; the other arguments but ``quiet`` are then not read.
+        config: a complete configuration; the other arguments but ``quiet`` and ``plugins`` are then not read.
         benchmark: a name, the plugin that ``mmcl.benchmark`` returns, or a ``Benchmark`` made of your own data.
         backbone: a name such as ``"openclip:ViT-B-16/openai"``, or a plugin; by default that model for data of
             your own disk and ``"glyph-clip"`` for embedded and in-memory benchmarks.
@@ -252,6 +268,8 @@ def run(
         out: the run folder; by default ``runs/BENCHMARK-STRATEGIES-seedN``.
         log: ``"wandb"`` and ``"tensorboard"``.
         quiet: no progress bars.
+        plugins: avalanche plugins, called after the strategies (``docs/avalanche.md``). They are objects, not part of
+            the configuration: ``resume`` and ``extend`` want them again.
 
     Raises:
         MMCLError: a subclass says what is wrong; nothing is loaded if the parts do not fit together.
@@ -275,30 +293,54 @@ def run(
             out=None if out is None else str(out),
             log=tuple(log),
         )
-    return run_config(config, benchmark=built, quiet=quiet)
+    return run_config(config, benchmark=built, quiet=quiet, plugins=plugins)
 
 
-def run_config(config: RunConfig, benchmark: Benchmark | None = None, quiet: bool = False) -> RunResult:
+def run_config(
+    config: RunConfig, benchmark: Benchmark | None = None, quiet: bool = False, plugins: Sequence[Any] = ()
+) -> RunResult:
     """Run a configuration into a new folder."""
-    check_before_loading(config)
+    check_before_loading(config, benchmark)
     folder = RunFolder.claim(Path(config.out or default_folder(config)))
     try:
-        experiment = Experiment(config, folder, benchmark, quiet)
-        folder.begin(config)
+        experiment = Experiment(config, folder, benchmark, quiet, plugins)
+        folder.begin(config, experiment.plugin_names)
     finally:
         folder.release()
     return experiment.run()
 
 
-def resume(path: Path, benchmark: Benchmark | None = None, quiet: bool = False) -> RunResult:
-    """Continue an interrupted run; the numbers are those of a run that was never interrupted."""
+def resume(
+    path: Path, benchmark: Benchmark | None = None, quiet: bool = False, plugins: Sequence[Any] = ()
+) -> RunResult:
+    """Continue an interrupted run; the numbers are those of a run that was never interrupted.
+
+    That holds for MMCL's strategies. Checkpoints hold nothing of avalanche's plugins: those start anew, without what
+    they remembered.
+
+    Args:
+        path: the run folder.
+        benchmark: for runs whose benchmark was built in Python.
+        quiet: no progress bars.
+        plugins: new objects of the classes that the run was started with.
+
+    Raises:
+        CheckpointError: if the run was started with other plugins.
+    """
     folder = RunFolder.open(path)
-    experiment = Experiment(folder.config, folder, benchmark, quiet)
+    folder.require_plugins(names_of(plugins))
+    experiment = Experiment(folder.config, folder, benchmark, quiet, plugins)
     experiment.restore()
     return experiment.run()
 
 
-def extend(path: Path, data: Path | None = None, benchmark: Benchmark | None = None, quiet: bool = False) -> RunResult:
+def extend(
+    path: Path,
+    data: Path | None = None,
+    benchmark: Benchmark | None = None,
+    quiet: bool = False,
+    plugins: Sequence[Any] = (),
+) -> RunResult:
     """Learn one more experience after a run has ended: the next one of its benchmark, or a folder of images.
 
     Args:
@@ -306,12 +348,14 @@ def extend(path: Path, data: Path | None = None, benchmark: Benchmark | None = N
         data: images in one sub-folder per class, optionally below ``train`` and ``test``.
         benchmark: for runs whose benchmark was built in Python, the longer one.
         quiet: no progress bars.
+        plugins: as in ``resume``.
 
     Raises:
-        CheckpointError: if the run has not ended.
+        CheckpointError: if the run has not ended, or was started with other plugins.
         ConfigError: if its benchmark has no further experience.
     """
     folder = RunFolder.open(path)
+    folder.require_plugins(names_of(plugins))
     config, progress = folder.config, folder.progress
     if progress is None or progress["experiences_done"] < len(progress["columns"]):
         raise CheckpointError(
@@ -334,7 +378,7 @@ def extend(path: Path, data: Path | None = None, benchmark: Benchmark | None = N
         longer = replace(config, benchmark=PluginConfig(config.benchmark.name, options))
     else:
         longer = config
-    experiment = Experiment(longer, folder, benchmark, quiet)
+    experiment = Experiment(longer, folder, benchmark, quiet, plugins)
     if len(experiment.benchmark.experiences) == progress["experiences_done"]:
         raise ConfigError(
             f"run folder {path}",
@@ -343,8 +387,13 @@ def extend(path: Path, data: Path | None = None, benchmark: Benchmark | None = N
             remedy="Name a folder of images with --data.",
         )
     experiment.restore()
-    folder.begin(longer)
+    folder.begin(longer, experiment.plugin_names)
     return experiment.run()
+
+
+def names_of(plugins: Sequence[Any]) -> list[str]:
+    """The classes of plugins, as a run folder records them."""
+    return [f"{type(plugin).__module__}:{type(plugin).__qualname__}" for plugin in plugins]
 
 
 def default_folder(config: RunConfig) -> str:
@@ -356,12 +405,19 @@ def default_folder(config: RunConfig) -> str:
 def _as_config(group: str, plugin: Any) -> PluginConfig:
     if isinstance(plugin, str):
         return parse_backbone(plugin) if group == BACKBONES else parse_strategy(plugin)
-    changed = {}
+    name, changed = name_of(group, type(plugin)), {}
+    if not is_dataclass(plugin):
+        raise ConfigError(
+            f"{kind_of(group)} {name!r}",
+            found="it has no fields, so that a run could not be repeated from its configuration",
+            allowed="a name, or an object of a dataclass",
+            remedy="Decorate the class with @dataclass(kw_only=True).",
+        )
     for option in fields(plugin):
         value = getattr(plugin, option.name)
         if option.init and value != option.default:
             changed[option.name] = value
-    return PluginConfig(name_of(group, type(plugin)), changed)
+    return PluginConfig(name, changed)
 
 
 class _CallableModule(ModuleType):

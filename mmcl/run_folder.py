@@ -1,6 +1,7 @@
 """RunFolder: what a run leaves on disk, written so that a kill at any moment loses at most one experience.
 
     config.toml            the complete, re-runnable configuration
+    plugins.json           classes of the avalanche plugins handed over in Python, if there are any
     environment.json       versions of Python and the libraries
     progress.json          what has been done; names the current checkpoint; replaced in one step
     checkpoint-K/          model.safetensors and strategies/*.pt after K experiences
@@ -13,7 +14,7 @@ Checkpoints hold tensors, numbers, strings, lists and dictionaries only and load
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,10 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def begin(self, config: RunConfig) -> None:
-        """Write the configuration; from now on the run can be resumed."""
+    def begin(self, config: RunConfig, plugins: Sequence[str] = ()) -> None:
+        """Write the configuration and the classes of plugins; from now on the run can be resumed."""
+        if plugins:
+            self.write_json("plugins.json", list(plugins))
         draft = self.path / ".config.toml.new"
         with self._writing():
             write_toml(config, draft)
@@ -90,6 +93,22 @@ class RunFolder:
                 remedy="Check the path; 'mmcl run ... --out DIR' makes such a folder.",
             )
         return cls(path)
+
+    def require_plugins(self, handed_over: Sequence[str]) -> None:
+        """Refuse to go on with other plugins than the run was started with.
+
+        Raises:
+            CheckpointError: naming both.
+        """
+        file = self.path / "plugins.json"
+        recorded = json.loads(file.read_text("utf-8")) if file.is_file() else []
+        if list(handed_over) != recorded:
+            raise CheckpointError(
+                f"run folder {self.path}",
+                found=f"the run was started with {_listed(recorded)} and is continued with {_listed(handed_over)}",
+                allowed="the same classes in the same order",
+                remedy="Hand new objects of these classes over as plugins=[...], from Python.",
+            )
 
     @property
     def config(self) -> RunConfig:
@@ -190,6 +209,10 @@ class RunFolder:
                 allowed="a writable folder with free space",
                 remedy=f"Free space or change permissions, then 'mmcl resume {self.path}', or choose another --out.",
             ) from error
+
+
+def _listed(plugins: Sequence[str]) -> str:
+    return f"the plugins {', '.join(plugins)}" if plugins else "no plugins"
 
 
 def _file_name(strategy: str) -> str:

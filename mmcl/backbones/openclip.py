@@ -44,11 +44,15 @@ class OpenCLIPBackbone(Backbone):
         self.clip = clip
         self.config = config
         self.tokenizer = tokenizer
-        self.preprocess_train = {IMAGE: preprocess_train}
-        self.preprocess_eval = {IMAGE: preprocess_eval}
+        tokens = _TokensOfOne(tokenizer)
+        self.preprocess_train = {IMAGE: preprocess_train, TEXT: tokens}
+        self.preprocess_eval = {IMAGE: preprocess_eval, TEXT: tokens}
         size = clip.visual.image_size  # type: ignore[union-attr]
         height, width = size if isinstance(size, tuple) else (size, size)
-        self.specs = {IMAGE: ModalitySpec((3, int(height), int(width)))}
+        self.specs = {
+            IMAGE: ModalitySpec((3, int(height), int(width))),
+            TEXT: ModalitySpec(tuple(tokens("").shape), torch.int64),
+        }
         self.embed_dim = int(config["embed_dim"])
 
     def encode(self, modality: str, value: Tensor) -> Features:
@@ -104,6 +108,17 @@ class OpenCLIPBackbone(Backbone):
         return copy.train(self.training)
 
 
+@dataclass(frozen=True)
+class _TokensOfOne:
+    """Preprocessing of a text; an object of its own, so that worker processes do not receive the model."""
+
+    tokenizer: Any
+
+    def __call__(self, text: str) -> Tensor:
+        tokens: Tensor = self.tokenizer([text])[0]
+        return tokens
+
+
 @dataclass(kw_only=True)
 class OpenCLIP(BackbonePlugin):
     """Any of open_clip's architectures with any of its pre-trained weights or a checkpoint of your own."""
@@ -138,6 +153,10 @@ class OpenCLIP(BackbonePlugin):
             )
         return _load(architecture, source)
 
+    def miniature(self) -> OpenCLIPBackbone:
+        """A random CLIP of open_clip's classes."""
+        return tiny_clip()
+
 
 @dataclass(kw_only=True)
 class GlyphCLIP(BackbonePlugin):
@@ -151,6 +170,10 @@ class GlyphCLIP(BackbonePlugin):
     def build(self) -> OpenCLIPBackbone:
         """Load the shipped half-precision weights into a float32 model."""
         return _load(f"local-dir:{GLYPH_CLIP}", None)
+
+    def miniature(self) -> OpenCLIPBackbone:
+        """A random CLIP of open_clip's classes."""
+        return tiny_clip()
 
 
 def _load(name: str, pretrained: str | None) -> OpenCLIPBackbone:

@@ -1,6 +1,6 @@
 """From samples to batches: preprocessing, stacking, zero-filling and presence masks."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -25,30 +25,53 @@ class Prepared:
 
     def __getitem__(self, index: int) -> Sample:
         sample = self.samples[index]
+        if sample.finished:
+            return sample
         values = {name: self.preprocess[name](value) for name, value in sample.inputs.items()}
-        return Sample(values, sample.target, sample.sample_id, sample.task_id)
+        return Sample(values, sample.target, sample.sample_id, sample.task_id, finished=True)
 
 
 class Collator:
     """Stack prepared samples. Every modality of the stream is in every batch, absent values as the spec's fill.
 
     Args:
-        specs: all modalities of the stream; a batch may happen to lack one altogether.
+        specs: what a value of each modality looks like.
+        modalities: those of the stream, by default all of ``specs``; a batch may happen to lack one altogether, and
+            samples from outside the stream may bring another.
     """
 
-    def __init__(self, specs: Mapping[str, ModalitySpec]) -> None:
+    def __init__(self, specs: Mapping[str, ModalitySpec], modalities: Iterable[str] | None = None) -> None:
         self.specs = specs
+        self.modalities = frozenset(specs if modalities is None else modalities)
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
         """Stack prepared samples of any subset of the modalities."""
         values, present = {}, {}
+        brought = self.modalities.union(*(sample.inputs for sample in samples))
         for name, spec in self.specs.items():
+            if name not in brought:
+                continue
             column = [sample.inputs.get(name) for sample in samples]
             present[name] = torch.tensor([value is not None for value in column])
             values[name] = torch.stack([spec.missing() if value is None else value for value in column])
         task_ids = torch.tensor([sample.task_id for sample in samples])
         inputs = Inputs(values, present, tuple(sample.sample_id for sample in samples), task_ids)
         return Batch(inputs, torch.as_tensor([sample.target for sample in samples]), task_ids)
+
+    def complete(self, batch: Batch) -> Batch:
+        """A batch that a data set has stacked by itself, with the modalities of the stream that it lacks."""
+        inputs = batch.inputs
+        if self.modalities <= inputs.present.keys():
+            return batch
+        rows = inputs.batch_size
+        values, present = {}, {}
+        for name, spec in self.specs.items():
+            if name in inputs:
+                values[name], present[name] = inputs[name], inputs.present[name]
+            elif name in self.modalities:
+                values[name] = spec.missing().expand(rows, *spec.shape).clone()
+                present[name] = torch.zeros(rows, dtype=torch.bool)
+        return batch._replace(inputs=Inputs(values, present, inputs.sample_ids, inputs.task_ids))
 
 
 class TensorSamples:
@@ -61,13 +84,21 @@ class TensorSamples:
         values: modality -> ``[N, ...]``.
         targets: ``[N]``.
         task_id: the experience all samples belong to.
+        present: modality -> ``bool[N]``, which rows hold a value, for modalities that some samples lack.
 
     Raises:
         DataError: if the lengths differ.
     """
 
-    def __init__(self, values: Mapping[str, Tensor], targets: Tensor, task_id: int = 0) -> None:
+    def __init__(
+        self,
+        values: Mapping[str, Tensor],
+        targets: Tensor,
+        task_id: int = 0,
+        present: Mapping[str, Tensor] | None = None,
+    ) -> None:
         lengths = {name: len(value) for name, value in values.items()} | {"targets": len(targets)}
+        lengths |= {f"presence of {name}": len(rows) for name, rows in (present or {}).items()}
         if len(set(lengths.values())) != 1:
             raise DataError(
                 "TensorSamples",
@@ -78,19 +109,21 @@ class TensorSamples:
         self.values = dict(values)
         self.targets = targets
         self.task_id = task_id
+        everywhere = torch.ones(len(targets), dtype=torch.bool)
+        self.present = dict.fromkeys(values, everywhere) | dict(present or {})
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def __getitem__(self, index: int) -> Sample:
-        values = {name: value[index] for name, value in self.values.items()}
-        return Sample(values, self.targets[index], f"{self.task_id}/{index}", self.task_id)
+        values = {name: value[index] for name, value in self.values.items() if self.present[name][index]}
+        return Sample(values, self.targets[index], f"{self.task_id}/{index}", self.task_id, finished=True)
 
     def __getitems__(self, indices: list[int]) -> Batch:
         """A whole batch; torch's loader prefers this method where it exists."""
         rows = torch.tensor(indices)
         task_ids = torch.full((len(indices),), self.task_id)
-        present = {name: torch.ones(len(indices), dtype=torch.bool) for name in self.values}
+        present = {name: held[rows] for name, held in self.present.items()}
         values = {name: value[rows] for name, value in self.values.items()}
         return Batch(Inputs(values, present, task_ids=task_ids), self.targets[rows], task_ids)
 

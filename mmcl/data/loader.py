@@ -1,13 +1,14 @@
 """Loaders over torch's DataLoader: a fixed number of shuffled training batches, or one ordered pass."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Sampler
 
 from mmcl.data.collate import Collator, Prepared, Preprocess, TensorSamples
-from mmcl.data.sample import Batch, Sample, SampleDataset
+from mmcl.data.sample import Batch, Batches, Sample, SampleDataset
 
 
 class IterationSampler(Sampler[list[int]]):
@@ -32,9 +33,9 @@ class IterationSampler(Sampler[list[int]]):
             order = order[self.batch_size :]
 
 
-def as_batch(fetched: Any, collate: Callable[[Any], Batch]) -> Batch:
-    """Data sets with a batched path hand over a finished batch; everything else is collated."""
-    return fetched if isinstance(fetched, Batch) else collate(fetched)
+def as_batch(fetched: Any, collate: Collator) -> Batch:
+    """Data sets with a batched path hand over a stacked batch; everything else is collated."""
+    return collate.complete(fetched) if isinstance(fetched, Batch) else collate(fetched)
 
 
 class _Collate:
@@ -66,6 +67,24 @@ class Kept:
         if index not in self._kept:
             self._kept[index] = self.samples[index]
         return self._kept[index]
+
+
+class Cycled:
+    """``iterations`` batches from a loader that begins anew whenever it is exhausted; none from an empty one."""
+
+    def __init__(self, loader: Batches, iterations: int) -> None:
+        self.loader = loader
+        self.iterations = iterations if len(loader) else 0
+
+    def __len__(self) -> int:
+        return self.iterations
+
+    def __iter__(self) -> Iterator[Batch]:
+        remaining = self.iterations
+        while remaining:
+            for batch in islice(self.loader, remaining):
+                yield batch
+                remaining -= 1
 
 
 def training_batches(

@@ -30,7 +30,7 @@ class Memory:
     def __getitem__(self, index: int) -> Sample:
         record = self.records[index]
         inputs = {name: _unpack(value) for name, value in record["inputs"].items()}
-        return Sample(inputs, record["target"], record["sample_id"], record["task_id"])
+        return Sample(inputs, record["target"], record["sample_id"], record["task_id"], record["finished"])
 
     def put(self, slot: int, sample: Sample) -> None:
         """Write a sample to a slot; the slot behind the last one appends."""
@@ -39,6 +39,7 @@ class Memory:
             "target": sample.target.clone() if isinstance(sample.target, Tensor) else sample.target,
             "sample_id": sample.sample_id,
             "task_id": sample.task_id,
+            "finished": sample.finished,
         }
         if slot == len(self.records):
             self.records.append(record)
@@ -60,9 +61,9 @@ def _pack(value: Any) -> Any:
 
 def _unpack(value: Any) -> Any:
     if isinstance(value, Mapping):
-        with Image.open(io.BytesIO(value["png"].numpy().tobytes())) as image:
+        with Image.open(io.BytesIO(value["png"].cpu().numpy().tobytes())) as image:
             return image.copy()
-    return value
+    return value.cpu() if isinstance(value, Tensor) else value  # a restart may have put the records on the device
 
 
 def _nbytes(value: Any) -> int:

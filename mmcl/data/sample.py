@@ -17,12 +17,14 @@ class Sample:
         target: the global class id for classification, or whatever the objective of the benchmark expects.
         sample_id: unique within the benchmark and stable across machines.
         task_id: index of the experience the sample belongs to.
+        finished: whether the values are tensors that a backbone takes as they are; no preprocessing is applied.
     """
 
     inputs: Mapping[str, Any]
     target: Any
     sample_id: str
     task_id: int
+    finished: bool = False
 
 
 @runtime_checkable

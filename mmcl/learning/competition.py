@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 
 from mmcl.data.label_space import LabelSpace
-from mmcl.data.sample import Batch
 from mmcl.streams.experience import Experience
 from mmcl.streams.scenario import Scenario
 
@@ -38,20 +37,20 @@ class Competition:
         """The classes of an experience met before, with their training prompts."""
         return self._spaces[task_id]
 
-    def in_batch(self, batch: Batch) -> tuple[LabelSpace, Tensor | None]:
+    def in_batch(self, task_ids: Tensor) -> tuple[LabelSpace, Tensor | None]:
         """The classes that compete in a training batch, and ``bool[B, C]`` if not all of them do in every row.
 
         Where only the classes of a sample's own experience compete, a batch may mix experiences (replay): its label
         space is the union, and each row has the classes of its own experience.
         """
         own = self.scenario.label_space_at_test == "own"
-        tasks = tuple(batch.task_ids.unique().tolist()) if own else tuple(self._spaces)
+        tasks = tuple(task_ids.unique().tolist()) if own else tuple(self._spaces)
         if tasks not in self._unions:
             self._unions[tasks] = self._union(tasks)
         space, member = self._unions[tasks]
         if not own or len(tasks) == 1:
             return space, None
-        return space, member[torch.searchsorted(batch.task_ids.new_tensor(tasks), batch.task_ids)]
+        return space, member[torch.searchsorted(task_ids.new_tensor(tasks), task_ids)]
 
     def at_test(self, experience: Experience) -> LabelSpace:
         """The classes that compete at test time, with all their prompts.

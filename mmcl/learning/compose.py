@@ -1,13 +1,14 @@
 """Slots and needs: what strategies declare, and the check that they fit together before anything is loaded."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from mmcl.data.modality import TEXT
+from mmcl.data.modality import IMAGE, TEXT
 from mmcl.errors import CompositionError
+from mmcl.learning.teachers import POLICIES
 from mmcl.streams.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -26,41 +27,75 @@ class Slot(Enum):
 
 
 class Need(Enum):
-    """Something a strategy cannot work without. The value completes the sentence "'a' needs ..."."""
+    """Something a strategy or a scenario cannot do without. The value completes the sentence "'a' needs ..."."""
 
+    IMAGE_ENCODER = "a backbone with an image encoder"
     TEXT_ENCODER = "a backbone with a text encoder"
+    GENERATION = "a backbone that generates text"
     REFERENCE_DATA = "reference images and captions outside the stream"
     WHOLE_STREAM = "all experiences at once"
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a composition runs in, as far as it is known.
+    """What a composition runs in, as far as it is known; ``None`` is what nobody has said yet.
 
     Attributes:
         scenario: of the benchmark.
         backbone_modalities: what the backbone encodes.
-        reference_data: whether the benchmark has any; ``None`` while it has not been read.
+        reference_data: whether the benchmark has any; known once its data have been read.
+        stream_modalities: what the samples of the benchmark may have.
+        generates: whether the backbone writes text.
     """
 
-    scenario: Scenario
-    backbone_modalities: frozenset[str]
+    scenario: Scenario | None = None
+    backbone_modalities: frozenset[str] | None = None
     reference_data: bool | None = None
+    stream_modalities: frozenset[str] | None = None
+    generates: bool | None = None
 
-    def lacks(self, need: Need) -> bool:
-        """Whether ``need`` is known not to be met."""
-        if need is Need.TEXT_ENCODER:
-            return TEXT not in self.backbone_modalities
-        if need is Need.REFERENCE_DATA:
-            return self.reference_data is False
-        return False
+    def meets(self, need: Need) -> bool | None:
+        """Whether ``need`` is met; ``None`` while that is not known."""
+        known: Mapping[Need, bool | None] = {
+            Need.IMAGE_ENCODER: self._encodes(IMAGE),
+            Need.TEXT_ENCODER: self._encodes(TEXT),
+            Need.GENERATION: self.generates,
+            Need.REFERENCE_DATA: self.reference_data,
+            Need.WHOLE_STREAM: True,
+        }
+        return known[need]
+
+    def _encodes(self, modality: str) -> bool | None:
+        return None if self.backbone_modalities is None else modality in self.backbone_modalities
 
 
 _REMEDIES = {
+    Need.IMAGE_ENCODER: "Choose a CLIP-like backbone, such as glyph-clip.",
     Need.TEXT_ENCODER: "Choose a CLIP-like backbone, such as glyph-clip.",
+    Need.GENERATION: "Choose a backbone that generates, or a scenario with class labels.",
     Need.REFERENCE_DATA: "Put images and captions.txt into DATA_ROOT/reference, or use the embedded edition.",
     Need.WHOLE_STREAM: "Run it through mmcl.run.",
 }
+
+
+def needs(
+    strategies: Sequence["StrategyPlugin"], names: Sequence[str], scenario: Scenario | None
+) -> Iterator[tuple[str, Need]]:
+    """Who needs what: the scenario first, then the strategies in order."""
+    if scenario is not None and scenario.label_space_at_test == "open":
+        yield f"scenario {scenario.name!r}", Need.GENERATION
+    for strategy, name in zip(strategies, names, strict=True):
+        for need in sorted(strategy.requirements(), key=lambda need: need.name):
+            yield f"strategy {name!r}", need
+
+
+def occupants(strategies: Sequence["StrategyPlugin"], names: Sequence[str]) -> dict[Slot, list[str]]:
+    """Who takes which slot."""
+    found: dict[Slot, list[str]] = defaultdict(list)
+    for strategy, name in zip(strategies, names, strict=True):
+        for slot in sorted(strategy.slots, key=lambda slot: slot.name):
+            found[slot].append(name)
+    return dict(found)
 
 
 def check_composition(strategies: Sequence["StrategyPlugin"], names: Sequence[str], around: Surroundings) -> None:
@@ -69,30 +104,36 @@ def check_composition(strategies: Sequence["StrategyPlugin"], names: Sequence[st
     Args:
         strategies: in the user's order.
         names: what the user called them, for the sentence.
-        around: scenario, backbone and benchmark.
+        around: scenario, backbone and benchmark; what is not known yet is not refused.
 
     Raises:
-        CompositionError: if two strategies take one slot or a need is not met.
+        CompositionError: if the backbone cannot encode the stream, a need is not met, two strategies take one slot, or
+            a teacher does not exist.
     """
-    occupants: dict[Slot, list[str]] = defaultdict(list)
-    for strategy, name in zip(strategies, names, strict=True):
-        for slot in strategy.slots:
-            occupants[slot].append(name)
-        for need in strategy.requirements():
-            if around.lacks(need):
-                raise CompositionError(
-                    f"strategy {name!r}",
-                    found=f"it needs {need.value}, and there is none",
-                    allowed=f"only set-ups with {need.value}",
-                    remedy=_REMEDIES[need],
-                )
-    for slot, rivals in occupants.items():
+    _check_modalities(around)
+    for who, need in needs(strategies, names, around.scenario):
+        if around.meets(need) is False:
+            raise CompositionError(
+                who,
+                found=f"it needs {need.value}, and there is none",
+                allowed=f"only set-ups with {need.value}",
+                remedy=_REMEDIES[need],
+            )
+    for slot, rivals in occupants(strategies, names).items():
         if len(rivals) > 1:
             raise CompositionError(
                 f"composition of {', '.join(names)}",
                 found=f"{' and '.join(map(repr, rivals))} both {slot.value} (slot {slot.name})",
                 allowed="one strategy per slot",
                 remedy="Keep one of them.",
+            )
+    for strategy, name in zip(strategies, names, strict=True):
+        if unknown := sorted(strategy.teachers - POLICIES):
+            raise CompositionError(
+                f"strategy {name!r}",
+                found=f"it asks for the teacher {unknown[0]!r}, and there is none",
+                allowed=" or ".join(map(repr, sorted(POLICIES))),
+                remedy="Correct the 'teachers' of the strategy.",
             )
 
 
@@ -102,3 +143,15 @@ def consolidation_order(strategies: Iterable["StrategyPlugin"]) -> list["Strateg
     Whoever stores the weights as an anchor afterwards then stores the ones that are handed over.
     """
     return sorted(strategies, key=lambda strategy: not strategy.rewrites_weights)
+
+
+def _check_modalities(around: Surroundings) -> None:
+    if around.stream_modalities is None or around.backbone_modalities is None:
+        return
+    if foreign := sorted(around.stream_modalities - around.backbone_modalities):
+        raise CompositionError(
+            f"modality {foreign[0]!r}",
+            found="the stream has it and the backbone cannot encode it",
+            allowed=f"streams of {', '.join(sorted(around.backbone_modalities))} with this backbone",
+            remedy="Choose a backbone that encodes it, or a benchmark without it.",
+        )

@@ -11,8 +11,9 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
-from avalanche.core import SupervisedPlugin
-from avalanche.training.plugins import EvaluationPlugin
+from avalanche.core import BasePlugin, SupervisedPlugin
+from avalanche.training.plugins import EvaluationPlugin, LRSchedulerPlugin
+from avalanche.training.plugins.clock import Clock
 from avalanche.training.templates import SupervisedTemplate
 from avalanche.training.templates.base_sgd import PeriodicEval
 from torch import Tensor
@@ -21,20 +22,22 @@ from torch.utils.data import DataLoader
 from mmcl.config import resolve_training
 from mmcl.data.collate import Collator, TensorSamples
 from mmcl.data.label_space import LabelSpace
-from mmcl.data.loader import Kept, as_batch, batches_in, ordered_batches, prepared, training_batches
+from mmcl.data.loader import Cycled, Kept, as_batch, batches_in, ordered_batches, prepared, training_batches
 from mmcl.data.memory import Memory
 from mmcl.data.reference import ReferenceData
-from mmcl.data.sample import Batch, Batches, SampleDataset
+from mmcl.data.rows import RowSamples
+from mmcl.data.sample import Batch, Batches, Inputs, SampleDataset
 from mmcl.data.subset import Subset
-from mmcl.errors import ConfigError, TrainingError
+from mmcl.errors import CompositionError, ConfigError, TrainingError
 from mmcl.evaluation.metric import Metric
 from mmcl.learning.competition import Competition
 from mmcl.learning.compose import Slot, consolidation_order
-from mmcl.learning.objectives import class_log_probabilities, cross_entropy
-from mmcl.learning.optimizer import LearningRate, freeze, make_optimizer, trainable
+from mmcl.learning.objectives import class_log_probabilities, cross_entropy, scores_by_id
+from mmcl.learning.optimizer import LearningRate, follow, freeze, make_optimizer, require_constant_rate, trainable
 from mmcl.learning.seeding import derive_generator, derive_seed, seeded
 from mmcl.learning.strategy import GradientValues, StrategyPlugin
 from mmcl.learning.teachers import Teacher, Teachers
+from mmcl.learning.timeline import EVALUATION_STEP, STEP
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.models.output import Output
 from mmcl.streams.experience import Experience
@@ -42,20 +45,7 @@ from mmcl.streams.scenario import Scenario
 
 _KEPT_BYTES = 2**28  # up to this size per data set, prepared un-augmented samples stay in memory
 
-_ITERATION_EVENTS = (
-    "before_training_iteration",
-    "before_forward",
-    "after_forward",
-    "before_backward",
-    "after_backward",
-    "before_update",
-    "after_update",
-    "after_training_iteration",
-    "before_eval_iteration",
-    "before_eval_forward",
-    "after_eval_forward",
-    "after_eval_iteration",
-)
+_ITERATION_EVENTS = [event for event in (*STEP, *EVALUATION_STEP) if hasattr(SupervisedPlugin, event)]
 
 
 class Learner(SupervisedTemplate[Experience, Batch, Output]):
@@ -65,7 +55,8 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         model: what is trained.
         scenario: what may be known at test time.
         strategies: name -> strategy, in the order of composition.
-        plugins: avalanche plugins, called after the strategies.
+        plugins: avalanche plugins, called after the strategies; ``docs/avalanche.md`` says which ones work. An
+            ``EvaluationPlugin`` among them (the first) becomes ``evaluator``.
         training: settings the user chose.
         defaults: settings of the benchmark; an experience's own settings come between the two.
         reference: images and captions outside the stream.
@@ -73,7 +64,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
 
     Attributes:
         batch: the current batch, on the device.
-        output: the model's output on it.
+        output: the model's output on it; ``mb_output`` is the same for avalanche's plugins.
         label_space: the classes that compete in it.
         allowed: ``bool[B, C]``, which of them compete in each row; ``None`` if all do.
         loss_terms: name -> scalar, ``"task"`` and ``"strategy/term"``.
@@ -105,31 +96,41 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         self.allowed: Tensor | None = None
         self.loss_terms: dict[str, Tensor] = {}
         self.gradient_values: GradientValues = {}
+        self._output: Output | None = None
         self._settings = (dict(defaults or {}), dict(training or {}))
         self.config = resolve_training(*self._settings)
         freeze(model, self.config.freeze)
+        evaluator = next((plugin for plugin in plugins if isinstance(plugin, EvaluationPlugin)), _empty_evaluator())
         super().__init__(
             model=model,
             optimizer=torch.optim.SGD(trainable(model), lr=0.0),  # avalanche wants one; each experience makes its own
             train_mb_size=self.config.batch_size,
             eval_mb_size=self.config.eval_batch_size,
             device=_device(self.config.device),
-            plugins=[*self.strategies.values(), *plugins],
-            evaluator=_empty_evaluator(),
+            plugins=[*self.strategies.values(), *(plugin for plugin in plugins if plugin is not evaluator)],
+            evaluator=evaluator,
+            criterion=self._task_loss,
         )
         self.plugins = [plugin for plugin in self.plugins if not _is_idle(plugin)]
+        self._has_foreign_plugins = any(map(_is_foreign, self.plugins))
+        self._schedulers = [plugin.scheduler for plugin in self.plugins if isinstance(plugin, LRSchedulerPlugin)]
+        if self._schedulers:
+            require_constant_rate(self.config)
         self.model: MultimodalModel = model.to(self.device)
         self._competition = Competition(scenario, self.device)
         self._metric: Metric | None = None
         self._kept: dict[int, tuple[SampleDataset, SampleDataset]] = {}
-        self._collate = Collator(model.backbone.specs)
-        self._batch_builder = next((s for s in self.strategies.values() if Slot.BATCHES in s.slots), None)
+        self._collator: tuple[Experience | None, Collator] = None, Collator(model.backbone.specs)
+        self.batch_builder = next((s for s in self.strategies.values() if Slot.BATCHES in s.slots), None)
         for strategy in self.strategies.values():
             strategy.adapt_model(self)
         self._teachers = Teachers(self.model, {name for s in self.strategies.values() for name in s.teachers})
+        if self._has_foreign_plugins:
+            self.model.register_forward_pre_hook(self._class_chooser())
         self._hooks = {event: self._overridden(event) for event in _ITERATION_EVENTS}
         self._with_loss = self._named_overrides("loss_terms")
         self._with_gradient = self._named_overrides("gradient_terms")
+        self._sums_terms = bool(self._with_loss) or self._has_foreign_plugins
 
     # What strategies and users call.
 
@@ -143,8 +144,19 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
     @property
     def output(self) -> Output:
         """The model's output on the current batch."""
-        assert self.mb_output is not None
-        return self.mb_output
+        assert self._output is not None
+        return self._output
+
+    @property
+    def mb_output(self) -> Tensor | None:
+        """The scores as avalanche's plugins compare them with targets: ``[B, K]``, the column is the class id."""
+        if self._output is None or self._output.logits is None:
+            return None
+        return scores_by_id(self._output.logits, self.label_space.ids, self.allowed)
+
+    @mb_output.setter
+    def mb_output(self, output: Output | None) -> None:
+        self._output = output
 
     def teacher(self, name: str) -> Teacher:
         """The frozen copy ``"initial"`` or ``"previous"``, if a strategy declared it."""
@@ -228,13 +240,18 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
 
     def consider(self, batch: Batch) -> None:
         """Let the right classes compete for ``batch``: set ``label_space``, ``allowed`` and the model's label space."""
-        self.label_space, self.allowed = self._competition.in_batch(batch)
+        self.label_space, self.allowed = self._competition.in_batch(batch.task_ids)
         self.model.label_space = self.label_space
 
-    def train(self, experience: Experience, *_: Any, **__: Any) -> None:
-        """Learn one experience. torch's, NumPy's and Python's global generators are as before afterwards."""
+    def train(self, experience: Experience, eval_streams: Iterable[Any] = (), **_: Any) -> None:
+        """Learn one experience. torch's, NumPy's and Python's global generators are as before afterwards.
+
+        Args:
+            experience: of the training stream.
+            eval_streams: experiences for plugins that evaluate while training goes on (avalanche's ``PeriodicEval``).
+        """
         with seeded(derive_seed(self.seed, "experience", experience.index)):
-            super().train(experience, [])
+            super().train(experience, list(eval_streams))
 
     def evaluate(self, experience: Experience, metric: Metric) -> float:
         """Score of the model on an experience of the test stream."""
@@ -242,6 +259,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         metric.reset()
         with seeded(derive_seed(self.seed, "evaluation")):
             self.eval([experience])
+        self._metric = None
         return metric.compute()
 
     # The two inner loops.
@@ -252,53 +270,48 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
             if self._stop_training:
                 break
             self.mbatch = batch.to(self.device, non_blocking=True)
-            self._call("before_training_iteration")
+            self.call("before_training_iteration")
             self.learning_rate.set(step)
             self.optimizer.zero_grad()
 
-            self._call("before_forward")
+            self.call("before_forward")
             self.consider(self.mbatch)
-            self.mb_output = self.forward()
-            self._call("after_forward")
+            self._output = self.forward()
+            self.call("after_forward")
 
-            self.loss_terms = {"task": self.criterion()}
-            for name, strategy in self._with_loss:
-                for term, value in strategy.loss_terms(self).items():
-                    self.loss_terms[f"{name}/{term}"] = value
-            self.loss = (
-                torch.stack(list(self.loss_terms.values())).sum() if self._with_loss else self.loss_terms["task"]
-            )
+            self.loss = self.add_loss_terms(self.criterion())
             self._check_finite(step)
 
-            self._call("before_backward")
+            self.call("before_backward")
             self.loss.backward()
-            self._call("after_backward")
-            for name, strategy in self._with_gradient:
-                for term, function in strategy.gradient_terms(self).items():
-                    self.gradient_values[f"{name}/{term}"] = function
+            self.call("after_backward")
+            if self._with_gradient:
+                self.add_gradient_terms()
             if self.config.max_grad_norm is not None:
                 torch.nn.utils.clip_grad_norm_(trainable(self.model), self.config.max_grad_norm)
 
-            self._call("before_update")
+            self.call("before_update")
             self.optimizer_step()
-            self._call("after_update")
-            self._call("after_training_iteration")
+            self.call("after_update")
+            self.call("after_training_iteration")
 
     def eval_epoch(self, **_: Any) -> None:
         """One pass over a test set. What the scenario hides is not in the batch that model and plugins see."""
-        assert self._metric is not None
         assert self.experience is not None
-        self.label_space = self._competition.at_test(self.experience)
+        self.label_space, self.allowed = self._competition.at_test(self.experience), None
         self.model.label_space = self.label_space
         for batch in self.dataloader:
             complete = batch.to(self.device, non_blocking=True)
             self.mbatch = complete if self.scenario.task_id_known_at_test else _without_task_ids(complete)
-            self._call("before_eval_iteration")
-            self._call("before_eval_forward")
-            self.mb_output = self.forward()
-            self._call("after_eval_forward")
-            self._metric.update(self.output, complete, self.label_space)
-            self._call("after_eval_iteration")
+            self.call("before_eval_iteration")
+            self.call("before_eval_forward")
+            self._output = self.forward()
+            self.call("after_eval_forward")
+            if self._metric is not None:
+                self._metric.update(self.output, complete, self.label_space)
+            if self._has_foreign_plugins:
+                self.loss = self.criterion()
+            self.call("after_eval_iteration")
 
     def forward(self) -> Output:
         """The model's output on the current batch, in the chosen precision."""
@@ -308,25 +321,51 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
 
     def criterion(self) -> Tensor:
         """The task loss of the current batch."""
-        logits = self.output.logits
-        assert logits is not None
-        columns = self.label_space.columns(self.batch.targets)
-        return cross_entropy(logits.float(), columns, self.allowed, self.config.label_smoothing)
+        return self._task_loss(self.output, self.batch.targets)
+
+    def add_loss_terms(self, task: Tensor) -> Tensor:
+        """Ask the strategies for their terms; the sum with the task loss."""
+        self.loss_terms = {"task": task}
+        for name, strategy in self._with_loss:
+            for term, value in strategy.loss_terms(self).items():
+                self.loss_terms[f"{name}/{term}"] = value
+        # a sum is a tensor of its own: avalanche's plugins add to it in place
+        return torch.stack(list(self.loss_terms.values())).sum() if self._sums_terms else task
+
+    def add_gradient_terms(self) -> None:
+        """Let the strategies add to the gradient."""
+        for name, strategy in self._with_gradient:
+            for term, function in strategy.gradient_terms(self).items():
+                self.gradient_values[f"{name}/{term}"] = function
+
+    # The two ends of an experience.
+
+    def begin(self, experience: Experience) -> None:
+        """Settings, classes and teachers of an experience, before its batches are built."""
+        defaults, chosen = self._settings
+        self.experience = experience
+        self.config = resolve_training(defaults, experience.training, chosen)
+        self.train_mb_size = self.config.batch_size
+        self.meet(experience)
+        self.gradient_values = {}
+        self._teachers.begin_experience(self.model)
+
+    def consolidate(self, **kwargs: Any) -> None:
+        """Strategies that rewrite weights end the experience first."""
+        for strategy in consolidation_order(self.strategies.values()):
+            strategy.after_training_exp(self, **kwargs)
 
     # What avalanche's shell calls.
 
     def _before_training_exp(self, **kwargs: Any) -> None:
         assert self.experience is not None
-        defaults, chosen = self._settings
-        self.config = resolve_training(defaults, self.experience.training, chosen)
-        self.meet(self.experience)
-        self.gradient_values = {}
-        self._teachers.begin_experience(self.model)
+        self.begin(self.experience)
         super()._before_training_exp(**kwargs)
+        if self._has_foreign_plugins:
+            self._check_batches()
 
     def _after_training_exp(self, **kwargs: Any) -> None:
-        for strategy in consolidation_order(self.strategies.values()):
-            strategy.after_training_exp(self, **kwargs)
+        self.consolidate(**kwargs)
         for plugin in self.plugins:
             if not isinstance(plugin, StrategyPlugin) and hasattr(plugin, "after_training_exp"):
                 plugin.after_training_exp(self, **kwargs)
@@ -334,20 +373,31 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
     def train_dataset_adaptation(self, **_: Any) -> None:
         """Wrap the data set for avalanche only if one of its plugins is there to read it."""
         assert self.experience is not None
-        self.adapted_dataset = self.experience.dataset if self._has_foreign_plugins() else None
+        self.adapted_dataset = None
+        if self._has_foreign_plugins:
+            self.experience.offer(self._prepared(self.experience.samples, augment=True), self._collate)
+            self.adapted_dataset = self.experience.dataset
 
     def make_train_dataloader(self, **_: Any) -> None:
-        """Batches from the strategy that builds them, or shuffled ones of the experience."""
+        """Batches from the strategy that builds them, or shuffled ones of what a plugin put in place of the data."""
         assert self.experience is not None
-        if self._batch_builder is not None:
-            self.dataloader = self._batch_builder.training_batches(self)
+        if self.batch_builder is not None:
+            self.dataloader = self.batch_builder.training_batches(self)
         else:
-            self.dataloader = self.batches(self.experience.samples, self.iterations(self.experience))
+            samples: SampleDataset = self.experience.samples
+            if self._data_replaced:
+                assert self.adapted_dataset is not None
+                samples = RowSamples(self.adapted_dataset)
+            self.dataloader = self.batches(samples, self.iterations(self.experience))
+        self._built = self.dataloader
 
     def eval_dataset_adaptation(self, **_: Any) -> None:
-        """As in training."""
+        """As in training, without augmentation."""
         assert self.experience is not None
-        self.adapted_dataset = self.experience.dataset if self._has_foreign_plugins() else None
+        self.adapted_dataset = None
+        if self._has_foreign_plugins:
+            self.experience.offer(self._prepared(self.experience.samples, augment=False), self._collate)
+            self.adapted_dataset = self.experience.dataset
 
     def make_eval_dataloader(self, **_: Any) -> None:
         """One ordered pass."""
@@ -355,7 +405,8 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         self.dataloader = self._ordered(self.experience.samples, self.config.eval_batch_size)
 
     def check_model_and_optimizer(self, **_: Any) -> None:
-        """Every experience gets a fresh optimiser."""
+        """Every experience gets a fresh optimiser, over the model that a plugin may have put in place."""
+        self.model = self.model_adaptation()
         self.make_optimizer()
 
     def make_optimizer(self, **_: Any) -> None:
@@ -363,12 +414,26 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         assert self.experience is not None
         self.optimizer = make_optimizer(self.model, self.config)
         self.learning_rate = LearningRate(self.optimizer, self.config, len(self.dataloader))
+        for scheduler in self._schedulers:
+            require_constant_rate(self.config)
+            follow(scheduler, self.optimizer)
 
     def model_adaptation(self, model: Any = None) -> Any:
-        """Heads have grown when the experience was met."""
-        return self.model if model is None else model
+        """The head of a model knows all classes met; a plugin may hold a copy made before."""
+        model = self.model if model is None else model
+        for experience in self.seen:
+            model.head.grow(experience.label_space)
+        return model.to(self.device)
 
     # Helpers.
+
+    @property
+    def _collate(self) -> Collator:
+        """Gives every batch all modalities of the current experience's stream."""
+        if self._collator[0] is not self.experience and self.experience is not None:
+            collator = Collator(self.model.backbone.specs, self.experience.modalities_of_stream)
+            self._collator = self.experience, collator
+        return self._collator[1]
 
     def _prepared(self, samples: SampleDataset, augment: bool) -> SampleDataset:
         """Samples as the backbone wants them. Un-augmented ones are kept in memory while they are small."""
@@ -399,7 +464,8 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)
 
-    def _call(self, event: str) -> None:
+    def call(self, event: str) -> None:
+        """Call one of the step's hooks on everyone who defines it."""
         for hook in self._hooks[event]:
             hook(self)
 
@@ -413,13 +479,51 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         ]
 
     def _named_overrides(self, method: str) -> list[tuple[str, StrategyPlugin]]:
-        base = getattr(StrategyPlugin, method)
-        return [(name, s) for name, s in self.strategies.items() if getattr(type(s), method) is not base]
+        return [(name, strategy) for name, strategy in self.strategies.items() if strategy.overrides(method)]
 
-    def _has_foreign_plugins(self) -> bool:
-        return any(
-            type(plugin).__module__.startswith("avalanche.") and plugin is not self.clock for plugin in self.plugins
-        )
+    def _task_loss(self, output: Output, targets: Tensor) -> Tensor:
+        """Task loss of an output of the model; avalanche's plugins know it as ``_criterion``."""
+        assert output.logits is not None
+        columns = self.label_space.columns(targets)
+        return cross_entropy(output.logits.float(), columns, self.allowed, self.config.label_smoothing)
+
+    def _class_chooser(self) -> Callable[[Any, tuple[Inputs, ...]], None]:
+        """A hook that lets the right classes compete when a plugin shows the model a batch of its own.
+
+        A function, not a method: copies of the model share it instead of copying the learner.
+        """
+
+        def choose(model: Any, arguments: tuple[Inputs, ...]) -> None:
+            task_ids = arguments[0].task_ids
+            if self.is_training and task_ids is not None:
+                self.label_space, self.allowed = self._competition.in_batch(task_ids.to(self.device))
+                model.label_space = self.label_space
+
+        return choose
+
+    @property
+    def _data_replaced(self) -> bool:
+        assert self.experience is not None
+        return self._has_foreign_plugins and self.adapted_dataset is not self.experience.dataset
+
+    def _check_batches(self) -> None:
+        """A plugin may put other batches in place; there are as many steps as without it.
+
+        Raises:
+            CompositionError: if a strategy builds the batches too.
+        """
+        assert self.experience is not None
+        replaced = self.dataloader is not self._built
+        if self.batch_builder is not None and (replaced or self._data_replaced):
+            name = next(name for name, strategy in self.strategies.items() if strategy is self.batch_builder)
+            raise CompositionError(
+                f"composition of {name} and avalanche's plugins",
+                found=f"{name!r} and a plugin both {Slot.BATCHES.value} (slot {Slot.BATCHES.name})",
+                allowed="one of them",
+                remedy=f"Remove {name!r}, or the plugin that replaces 'dataloader' or 'adapted_dataset'.",
+            )
+        if replaced:
+            self.dataloader = Cycled(self.dataloader, self.iterations(self.experience))
 
     def _check_finite(self, step: int) -> None:
         if math.isfinite(self.loss.item()):
@@ -457,8 +561,15 @@ def _empty_evaluator() -> EvaluationPlugin:
 
 
 def _is_idle(plugin: Any) -> bool:
-    """Avalanche adds an evaluator without metrics and a periodic evaluation that is off; both would cost every step."""
-    return isinstance(plugin, PeriodicEval) or (isinstance(plugin, EvaluationPlugin) and not plugin.metrics)
+    """Avalanche adds an evaluator and a periodic evaluation; with nothing to do, both would cost every step."""
+    return (isinstance(plugin, PeriodicEval) and plugin.eval_every < 0) or (
+        isinstance(plugin, EvaluationPlugin) and not plugin.metrics and not plugin.loggers
+    )
+
+
+def _is_foreign(plugin: Any) -> bool:
+    """Whether it was written for avalanche's own templates, and may read what only they need."""
+    return isinstance(plugin, (BasePlugin, EvaluationPlugin)) and not isinstance(plugin, (StrategyPlugin, Clock))
 
 
 def _without_task_ids(batch: Batch) -> Batch:

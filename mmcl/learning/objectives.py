@@ -1,5 +1,7 @@
 """Objectives: the task loss of a batch and the log-likelihood behind it, as pure functions of logits."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -41,3 +43,20 @@ def cross_entropy(logits: Tensor, columns: Tensor, allowed: Tensor | None = None
     hard = -log_p.gather(1, columns.unsqueeze(1)).squeeze(1)
     soft = -(log_p.masked_fill(~allowed, 0.0).sum(1) / allowed.sum(1))
     return ((1 - smoothing) * hard + smoothing * soft).mean()
+
+
+def scores_by_id(logits: Tensor, ids: Sequence[int], allowed: Tensor | None = None) -> Tensor:
+    """Scores with one column per class id, so that they can be compared with targets.
+
+    Args:
+        logits: ``[B, C]``.
+        ids: class id of each column.
+        allowed: ``bool[B, C]`` or ``None``.
+
+    Returns:
+        ``[B, 1 + largest id]``; minus infinity where a class does not compete.
+    """
+    if allowed is not None:
+        logits = logits.masked_fill(~allowed, -torch.inf)
+    scores = logits.new_full((len(logits), 1 + max(ids)), -torch.inf)
+    return scores.index_copy(1, torch.tensor(ids, device=logits.device), logits)

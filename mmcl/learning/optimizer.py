@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
+from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from mmcl.config import TrainingConfig
 from mmcl.errors import ConfigError
@@ -46,8 +48,32 @@ def make_optimizer(model: nn.Module, training: TrainingConfig) -> torch.optim.Op
     return torch.optim.AdamW(parameters, lr=training.lr, betas=training.betas, weight_decay=training.weight_decay)
 
 
+def require_constant_rate(training: TrainingConfig) -> None:
+    """Refuse a schedule of the training settings beside a scheduler that sets the rate too.
+
+    Raises:
+        ConfigError: if the rate is not constant.
+    """
+    if training.schedule != "constant" or training.warmup:
+        raise ConfigError(
+            "training.schedule",
+            found=f"{training.schedule!r} with {training.warmup} warm-up steps, and a plugin that sets the rate too",
+            allowed="'constant' without warm-up beside avalanche's LRSchedulerPlugin",
+            remedy="Set training schedule='constant', warmup=0, or leave the plugin out.",
+        )
+
+
+def follow(scheduler: Any, optimizer: torch.optim.Optimizer) -> None:
+    """Let one of torch's schedulers set the rate of ``optimizer``, from that optimiser's own rate on.
+
+    An optimiser lives for one experience, a scheduler for the run.
+    """
+    idle = LambdaLR(optimizer, lambda _: 1.0)  # making a scheduler is how torch prepares an optimiser for any of them
+    scheduler.optimizer, scheduler.base_lrs = optimizer, idle.base_lrs
+
+
 class LearningRate:
-    """Sets the rate before each step of an experience, as a function of the step alone."""
+    """Sets the rate before each step of an experience, as a function of the step alone, where it changes."""
 
     def __init__(self, optimizer: torch.optim.Optimizer, training: TrainingConfig, iterations: int) -> None:
         self.optimizer = optimizer
@@ -55,9 +81,13 @@ class LearningRate:
         # the last step has rate 0, unless it is the only one
         self.last_step = max(iterations - 1, 1)
         self.schedule = SCHEDULES[training.schedule]
+        self.rate = training.lr
 
     def set(self, step: int) -> None:
         """Rate of step ``step``, counted from 0."""
         rate = self.schedule(step, self.training.lr, self.training.warmup, self.last_step)
+        if rate == self.rate:
+            return
+        self.rate = rate
         for group in self.optimizer.param_groups:
             group["lr"] = rate

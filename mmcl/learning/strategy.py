@@ -3,7 +3,7 @@
 from abc import ABC
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from avalanche.core import SupervisedPlugin
@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from mmcl.learning.learner import Learner
 
 GradientValues = dict[str, Callable[[], Tensor]]
+
+
+class Terms(NamedTuple):
+    """Names of what a strategy adds to the loss, and to the gradient after the backward pass."""
+
+    loss: tuple[str, ...] = ()
+    gradient: tuple[str, ...] = ()
 
 
 class StrategyPlugin(SupervisedPlugin[Any], ABC):
@@ -43,6 +50,14 @@ class StrategyPlugin(SupervisedPlugin[Any], ABC):
     def requirements(self) -> frozenset[Need]:
         """What this very strategy needs: all that its class declares, unless an option provides it."""
         return self.needs
+
+    def terms(self) -> Terms:
+        """Names of all terms that ``loss_terms`` and ``gradient_terms`` may give with these options."""
+        return Terms()
+
+    def overrides(self, method: str) -> bool:
+        """Whether it defines a hook or method of this class anew; inherited ones do nothing."""
+        return getattr(type(self), method) is not getattr(StrategyPlugin, method)
 
     def adapt_model(self, learner: "Learner") -> None:
         """Change the model, once, before there is an optimiser."""

@@ -57,12 +57,20 @@ class Backbone(nn.Module, ABC):
 class BackbonePlugin(ABC):
     """What an entry point of group ``mmcl.backbones`` names: a keyword-only dataclass whose fields are the options.
 
+    Compositions are checked against what it declares before anything is loaded.
+
     Attributes:
-        modalities: what the towers encode; compositions are checked against it before anything is loaded.
+        modalities: what the towers encode.
+        generates: whether it writes text, as scenarios with open answers ask for.
     """
 
     modalities: ClassVar[frozenset[str]]
+    generates: ClassVar[bool] = False
 
     @abstractmethod
     def build(self) -> Backbone:
         """Load weights and preprocessing."""
+
+    def miniature(self) -> Backbone:
+        """A random backbone of the same class that needs no weights and trains in a fraction of a second, for tests."""
+        raise NotImplementedError(f"{type(self).__name__} has no miniature")

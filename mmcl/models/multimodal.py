@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from torch import nn
 
 from mmcl.data.label_space import LabelSpace
+from mmcl.data.modality import TEXT
 from mmcl.data.sample import Inputs
 from mmcl.models.backbone import Backbone
 from mmcl.models.fusion import MeanFusion
-from mmcl.models.heads import Head, TextHead
+from mmcl.models.heads import Head, LinearHead, TextHead
 from mmcl.models.output import Output
 
 
@@ -17,7 +18,7 @@ class MultimodalModel(nn.Module):
 
     Args:
         backbone: encodes each modality.
-        head: scores label spaces; the default is CLIP's text classifier.
+        head: scores label spaces; the default is CLIP's text classifier, or a linear one if nothing encodes text.
         fusion: combines modalities; the default is the mean over those present.
 
     Attributes:
@@ -28,7 +29,7 @@ class MultimodalModel(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.fusion = fusion if fusion is not None else MeanFusion()
-        self.head = head if head is not None else TextHead(backbone)
+        self.head = head if head is not None else _default_head(backbone)
         self.label_space = LabelSpace()
 
     def forward(self, inputs: Inputs) -> Output:
@@ -48,3 +49,7 @@ class MultimodalModel(nn.Module):
         for name, parameter in self.named_parameters():
             if parameter.requires_grad and not name.startswith("head."):
                 yield name, parameter
+
+
+def _default_head(backbone: Backbone) -> Head:
+    return TextHead(backbone) if TEXT in backbone.specs else LinearHead(backbone.embed_dim)

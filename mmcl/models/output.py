@@ -1,6 +1,8 @@
 """Output: what a forward pass returns."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -20,3 +22,14 @@ class Output:
     features: dict[str, Tensor] = field(default_factory=dict)
     fused: Tensor | None = None
     predictions: list[str] | None = None
+
+    @classmethod
+    def __torch_function__(
+        cls,
+        function: Callable[..., Any],
+        types: object,
+        arguments: tuple[Any, ...] = (),
+        options: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Functions of torch take an output for its logits, as avalanche's plugins expect of what a model returns."""
+        return function(*(a.logits if isinstance(a, cls) else a for a in arguments), **(options or {}))

@@ -9,6 +9,7 @@ from avalanche.benchmarks import CLScenario, EagerCLStream
 
 from mmcl.data.experience_data import ExperienceData
 from mmcl.data.label_space import LabelSpace
+from mmcl.data.modality import IMAGE
 from mmcl.data.reference import ReferenceData
 from mmcl.errors import DataError
 from mmcl.streams.experience import Experience
@@ -106,11 +107,18 @@ class Benchmark(CLScenario[EagerCLStream[Experience]]):
 class BenchmarkPlugin(ABC):
     """What an entry point of group ``mmcl.benchmarks`` names: a keyword-only dataclass whose fields are the options.
 
-    Every plugin of this project has at least ``data_root``, ``embedded`` and ``experiences``.
+    Every plugin of this project has at least ``data_root``, ``embedded`` and ``experiences``. Compositions are checked
+    against what it declares before its data are read.
+
+    Attributes:
+        name: as registered.
+        scenario: what is known at test time.
+        modalities: what its samples may have.
     """
 
     name: ClassVar[str]
     scenario: ClassVar[Scenario]
+    modalities: ClassVar[frozenset[str]] = frozenset({IMAGE})
 
     @abstractmethod
     def build(self) -> Benchmark:

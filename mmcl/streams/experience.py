@@ -1,6 +1,6 @@
 """Experience: one step of a stream, on avalanche's class of the same role."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from avalanche.benchmarks import DatasetExperience
@@ -8,7 +8,8 @@ from avalanche.benchmarks.utils import AvalancheDataset, DataAttribute
 
 from mmcl.data.experience_data import ExperienceData
 from mmcl.data.label_space import LabelSpace
-from mmcl.data.sample import SampleDataset
+from mmcl.data.rows import RowCollator, Rows, Targets
+from mmcl.data.sample import Batch, Sample, SampleDataset
 
 
 class Experience(DatasetExperience[AvalancheDataset[Any]]):
@@ -23,6 +24,7 @@ class Experience(DatasetExperience[AvalancheDataset[Any]]):
         self.data = data
         self.samples = samples
         self.index = index
+        self._targets = Targets(samples)
         self._wrapped: AvalancheDataset[Any] | None = None
 
     @property
@@ -39,6 +41,12 @@ class Experience(DatasetExperience[AvalancheDataset[Any]]):
     def modalities(self) -> frozenset[str]:
         """Modalities that samples of this experience may have."""
         return self.data.modalities
+
+    @property
+    def modalities_of_stream(self) -> frozenset[str]:
+        """Modalities that occur anywhere in the stream it belongs to."""
+        stream = [self] if self._origin_stream is None else self._origin_stream
+        return frozenset().union(*(experience.modalities for experience in stream))
 
     @property
     def domain(self) -> str:
@@ -59,6 +67,13 @@ class Experience(DatasetExperience[AvalancheDataset[Any]]):
     def dataset(self) -> AvalancheDataset[Any]:
         """The samples as an avalanche data set, for avalanche's own plugins; MMCL reads ``samples``."""
         if self._wrapped is None:
-            targets = [self.samples[i].target for i in range(len(self.samples))]
-            self._wrapped = AvalancheDataset([self.samples], data_attributes=[DataAttribute(targets, name="targets")])
+            self._wrapped = self._wrap(self.samples)
         return self._wrapped
+
+    def offer(self, samples: SampleDataset, collate: Callable[[Sequence[Sample]], Batch]) -> None:
+        """Let avalanche's plugins find these prepared samples in ``dataset``, stacked by ``collate``."""
+        self._wrapped = self._wrap(samples, RowCollator(collate))
+
+    def _wrap(self, samples: SampleDataset, collate: RowCollator | None = None) -> AvalancheDataset[Any]:
+        attributes = [DataAttribute(self._targets, name="targets")]
+        return AvalancheDataset([Rows(samples)], data_attributes=attributes, collate_fn=collate)

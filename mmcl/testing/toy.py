@@ -9,40 +9,59 @@ from mmcl.backbones.openclip import tiny_clip
 from mmcl.data.collate import TensorSamples
 from mmcl.data.experience_data import ExperienceData
 from mmcl.data.label_space import LabelSpace
-from mmcl.data.modality import IMAGE
+from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.reference import ReferenceData
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
+from mmcl.models.backbone import Backbone
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import TIL, Scenario
 
 NAMES = ("alpha", "beta", "gamma", "delta", "arrow", "bar", "circle", "dot", "square", "star", "line", "cross")
+MODALITIES = (frozenset({IMAGE}), frozenset({TEXT}), frozenset({IMAGE, TEXT}))
 
 
-def toy_samples(classes: list[int], per_class: int, task_id: int, seed: int) -> TensorSamples:
-    """Noisy images, each class around a pattern of its own that depends on the class alone."""
+def toy_samples(
+    classes: list[int], per_class: int, task_id: int, seed: int, modalities: frozenset[str] = frozenset({IMAGE})
+) -> TensorSamples:
+    """Noisy images and sentences, each class around a pattern and a word of its own that depend on the class alone.
+
+    Of samples with both, every third lacks its text and every third its image.
+    """
     generator = torch.Generator().manual_seed(seed)
-    images, targets = [], []
-    for label in classes:
-        pattern = torch.randn(3, 32, 32, generator=torch.Generator().manual_seed(1000 + label))
-        images.append(pattern + 0.3 * torch.randn(per_class, 3, 32, 32, generator=generator))
-        targets += [label] * per_class
-    return TensorSamples({IMAGE: torch.cat(images)}, torch.tensor(targets), task_id)
+    values: dict[str, Tensor] = {}
+    if IMAGE in modalities:
+        values[IMAGE] = torch.cat([_images(label, per_class, generator) for label in classes])
+    if TEXT in modalities:
+        noise = torch.randint(len(NAMES), (len(classes) * per_class,), generator=generator).tolist()
+        words = [NAMES[label % len(NAMES)] for label in classes for _ in range(per_class)]
+        values[TEXT] = tiny_clip().tokenize([f"{a} {NAMES[b]}" for a, b in zip(words, noise, strict=True)])
+    targets = torch.tensor(classes).repeat_interleave(per_class)
+    third = torch.arange(len(targets)) % 3
+    present = {IMAGE: third != 1, TEXT: third != 2} if len(modalities) > 1 else {}
+    for name, rows in present.items():
+        values[name][~rows] = 0
+    return TensorSamples(values, targets, task_id, present)
 
 
 def toy_benchmark(
     scenario: Scenario = TIL, experiences: int = 3, classes: int = 2, per_class: int = 8, seed: int = 0
 ) -> Benchmark:
-    """A stream with ``classes`` classes per experience; in scenarios with a shared label space always the same ones."""
+    """A stream with ``classes`` classes per experience; in scenarios with a shared label space always the same ones.
+
+    Where modalities may change they do: images, texts, then both with some missing, and so on.
+    """
     shared = scenario.label_space_at_test == "shared"
+    turns = MODALITIES if scenario.modalities_change else MODALITIES[:1]
     data = []
     for index in range(experiences):
         first = 0 if shared else index * classes
         ids = list(range(first, first + classes))
         space = LabelSpace.of([NAMES[i % len(NAMES)] for i in ids], first_id=first, templates=["{}", "a {}"])
-        sides = [toy_samples(ids, per_class, index, seed * 1000 + 2 * index + side) for side in (0, 1)]
-        data.append(ExperienceData(f"toy{index}", sides[0], sides[1], space, domain=f"domain{index}"))
+        kinds = turns[index % len(turns)]
+        train, test = (toy_samples(ids, per_class, index, seed * 1000 + 2 * index + side, kinds) for side in (0, 1))
+        data.append(ExperienceData(f"toy{index}", train, test, space, kinds, domain=f"domain{index}"))
     reference = ReferenceData(toy_samples([90, 91, 92], 6, -1, seed), ["bar of dots", "circle", "left arrow", "star"])
     return Benchmark(
         name="toy",
@@ -55,11 +74,15 @@ def toy_benchmark(
 
 
 def toy_learner(
-    benchmark: Benchmark, strategies: dict[str, StrategyPlugin] | None = None, seed: int = 0, **training: Any
+    benchmark: Benchmark,
+    strategies: dict[str, StrategyPlugin] | None = None,
+    seed: int = 0,
+    backbone: Backbone | None = None,
+    **training: Any,
 ) -> Learner:
-    """A learner with a random miniature CLIP."""
+    """A learner with a random miniature CLIP or another backbone."""
     return Learner(
-        model=MultimodalModel(tiny_clip(seed)),
+        model=MultimodalModel(tiny_clip(seed) if backbone is None else backbone),
         scenario=benchmark.scenario,
         strategies=strategies,
         training=training,
@@ -67,6 +90,11 @@ def toy_learner(
         reference=benchmark.reference,
         seed=seed,
     )
+
+
+def _images(label: int, count: int, generator: torch.Generator) -> Tensor:
+    pattern = torch.randn(3, 32, 32, generator=torch.Generator().manual_seed(1000 + label))
+    return pattern + 0.3 * torch.randn(count, 3, 32, 32, generator=generator)
 
 
 def weights(learner: Learner) -> dict[str, Tensor]:

@@ -25,7 +25,8 @@ def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "stranger").mkdir()
     (tmp_path / "stranger" / "__init__.py").write_text("raise RuntimeError('imported')\n")
     (tmp_path / "stranger" / "fancy.py").write_text(
-        '"""Fancy: logits [b, n]."""\n\n\nclass Fancy:\n    names: tuple[str, ...] = ()  # globs [a] of names\n'
+        '"""Fancy: logits [b, n]."""\n\nfrom mmcl.learning.strategy import StrategyPlugin\n\n\n'
+        "class Fancy(StrategyPlugin):\n    names: tuple[str, ...] = ()  # globs [a] of names\n"
     )
     entries.cache_clear()
     monkeypatch.setattr("mmcl.cli.output.width", 200)

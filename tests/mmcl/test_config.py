@@ -121,6 +121,10 @@ def test_none_survives_the_file(tmp_path: Path) -> None:
 def test_a_backbone_is_a_name_and_its_weights() -> None:
     assert parse_backbone("glyph-clip") == PluginConfig("glyph-clip")
     assert parse_backbone("openclip:ViT-B-16/openai") == PluginConfig("openclip", {"weights": "ViT-B-16/openai"})
+    assert parse_backbone("mmcl:openclip:RN50/yfcc") == PluginConfig("mmcl:openclip", {"weights": "RN50/yfcc"})
+    assert parse_backbone("mine.towers:Small") == PluginConfig("mine.towers:Small")
+    assert parse_backbone("mine.towers:Small:a.pt") == PluginConfig("mine.towers:Small", {"weights": "a.pt"})
+    assert parse_backbone("opneclip:RN50/yfcc") == PluginConfig("opneclip", {"weights": "RN50/yfcc"})
 
 
 def test_overrides_reach_every_table() -> None:

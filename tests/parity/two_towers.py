@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mmcl.data.collate import TensorSamples
 from mmcl.data.experience_data import ExperienceData
 from mmcl.data.label_space import LabelSpace
-from mmcl.data.modality import IMAGE, ModalitySpec
+from mmcl.data.modality import IMAGE, TEXT, ModalitySpec
 from mmcl.data.reference import ReferenceData
 from mmcl.data.sample import Batch
 from mmcl.learning.learner import Learner
@@ -34,7 +34,8 @@ class TwoTowers(Backbone):
         for name in NAMES:
             self.register_parameter(name, nn.Parameter(weights[name].clone()))
         self.texts, self.scale = texts, torch.tensor(scale, dtype=texts.dtype)
-        self.specs, self.embed_dim = {IMAGE: ModalitySpec((len(self.W_img),))}, self.W_img.shape[1]
+        self.specs = {IMAGE: ModalitySpec((len(self.W_img),)), TEXT: ModalitySpec((), torch.int64)}
+        self.embed_dim = self.W_img.shape[1]
         self.preprocess_train = self.preprocess_eval = {}
 
     def encode(self, modality: str, value: Tensor) -> Features:

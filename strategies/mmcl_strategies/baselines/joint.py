@@ -26,7 +26,7 @@ from mmcl.learning.strategy import StrategyPlugin
 class JointState:
     """Indices of the experiences that the model has been trained on."""
 
-    learned: list[int] = field(default_factory=list)
+    learned: list[int] = field(default_factory=list)  # indices of experiences
 
 
 @dataclass(kw_only=True, eq=False)

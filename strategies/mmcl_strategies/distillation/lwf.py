@@ -24,7 +24,7 @@ from torch import Tensor
 from mmcl.data.label_space import LabelSpace
 from mmcl.errors import ConfigError
 from mmcl.learning.learner import Learner
-from mmcl.learning.strategy import StrategyPlugin
+from mmcl.learning.strategy import StrategyPlugin, Terms
 from mmcl.models.heads import TextHead
 from mmcl_strategies.maths.distillation import contrast_logits, head_distillation, text_term
 
@@ -54,6 +54,10 @@ class LwF(StrategyPlugin):
                 raise ConfigError(
                     f"lwf.{name}", found=f"{value!r}", allowed=" or ".join(map(repr, allowed)), remedy="Choose one."
                 )
+
+    def terms(self) -> Terms:
+        """``transposed`` for text classifiers only; from the second experience on if old classes are distilled."""
+        return Terms(loss=("logits", "transposed"))
 
     def loss_terms(self, learner: Learner) -> dict[str, Tensor]:
         """``logits`` and, for text classifiers, ``transposed``; nothing while there are no classes to distil."""

@@ -31,7 +31,7 @@ from mmcl.data.sample import Batch
 from mmcl.errors import ConfigError
 from mmcl.learning.compose import Need
 from mmcl.learning.learner import Learner
-from mmcl.learning.strategy import GradientValues, StrategyPlugin
+from mmcl.learning.strategy import GradientValues, StrategyPlugin, Terms
 from mmcl_strategies.maths.averaging import add_consolidation_gradient, running_mean, weight_consolidation
 from mmcl_strategies.maths.distillation import contrast_logits, feature_mse, image_image_term, image_term, text_term
 
@@ -42,7 +42,7 @@ _CHUNK = 512  # texts encoded at once
 class ZSCL(StrategyPlugin):
     """Distils the pre-trained similarities on reference data, consolidates and averages the weights."""
 
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.TEXT_ENCODER, Need.REFERENCE_DATA})
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.IMAGE_ENCODER, Need.TEXT_ENCODER, Need.REFERENCE_DATA})
     teachers: ClassVar[frozenset[str]] = frozenset({"initial"})
     rewrites_weights: ClassVar[bool] = True
 
@@ -70,6 +70,19 @@ class ZSCL(StrategyPlugin):
     def requirements(self) -> frozenset[Need]:
         """Reference data of its own stand in for the benchmark's."""
         return self.needs if self.reference is None else self.needs - {Need.REFERENCE_DATA}
+
+    def terms(self) -> Terms:
+        """Those that have a weight."""
+        weights = {
+            "image": self.image_weight,
+            "text": self.text_weight,
+            "image-image": self.image_image_weight,
+            "feature": self.feature_weight,
+        }
+        return Terms(
+            loss=tuple(name for name, weight in weights.items() if weight),
+            gradient=("consolidation",) if self.consolidation else (),
+        )
 
     def adapt_model(self, learner: Learner) -> None:
         """Nothing changes in the model, but missing reference data are noticed before anything is trained."""

@@ -29,7 +29,7 @@ from mmcl.data.subset import Subset
 from mmcl.errors import ConfigError
 from mmcl.learning.guard import auxiliary_pass
 from mmcl.learning.learner import Learner
-from mmcl.learning.strategy import GradientValues, StrategyPlugin
+from mmcl.learning.strategy import GradientValues, StrategyPlugin, Terms
 from mmcl_strategies.maths import fisher
 from mmcl_strategies.maths.quadratic import (
     SeparateSums,
@@ -46,9 +46,9 @@ ESTIMATORS = ("empirical", "sampled", "exact", "batched")
 class EWCState:
     """``F_sum``, ``Fa_sum`` and ``Faa`` of ``SeparateSums``, by parameter name."""
 
-    fisher: dict[str, Tensor] = field(default_factory=dict)
-    fisher_anchor: dict[str, Tensor] = field(default_factory=dict)
-    fisher_anchor_squared: dict[str, Tensor] = field(default_factory=dict)
+    fisher: dict[str, Tensor] = field(default_factory=dict)  # F_sum, the Fisher information
+    fisher_anchor: dict[str, Tensor] = field(default_factory=dict)  # Fa_sum, the same times the solutions
+    fisher_anchor_squared: dict[str, Tensor] = field(default_factory=dict)  # Faa, one number per parameter
 
 
 @dataclass(kw_only=True, eq=False)
@@ -74,6 +74,10 @@ class EWC(StrategyPlugin):
         ):
             if not holds:
                 raise ConfigError(f"ewc.{name}", found=f"{value!r}", allowed=allowed, remedy="Choose one of these.")
+
+    def terms(self) -> Terms:
+        """One, from the second experience on."""
+        return Terms(gradient=("penalty",))
 
     def before_training_exp(self, learner: Learner, **_: object) -> None:
         """The pull of all earlier experiences has one centre."""

@@ -33,8 +33,8 @@ from mmcl.learning.strategy import StrategyPlugin
 class ReplayState:
     """The slots of the memory and how many items the reservoir has been offered."""
 
-    records: list[dict[str, Any]] = field(default_factory=list)
-    offered: int = 0
+    records: list[dict[str, Any]] = field(default_factory=list)  # the remembered samples
+    offered: int = 0  # items of the stream seen so far
 
 
 @dataclass(kw_only=True, eq=False)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mmcl.data.collate import Collator, TensorSamples, concatenate
+from mmcl.data.collate import Collator, Prepared, TensorSamples, concatenate
 from mmcl.data.folder import folder_experience
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.loader import IterationSampler
@@ -34,6 +34,29 @@ def test_a_batch_holds_every_modality_of_the_stream_and_says_what_is_missing() -
     assert batch.inputs.present["text"].tolist() == [False, True]
     assert batch.inputs["image"].tolist() == [[1, 1], [0, 0]]
     assert batch.task_ids.tolist() == [0, 1]
+
+
+def test_a_batch_holds_the_modalities_of_its_stream_and_what_samples_from_outside_bring() -> None:
+    picture, words = Sample({"image": torch.ones(2)}, 0, "a", 0), Sample({"text": torch.ones(3).long()}, 1, "b", 1)
+    assert set(Collator(SPECS, {"image"})([picture]).inputs) == {"image"}
+    assert set(Collator(SPECS, {"image"})([words]).inputs) == {"image", "text"}
+
+
+def test_stacked_tensors_are_completed_to_the_modalities_of_the_stream() -> None:
+    samples = TensorSamples(
+        {"image": torch.ones(3, 2)}, torch.arange(3), present={"image": torch.tensor([1, 1, 0]) > 0}
+    )
+    batch = Collator(SPECS).complete(samples.__getitems__([2, 0]))
+    assert batch.inputs.present["image"].tolist() == [False, True]
+    assert batch.inputs.present["text"].tolist() == [False, False]
+    assert batch.inputs["text"].tolist() == [[0, 0, 0], [0, 0, 0]]
+    assert set(samples[2].inputs) == set()
+
+
+def test_finished_tensors_are_not_preprocessed_again_when_they_are_remembered() -> None:
+    memory, refuse = Memory(), {"image": lambda value: 1 / 0}
+    memory.put(0, TensorSamples({"image": torch.ones(1, 2)}, torch.zeros(1))[0])
+    assert Prepared(memory, refuse)[0].inputs["image"].tolist() == [1, 1]
 
 
 def test_rows_are_selected_and_joined_with_all_that_belongs_to_them() -> None:

@@ -10,7 +10,7 @@ from mmcl_strategies.replay.replay import Replay
 from mmcl.errors import CompositionError
 from mmcl.learning.compose import Surroundings, check_composition, consolidation_order
 from mmcl.learning.strategy import StrategyPlugin
-from mmcl.streams.scenario import CIL, TIL
+from mmcl.streams.scenario import CIL, GDIL, MDTIL, TIL
 
 CLIP = frozenset({"image", "text"})
 
@@ -34,6 +34,8 @@ def test_two_that_build_the_batches_are_refused_with_both_names_and_the_slot() -
 def test_a_need_that_is_not_met_is_named() -> None:
     with pytest.raises(CompositionError, match=r"'zscl'.*needs a backbone with a text encoder"):
         check(ZSCL(), modalities=frozenset({"image"}))
+    with pytest.raises(CompositionError, match=r"'zscl'.*needs a backbone with an image encoder"):
+        check(ZSCL(), modalities=frozenset({"text"}))
     with pytest.raises(CompositionError, match=r"'zscl'.*needs reference images"):
         check(ZSCL(), reference=False)
 
@@ -44,6 +46,27 @@ def test_an_option_can_meet_a_need() -> None:
 
 def test_what_is_not_known_yet_is_not_refused() -> None:
     check_composition([ZSCL()], ["zscl"], Surroundings(CIL, CLIP, None))
+    check_composition([ZSCL()], ["zscl"], Surroundings(GDIL))
+
+
+def test_open_answers_need_a_backbone_that_generates() -> None:
+    with pytest.raises(CompositionError, match=r"scenario 'GDIL': it needs a backbone that generates text"):
+        check_composition([EWC()], ["ewc"], Surroundings(GDIL, CLIP, generates=False))
+    check_composition([EWC()], ["ewc"], Surroundings(GDIL, CLIP, generates=True))
+
+
+def test_every_modality_of_the_stream_needs_an_encoder() -> None:
+    with pytest.raises(CompositionError, match=r"modality 'audio': .* Allowed: streams of image, text"):
+        check_composition([], [], Surroundings(MDTIL, CLIP, stream_modalities=frozenset({"audio", "image"})))
+    check_composition([], [], Surroundings(MDTIL, CLIP, stream_modalities=CLIP))
+
+
+def test_a_teacher_that_does_not_exist_is_refused_with_its_name() -> None:
+    class Dreamer(StrategyPlugin):
+        teachers = frozenset({"ideal"})
+
+    with pytest.raises(CompositionError, match=r"'dreamer': it asks for the teacher 'ideal'"):
+        check(Dreamer())
 
 
 def test_strategies_that_rewrite_weights_consolidate_first() -> None:

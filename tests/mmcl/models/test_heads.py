@@ -71,3 +71,9 @@ def test_a_linear_head_grows_and_keeps_its_units() -> None:
     features = torch.randn(3, 5)
     both = LabelSpace.of(["c"], first_id=7).union(LabelSpace.of(["a"]))
     torch.testing.assert_close(head.logits(features, both), features @ head.weight[[2, 0]].T + head.bias[[2, 0]])
+
+
+def test_a_backbone_that_encodes_no_text_gets_a_linear_head() -> None:
+    backbone = tiny_clip()
+    del backbone.specs["text"]  # type: ignore[attr-defined]
+    assert isinstance(MultimodalModel(backbone).head, LinearHead)

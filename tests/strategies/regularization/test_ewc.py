@@ -7,7 +7,7 @@ from mmcl_strategies.regularization.ewc import EWC
 
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
-from mmcl.streams.scenario import TIL
+from mmcl.streams.scenario import MDTIL, TIL
 from mmcl.testing.toy import toy_benchmark, toy_learner, weights
 
 
@@ -112,3 +112,18 @@ def test_the_anchor_is_the_mean_that_zscl_hands_over() -> None:
     for name, parameter in learner.model.shared_parameters():
         known = strategy.state.fisher[name] > 0
         torch.testing.assert_close(centre[name][known], parameter.detach()[known], rtol=1e-4, atol=1e-5)
+
+
+def test_the_fisher_of_texts_and_of_mixed_samples_is_that_of_one_sample_at_a_time() -> None:
+    """The text tower encodes samples and prompts: its gradients must not be attributed to the wrong rows."""
+
+    def fisher(batch_size: int) -> dict[str, torch.Tensor]:
+        benchmark, strategy = toy_benchmark(MDTIL), EWC(batch_size=batch_size)
+        learner = toy_learner(benchmark, {"ewc": strategy}, iterations=1, lr=1e-12)
+        for experience in benchmark.train:
+            learner.train(experience)
+        return strategy.state.fisher
+
+    alone, together = fisher(1), fisher(8)
+    for name, value in alone.items():
+        torch.testing.assert_close(together[name], value, rtol=1e-4, atol=1e-7)

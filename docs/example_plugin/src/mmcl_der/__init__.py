@@ -1,0 +1,1 @@
+"""Dark experience replay for MMCL."""

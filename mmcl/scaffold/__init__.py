@@ -1,0 +1,1 @@
+"""What ``mmcl new`` writes: complete, installable packages to start a strategy, benchmark or backbone from."""

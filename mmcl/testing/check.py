@@ -1,0 +1,148 @@
+"""Conformance: what every plugin promises, checked one promise at a time.
+
+    check_strategy("my_idea")                        # raises ConformanceError at the first broken promise
+
+    @parametrize_checks("my_idea")                   # one test per promise
+    def test_my_idea_keeps_its_promises(check, plugin):
+        check(plugin)
+
+    mmcl check my_idea                               # a line per promise
+
+A plugin is named as on the command line (``ewc``, ``ewc:samples=10``, ``package.module:Class``), or given as a class or
+as an object; every check works on fresh objects with the same options.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest import SkipTest
+
+from mmcl.arguments import parse_backbone, parse_strategy
+from mmcl.build import build_plugin
+from mmcl.errors import MMCLError
+from mmcl.options import instantiate
+from mmcl.registry import BACKBONES, name_of
+
+
+class ConformanceError(MMCLError, AssertionError):
+    """A plugin breaks a promise. The sentence names the check, the plugin, what was seen and what to do."""
+
+
+class NotApplicable(SkipTest):
+    """A promise that this plugin does not make; pytest shows it as skipped, with the reason."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A plugin under examination.
+
+    Attributes:
+        name: as the user wrote it, or the class's registered name.
+        group: the entry-point group of its kind.
+        plugin: an object that is never used itself.
+    """
+
+    name: str
+    group: str
+    plugin: Any
+
+    def fresh(self) -> Any:
+        """A new object with the same options."""
+        return replace(self.plugin)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One promise; calling it with a plugin examines it.
+
+    Attributes:
+        name: short, for tables and test ids.
+        promise: the sentence that must hold.
+        examine: raises ``BrokenPromise`` or whatever the plugin raises.
+    """
+
+    name: str
+    promise: str
+    group: str
+    examine: Callable[[Subject], None]
+
+    def __call__(self, plugin: Any) -> None:
+        """Examine a plugin.
+
+        Raises:
+            ConformanceError: if the promise is broken or the plugin raises.
+            NotApplicable: if the plugin does not make it.
+        """
+        subject = plugin if isinstance(plugin, Subject) else subject_of(plugin, self.group)
+        try:
+            self.examine(subject)
+        except NotApplicable:
+            raise
+        except BrokenPromise as broken:
+            raise self._error(subject, broken.seen, broken.remedy) from None
+        except Exception as error:
+            remedy = "The traceback above this error shows where."
+            raise self._error(subject, f"{type(error).__name__}: {error}", remedy) from error
+
+    def _error(self, subject: Subject, seen: str, remedy: str) -> ConformanceError:
+        kind = subject.group.removeprefix("mmcl.")
+        return ConformanceError(
+            f"check {self.name!r} of {subject.name!r} ({kind})", found=seen, allowed=self.promise, remedy=remedy
+        )
+
+
+class BrokenPromise(Exception):
+    """What a check has seen and what to do about it."""
+
+    def __init__(self, seen: str, remedy: str) -> None:
+        self.seen, self.remedy = seen, remedy
+        super().__init__(seen)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out of one check: ``error`` if the promise is broken, ``skipped`` if it is not made."""
+
+    check: Check
+    error: ConformanceError | None = None
+    skipped: str = ""
+
+
+def outcomes(checks: Iterable[Check], plugin: Subject) -> Iterator[Outcome]:
+    """Examine one promise after the other, whatever comes out."""
+    for check in checks:
+        try:
+            check(plugin)
+        except NotApplicable as reason:
+            yield Outcome(check, skipped=str(reason))
+        except ConformanceError as error:
+            yield Outcome(check, error=error)
+        else:
+            yield Outcome(check)
+
+
+def require(checks: Iterable[Check], plugin: Any, group: str) -> None:
+    """Examine all promises and stop at the first broken one.
+
+    Raises:
+        ConformanceError: naming check, plugin, what was seen and what to do.
+    """
+    for outcome in outcomes(checks, subject_of(plugin, group)):
+        if outcome.error is not None:
+            raise outcome.error
+
+
+def subject_of(plugin: Any, group: str) -> Subject:
+    """A name, class or object as a subject.
+
+    Raises:
+        PluginError: if there is no such plugin.
+        ConfigError: if its options are wrong or a required one is missing.
+    """
+    if isinstance(plugin, str):
+        parse = parse_backbone if group == BACKBONES else parse_strategy
+        return Subject(plugin, group, build_plugin(group, parse(plugin)))
+    if isinstance(plugin, type):
+        name = name_of(group, plugin)
+        return Subject(name, group, instantiate(plugin, {}, name))
+    return Subject(name_of(group, type(plugin)), group, plugin)
