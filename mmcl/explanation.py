@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from mmcl.arguments import parse_backbone, parse_strategy
 from mmcl.build import build_plugin, check_distinct, surroundings
 from mmcl.errors import CompositionError, ConfigError, nearest
-from mmcl.learning.compose import Slot, Surroundings, check_composition, consolidation_order, needs, occupants
+from mmcl.learning.compose import Surroundings, check_composition, consolidation_order, needs, occupants
 from mmcl.learning.strategy import StrategyPlugin, Terms
-from mmcl.learning.timeline import STEP, TIMELINE
+from mmcl.learning.timeline import METHOD_OF_SLOT, STEP, TIMELINE
 from mmcl.models.backbone import BackbonePlugin
 from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES, load, name_of, options_of
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
@@ -188,8 +188,8 @@ def _hooks(strategies: Mapping[str, StrategyPlugin]) -> dict[str, tuple[str, ...
         called = [strategy for strategy in strategies.values() if strategy.overrides(method)]
         if method == "after_training_exp":
             called = consolidation_order(called)
-        if method == "training_batches":
-            called = [strategy for strategy in called if Slot.BATCHES in strategy.slots]
+        if method in METHOD_OF_SLOT.values():
+            called = [s for s in called if any(METHOD_OF_SLOT.get(slot) == method for slot in s.slots)]
         if called:
             hooks[method] = tuple(name_of_object[id(strategy)] for strategy in called)
     return hooks

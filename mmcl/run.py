@@ -171,7 +171,7 @@ class Experiment:
         for index in progress["met"]:
             self.learner.meet(self.benchmark.train[index])
         tensors, states = self.folder.load(list(self.strategies))
-        restore_model(self.learner.model, tensors)
+        self.learner.untouched = restore_model(self.learner.model, tensors)
         for name, strategy in self.strategies.items():
             strategy.load_state_dict(states[name], self.learner.device)
         for name, value in progress["clock"].items():
@@ -204,7 +204,7 @@ class Experiment:
             "seconds": self.seconds,
         }
         states = {name: strategy.state_dict() for name, strategy in self.strategies.items()}
-        self.folder.save(progress, model_tensors(self.learner.model), states)
+        self.folder.save(progress, model_tensors(self.learner.model, self.learner.untouched), states)
         self.folder.write_json("results.json", self._results())
 
     def _results(self) -> dict[str, Any]:

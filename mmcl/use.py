@@ -7,16 +7,18 @@ from typing import Any
 
 import torch
 
-from mmcl.build import build_plugin
+from mmcl.build import build_plugin, build_strategies
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE
 from mmcl.data.reference import open_image
 from mmcl.data.sample import Inputs
 from mmcl.errors import CheckpointError, ConfigError, nearest
+from mmcl.learning.learner import Learner
 from mmcl.learning.weights import restore_model
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.registry import BACKBONES
 from mmcl.run_folder import RunFolder
+from mmcl.streams.scenario import SCENARIOS
 
 FORMATS = ("open_clip",)
 
@@ -67,7 +69,7 @@ def predict(folder: Path, files: Sequence[Path], top: int = 5, experience: str |
     images = torch.stack([model.backbone.preprocess_eval[IMAGE](open_image(path)) for path in files])
     model.label_space = space
     with torch.no_grad():
-        logits = model(Inputs({IMAGE: images}, {IMAGE: torch.ones(len(images), dtype=torch.bool)})).logits
+        logits = model.predict(Inputs({IMAGE: images}, {IMAGE: torch.ones(len(images), dtype=torch.bool)})).logits
     assert logits is not None
     best = logits.softmax(dim=1).topk(min(top, len(space)))
     return [
@@ -112,9 +114,16 @@ def export(folder: Path, to: str, out: Path | None = None) -> Path:
 def trained_model(run: RunFolder) -> MultimodalModel:
     """The model of the current checkpoint, in evaluation mode."""
     progress = _progress(run)
-    model = MultimodalModel(build_plugin(BACKBONES, run.config.backbone).build())
-    for stored in progress["label_spaces"].values():
-        model.head.grow(LabelSpace.from_list(stored["classes"]))
+    config = run.config
+    # strategies may have changed the model: a learner lets them do it again
+    model = Learner(
+        model=MultimodalModel(build_plugin(BACKBONES, config.backbone).build()),
+        scenario=SCENARIOS[run.results["scenario"]],
+        strategies=build_strategies(config),
+        seed=config.seed,
+    ).model
+    for index, stored in progress["label_spaces"].items():
+        model.grow(int(index), LabelSpace.from_list(stored["classes"]))
     tensors, _ = run.load([])
     _freeze_as_saved(model, tensors)
     restore_model(model, tensors)

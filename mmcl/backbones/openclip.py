@@ -68,6 +68,12 @@ class OpenCLIPBackbone(Backbone):
         text: nn.Module = self.clip.text if hasattr(self.clip, "text") else self.clip.transformer  # type: ignore[assignment]
         return text
 
+    def blocks(self, modality: str) -> Sequence[nn.Module]:
+        """The residual attention blocks of a tower, or none where open_clip's tower has no such blocks."""
+        owner = self.tower(modality)
+        transformer = getattr(owner, "transformer", owner)
+        return list(getattr(transformer, "resblocks", ()))
+
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """open_clip's tokeniser of this model."""
         tokens: Tensor = self.tokenizer(list(texts))

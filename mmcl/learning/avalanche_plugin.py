@@ -131,8 +131,9 @@ class AvalanchePlugin(SupervisedPlugin[Any]):
     def after_forward(self, template: Any, **_: Any) -> None:
         """Show the template's output."""
         scores: Tensor = template.mb_output
-        logits = self.learner.model.head.logits(scores, self.learner.label_space)
-        self.learner.mb_output = Output(logits=logits, features={IMAGE: scores}, fused=scores)
+        output = Output(features={IMAGE: scores}, fused=scores)
+        output.logits = self.learner.model.head.score(output, self.learner.batch.inputs, self.learner.label_space)
+        self.learner.mb_output = output
         self.learner.call("after_forward")
 
     def before_backward(self, template: Any, **_: Any) -> None:
@@ -144,7 +145,7 @@ class AvalanchePlugin(SupervisedPlugin[Any]):
     def after_backward(self, template: Any, **_: Any) -> None:
         """Add to the gradient."""
         self.learner.call("after_backward")
-        self.learner.add_gradient_terms()
+        self.learner.finish_gradient()
 
     def before_update(self, template: Any, **_: Any) -> None:
         """Passed on."""

@@ -38,6 +38,7 @@ from mmcl.learning.seeding import derive_generator, derive_seed, seeded
 from mmcl.learning.strategy import GradientValues, StrategyPlugin
 from mmcl.learning.teachers import Teacher, Teachers
 from mmcl.learning.timeline import EVALUATION_STEP, STEP
+from mmcl.learning.weights import frozen
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.models.output import Output
 from mmcl.streams.experience import Experience
@@ -69,7 +70,9 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         allowed: ``bool[B, C]``, which of them compete in each row; ``None`` if all do.
         loss_terms: name -> scalar, ``"task"`` and ``"strategy/term"``.
         gradient_values: functions that compute the values of terms added on the gradient side.
+        step: index of the current training step in its experience, from 0.
         config: the settings of the current experience.
+        untouched: names of the pre-trained parameters that have never been trained.
     """
 
     plugins: list[Any]
@@ -96,6 +99,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         self.allowed: Tensor | None = None
         self.loss_terms: dict[str, Tensor] = {}
         self.gradient_values: GradientValues = {}
+        self.step = 0
         self._output: Output | None = None
         self._settings = (dict(defaults or {}), dict(training or {}))
         self.config = resolve_training(*self._settings)
@@ -121,15 +125,21 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         self._metric: Metric | None = None
         self._kept: dict[int, tuple[SampleDataset, SampleDataset]] = {}
         self._collator: tuple[Experience | None, Collator] = None, Collator(model.backbone.specs)
-        self.batch_builder = next((s for s in self.strategies.values() if Slot.BATCHES in s.slots), None)
-        for strategy in self.strategies.values():
-            strategy.adapt_model(self)
+        self.batch_builder = self._occupant(Slot.BATCHES)
+        self._objective, self._gradient_editor = self._occupant(Slot.OBJECTIVE), self._occupant(Slot.GRADIENT)
+        pretrained = {name for name, _ in model.named_parameters()}
+        for name, strategy in self.strategies.items():
+            with seeded(derive_seed(seed, "adapt", name)):
+                strategy.adapt_model(self)
+        self.model.to(self.device)
+        self.untouched = frozen(self.model, pretrained)
         self._teachers = Teachers(self.model, {name for s in self.strategies.values() for name in s.teachers})
         if self._has_foreign_plugins:
             self.model.register_forward_pre_hook(self._class_chooser())
         self._hooks = {event: self._overridden(event) for event in _ITERATION_EVENTS}
         self._with_loss = self._named_overrides("loss_terms")
         self._with_gradient = self._named_overrides("gradient_terms")
+        self._edits_gradient = bool(self._with_gradient) or self._gradient_editor is not None
         self._sums_terms = bool(self._with_loss) or self._has_foreign_plugins
 
     # What strategies and users call.
@@ -175,7 +185,8 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
     def meet(self, experience: Experience) -> None:
         """Take note of an experience: its classes compete from now on where the scenario says so."""
         if self._competition.meet(experience):
-            self.model.head.grow(experience.label_space)
+            with seeded(derive_seed(self.seed, "grow", experience.index)):
+                self.model.grow(experience.index, experience.label_space)
             self.model.to(self.device)
 
     def label_space_of(self, task_id: int) -> LabelSpace:
@@ -269,9 +280,10 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         for step, batch in enumerate(self.dataloader):
             if self._stop_training:
                 break
+            self.step = step
             self.mbatch = batch.to(self.device, non_blocking=True)
             self.call("before_training_iteration")
-            self.learning_rate.set(step)
+            self.learning_rate.set(self.step)
             self.optimizer.zero_grad()
 
             self.call("before_forward")
@@ -279,14 +291,14 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
             self._output = self.forward()
             self.call("after_forward")
 
-            self.loss = self.add_loss_terms(self.criterion())
-            self._check_finite(step)
+            self.loss = self.add_loss_terms(self.task_loss())
+            self._check_finite()
 
             self.call("before_backward")
             self.loss.backward()
             self.call("after_backward")
-            if self._with_gradient:
-                self.add_gradient_terms()
+            if self._edits_gradient:
+                self.finish_gradient()
             if self.config.max_grad_norm is not None:
                 torch.nn.utils.clip_grad_norm_(trainable(self.model), self.config.max_grad_norm)
 
@@ -305,7 +317,8 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
             self.mbatch = complete if self.scenario.task_id_known_at_test else _without_task_ids(complete)
             self.call("before_eval_iteration")
             self.call("before_eval_forward")
-            self._output = self.forward()
+            with self._autocast:
+                self._output = self.model.predict(self.batch.inputs)
             self.call("after_eval_forward")
             if self._metric is not None:
                 self._metric.update(self.output, complete, self.label_space)
@@ -320,8 +333,12 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         return output
 
     def criterion(self) -> Tensor:
-        """The task loss of the current batch."""
+        """The classification loss of the current batch."""
         return self._task_loss(self.output, self.batch.targets)
+
+    def task_loss(self) -> Tensor:
+        """What the current batch is trained for: the classification loss, or what a strategy put in its place."""
+        return self.criterion() if self._objective is None else self._objective.objective(self)
 
     def add_loss_terms(self, task: Tensor) -> Tensor:
         """Ask the strategies for their terms; the sum with the task loss."""
@@ -332,11 +349,13 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         # a sum is a tensor of its own: avalanche's plugins add to it in place
         return torch.stack(list(self.loss_terms.values())).sum() if self._sums_terms else task
 
-    def add_gradient_terms(self) -> None:
-        """Let the strategies add to the gradient."""
+    def finish_gradient(self) -> None:
+        """Let the strategies add to the gradient, and the occupant of slot GRADIENT have the last word."""
         for name, strategy in self._with_gradient:
             for term, function in strategy.gradient_terms(self).items():
                 self.gradient_values[f"{name}/{term}"] = function
+        if self._gradient_editor is not None:
+            self._gradient_editor.edit_gradient(self)
 
     # The two ends of an experience.
 
@@ -413,6 +432,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         """A fresh optimiser over what is trainable now; avalanche would re-register every parameter."""
         assert self.experience is not None
         self.optimizer = make_optimizer(self.model, self.config)
+        self.untouched = frozen(self.model, self.untouched)
         self.learning_rate = LearningRate(self.optimizer, self.config, len(self.dataloader))
         for scheduler in self._schedulers:
             require_constant_rate(self.config)
@@ -422,7 +442,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         """The head of a model knows all classes met; a plugin may hold a copy made before."""
         model = self.model if model is None else model
         for experience in self.seen:
-            model.head.grow(experience.label_space)
+            model.grow(experience.index, experience.label_space)
         return model.to(self.device)
 
     # Helpers.
@@ -478,6 +498,9 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
             if isinstance(plugin, EvaluationPlugin) or getattr(type(plugin), event, empty) is not empty
         ]
 
+    def _occupant(self, slot: Slot) -> StrategyPlugin | None:
+        return next((strategy for strategy in self.strategies.values() if slot in strategy.slots), None)
+
     def _named_overrides(self, method: str) -> list[tuple[str, StrategyPlugin]]:
         return [(name, strategy) for name, strategy in self.strategies.items() if strategy.overrides(method)]
 
@@ -525,13 +548,13 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         if replaced:
             self.dataloader = Cycled(self.dataloader, self.iterations(self.experience))
 
-    def _check_finite(self, step: int) -> None:
+    def _check_finite(self) -> None:
         if math.isfinite(self.loss.item()):
             return
         broken = [name for name, value in self.loss_terms.items() if not bool(value.isfinite())]
         assert self.experience is not None
         raise TrainingError(
-            f"experience {self.experience.name!r}, step {step}",
+            f"experience {self.experience.name!r}, step {self.step}",
             found=f"the loss is {self.loss.item()}, from the term {', '.join(map(repr, broken)) or 'sum'}",
             allowed="finite losses",
             remedy="Lower the learning rate or the term's strength; the last experience's checkpoint is kept.",

@@ -60,11 +60,23 @@ class StrategyPlugin(SupervisedPlugin[Any], ABC):
         return getattr(type(self), method) is not getattr(StrategyPlugin, method)
 
     def adapt_model(self, learner: "Learner") -> None:
-        """Change the model, once, before there is an optimiser."""
+        """Change the model, once, before there is an optimiser and any data.
+
+        Occupants of slots HEAD and FUSION put their module in the place of ``learner.model.head`` or ``.fusion``;
+        ``learner.model.attach`` adds modules to blocks of the backbone. Random numbers are seeded here.
+        """
 
     def training_batches(self, learner: "Learner") -> Batches:
         """Build the batches of the coming experience; asked only of the occupant of slot BATCHES."""
         raise NotImplementedError(f"{type(self).__name__} takes slot BATCHES and must build the training batches")
+
+    def objective(self, learner: "Learner") -> Tensor:
+        """The task loss of the current batch, a scalar; asked only of the occupant of slot OBJECTIVE."""
+        raise NotImplementedError(f"{type(self).__name__} takes slot OBJECTIVE and must give the task loss")
+
+    def edit_gradient(self, learner: "Learner") -> None:
+        """Edit ``.grad`` in place, last of all; asked only of the occupant of slot GRADIENT."""
+        raise NotImplementedError(f"{type(self).__name__} takes slot GRADIENT and must edit the gradient")
 
     def loss_terms(self, learner: "Learner") -> dict[str, Tensor]:
         """Named scalars to add to the loss of the current batch."""

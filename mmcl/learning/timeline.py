@@ -3,6 +3,15 @@
 ``Learner`` is where it happens; a test holds the two together.
 """
 
+from mmcl.learning.compose import Slot
+
+# asked only of the occupant; those of the other slots put a module into the model
+METHOD_OF_SLOT = {
+    Slot.BATCHES: "training_batches",
+    Slot.OBJECTIVE: "objective",
+    Slot.GRADIENT: "edit_gradient",
+}
+
 ONCE = ("adapt_model",)
 BEFORE_EXPERIENCE = (
     "before_training",
@@ -16,10 +25,12 @@ STEP = (
     "before_training_iteration",
     "before_forward",
     "after_forward",
+    "objective",
     "loss_terms",
     "before_backward",
     "after_backward",
     "gradient_terms",
+    "edit_gradient",
     "before_update",
     "after_update",
     "after_training_iteration",

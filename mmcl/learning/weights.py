@@ -1,27 +1,35 @@
-"""The weights a checkpoint holds: those that were trained, and buffers."""
+"""The weights a checkpoint holds: all but those that are still as they were loaded."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmcl.errors import CheckpointError
 from mmcl.models.multimodal import MultimodalModel
 
 
-def model_tensors(model: MultimodalModel) -> dict[str, Tensor]:
-    """Trainable parameters and buffers; frozen pre-trained weights are kept by reference, in the configuration."""
-    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
-    return {name: value.detach().cpu() for name, value in model.state_dict().items() if name not in frozen}
+def frozen(model: nn.Module, names: Collection[str]) -> set[str]:
+    """Those of ``names`` whose parameters need no gradient."""
+    return {name for name, parameter in model.named_parameters() if name in names and not parameter.requires_grad}
 
 
-def restore_model(model: MultimodalModel, tensors: Mapping[str, Tensor]) -> None:
+def model_tensors(model: MultimodalModel, untouched: Collection[str]) -> dict[str, Tensor]:
+    """Parameters and buffers; ``untouched`` pre-trained weights are kept by reference, in the configuration."""
+    return {name: value.detach().cpu() for name, value in model.state_dict().items() if name not in untouched}
+
+
+def restore_model(model: MultimodalModel, tensors: Mapping[str, Tensor]) -> set[str]:
     """Put back what ``model_tensors`` returned.
+
+    Returns:
+        Names of the parameters that stay as they are, the untouched ones.
 
     Raises:
         CheckpointError: if the model has other parameters than the ones saved.
     """
     unexpected = model.load_state_dict(tensors, strict=False).unexpected_keys
-    missing = [n for n, p in model.named_parameters() if p.requires_grad and n not in tensors]
+    absent = {name for name, _ in model.named_parameters() if name not in tensors}
+    missing = sorted(absent - frozen(model, absent))
     if unexpected or missing:
         raise CheckpointError(
             "checkpoint",
@@ -29,3 +37,4 @@ def restore_model(model: MultimodalModel, tensors: Mapping[str, Tensor]) -> None
             allowed="the tensors of the model that the configuration describes",
             remedy="Do not change backbone or strategies in the config.toml of a run that has begun.",
         )
+    return absent

@@ -40,6 +40,13 @@ class Backbone(nn.Module, ABC):
     def tower(self, modality: str) -> nn.Module:
         """The module that encodes a modality, each sample in rows of its own."""
 
+    def blocks(self, modality: str) -> Sequence[nn.Module]:
+        """The blocks of a tower in order, where add-ons can be attached; each maps ``[B, L, W]`` to the same shape.
+
+        A backbone that has none cannot be adapted, only trained.
+        """
+        return ()
+
     @abstractmethod
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Token ids ``int64[N, L]``, ready for ``encode("text", ...)``."""

@@ -8,15 +8,27 @@ from torch.nn import functional
 
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import TEXT
+from mmcl.data.sample import Inputs
 from mmcl.models.backbone import Backbone
+from mmcl.models.output import Output
 
 
 class Head(nn.Module, ABC):
     """Scores the classes of any label space; which one is asked for is an argument, never a hidden mode."""
 
     @abstractmethod
-    def logits(self, fused: Tensor, label_space: LabelSpace) -> Tensor:
-        """``[B, D]`` features -> ``[B, C]``, one column per class of ``label_space``."""
+    def score(self, output: Output, inputs: Inputs, label_space: LabelSpace) -> Tensor:
+        """Logits ``[B, C]`` of encoded inputs, one column per class of ``label_space``: what is trained.
+
+        Args:
+            output: with ``features`` and ``fused``.
+            inputs: what they were computed from.
+            label_space: the classes to score.
+        """
+
+    def predict(self, output: Output, inputs: Inputs, label_space: LabelSpace) -> Tensor:
+        """Scores ``[B, C]`` whose largest is the answer at evaluation; where nothing else is decided, the logits."""
+        return self.score(output, inputs, label_space)
 
     def grow(self, label_space: LabelSpace) -> None:
         """Make room for the classes of ``label_space``; heads made of text need none."""
@@ -40,6 +52,11 @@ class TextHead(Head):
         self._tokens: dict[int, tuple[LabelSpace, Tensor, Tensor | None]] = {}
         self._kept: dict[int, tuple[LabelSpace, Tensor]] = {}
         self._kept_at: tuple[object, ...] = ()
+
+    def score(self, output: Output, inputs: Inputs, label_space: LabelSpace) -> Tensor:
+        """The logits of the fused features."""
+        assert output.fused is not None
+        return self.logits(output.fused, label_space)
 
     def logits(self, fused: Tensor, label_space: LabelSpace) -> Tensor:
         """``scale * norm(fused) @ text_features.T``."""
@@ -110,6 +127,11 @@ class LinearHead(Head):
     def knows(self, label_space: LabelSpace) -> bool:
         """Whether every class has its unit."""
         return all(label.id in self._units for label in label_space)
+
+    def score(self, output: Output, inputs: Inputs, label_space: LabelSpace) -> Tensor:
+        """The logits of the fused features."""
+        assert output.fused is not None
+        return self.logits(output.fused, label_space)
 
     def logits(self, fused: Tensor, label_space: LabelSpace) -> Tensor:
         """Scores of the units of ``label_space``."""

@@ -7,6 +7,7 @@ from torch import nn
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import TEXT
 from mmcl.data.sample import Inputs
+from mmcl.models.addons import ADDONS, AddOn, AddOns
 from mmcl.models.backbone import Backbone
 from mmcl.models.fusion import MeanFusion
 from mmcl.models.heads import Head, LinearHead, TextHead
@@ -31,23 +32,58 @@ class MultimodalModel(nn.Module):
         self.fusion = fusion if fusion is not None else MeanFusion()
         self.head = head if head is not None else _default_head(backbone)
         self.label_space = LabelSpace()
+        self._addons: list[AddOns] = []
 
     def forward(self, inputs: Inputs) -> Output:
-        """Encode, fuse and score a batch."""
+        """Encode, fuse and score a batch: what is trained."""
         output = self.encode(inputs)
-        assert output.fused is not None
-        output.logits = self.head.logits(output.fused, self.label_space)
+        output.logits = self.head.score(output, inputs, self.label_space)
+        return output
+
+    def predict(self, inputs: Inputs) -> Output:
+        """Encode, fuse and decide: as ``forward``, with the scores that the head answers by at evaluation."""
+        output = self.encode(inputs)
+        output.logits = self.head.predict(output, inputs, self.label_space)
         return output
 
     def encode(self, inputs: Inputs) -> Output:
         """Features and their fusion, without scores."""
-        features = {name: self.backbone.encode(name, value).pooled for name, value in inputs.items()}
+        for addons in self._addons:
+            addons.inputs = inputs
+        try:
+            features = {name: self.backbone.encode(name, value).pooled for name, value in inputs.items()}
+        finally:
+            for addons in self._addons:
+                addons.inputs = None
         return Output(features=features, fused=self.fusion(features, inputs.present))
 
+    def attach(self, owner: str, block: nn.Module, addon: AddOn) -> None:
+        """Let ``addon`` change what ``block`` returns from now on; the names of the block's parameters stay.
+
+        Args:
+            owner: the strategy it belongs to; add-ons of several owners act in the order of attachment.
+            block: a module of the backbone, such as one of ``backbone.blocks(modality)``.
+            addon: becomes the child ``block.addons[owner]``.
+        """
+        addons = getattr(block, ADDONS, None)
+        if addons is None:
+            addons = AddOns.at(block)
+            self._addons.append(addons)
+        addons[owner] = addon
+
+    def grow(self, task_id: int, label_space: LabelSpace) -> None:
+        """Make room for an experience: its classes in the head, itself in the add-ons."""
+        self.head.grow(label_space)
+        for addons in self._addons:
+            addons.grow(task_id)
+
     def shared_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Named trainable parameters that serve every experience: those of backbone and fusion, not of the head."""
+        """Named trainable parameters that serve every experience: those of backbone and fusion.
+
+        Parameters of the head and of add-ons are their owners' business.
+        """
         for name, parameter in self.named_parameters():
-            if parameter.requires_grad and not name.startswith("head."):
+            if parameter.requires_grad and not name.startswith("head.") and f".{ADDONS}." not in name:
                 yield name, parameter
 
 

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, ModalitySpec
+from mmcl.data.sample import Inputs
 from mmcl.errors import PluginError
 from mmcl.models.backbone import Backbone, Features
 from mmcl.models.heads import Head
+from mmcl.models.output import Output
 
 
 class PlainBackbone(Backbone):
@@ -63,6 +65,7 @@ class PlainBackbone(Backbone):
 class ColumnHead(Head):
     """Reads the scores of a label space out of a network that scores all class ids."""
 
-    def logits(self, fused: Tensor, label_space: LabelSpace) -> Tensor:
-        """The columns ``[B, C]`` of ``fused [B, K]`` that belong to the classes."""
-        return fused[:, list(label_space.ids)]
+    def score(self, output: Output, inputs: Inputs, label_space: LabelSpace) -> Tensor:
+        """The columns ``[B, C]`` of the fused ``[B, K]`` that belong to the classes."""
+        assert output.fused is not None
+        return output.fused[:, list(label_space.ids)]

@@ -65,22 +65,20 @@ class LwF(StrategyPlugin):
         if not heads:
             return {}
         teacher = learner.teacher("previous")
-        teacher_fused, student_fused = teacher.output(learner.batch).fused, learner.output.fused
-        assert teacher_fused is not None
-        assert student_fused is not None
-        head, teacher_head = learner.model.head, teacher.model.head
+        inputs, head, teacher_head = learner.batch.inputs, learner.model.head, teacher.model.head
         with torch.no_grad():
-            answers = teacher_head.logits(teacher_fused, space)
+            answers = teacher_head.score(teacher.output(learner.batch), inputs, space)
         if not isinstance(head, TextHead):
-            student = head.logits(student_fused, space)
+            student = head.score(learner.output, inputs, space)
             return {"logits": self.strength * head_distillation(student, answers, heads, self.temperature)}
         if self.texts == "frozen":
             assert isinstance(teacher_head, TextHead)
             with torch.no_grad():
                 keys = teacher_head.text_features(space)
-            student = contrast_logits(student_fused, keys, learner.model.backbone.logit_scale)
+            assert learner.output.fused is not None
+            student = contrast_logits(learner.output.fused, keys, learner.model.backbone.logit_scale)
         else:
-            student = head.logits(student_fused, space)
+            student = head.score(learner.output, inputs, space)
         transposed = torch.stack([text_term(student[:, c], answers[:, c], self.temperature) for c in heads]).sum()
         return {
             "logits": self.strength

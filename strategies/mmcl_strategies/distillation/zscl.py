@@ -84,17 +84,12 @@ class ZSCL(StrategyPlugin):
             gradient=("consolidation",) if self.consolidation else (),
         )
 
-    def adapt_model(self, learner: Learner) -> None:
-        """Nothing changes in the model, but missing reference data are noticed before anything is trained."""
-        self._data = self._reference_data(learner)
-
     def before_training_exp(self, learner: Learner, **_: object) -> None:
         """Anchor and average start from the handed-over weights; the reference order starts anew."""
         parameters = dict(learner.model.shared_parameters())
         self._anchor = {name: parameter.detach().clone() for name, parameter in parameters.items()}
         self._average, self._count, self._step = dict(self._anchor), 1, 0
-        data = self._data
-        assert data is not None
+        data = self._data = self._data or self._reference_data(learner)
         steps, size = len(learner.dataloader), self.batch_size or learner.config.batch_size
         self._every = max(1, steps // 10) if self.average_every is None else self.average_every
         self._stream = iter(learner.batches(data.images, steps, batch_size=size, augment=False, name="zscl"))

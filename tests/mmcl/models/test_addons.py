@@ -1,0 +1,120 @@
+"""Add-ons act at their block, know the batch, keep all names, and a copy of a model has its own."""
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from mmcl.backbones.openclip import tiny_clip
+from mmcl.data.label_space import LabelSpace
+from mmcl.data.modality import IMAGE, TEXT
+from mmcl.data.sample import Inputs
+from mmcl.models.addons import AddOn
+from mmcl.models.multimodal import MultimodalModel
+
+
+class Shift(AddOn):
+    """Mixes each channel with its neighbour, by one factor per experience."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shifts = nn.ParameterList()
+        self.seen: list[Inputs | None] = []
+
+    def forward(self, value: Tensor, inputs: Inputs | None) -> Tensor:
+        self.seen.append(inputs)
+        if inputs is None or inputs.task_ids is None or not len(self.shifts):
+            return value
+        return value + torch.stack(list(self.shifts))[inputs.task_ids].reshape(-1, 1, 1) * value.roll(1, -1)
+
+    def grow(self, task_id: int) -> None:
+        self.shifts.append(nn.Parameter(torch.tensor(float(task_id))))
+
+
+def images(rows: int = 2, task_ids: tuple[int, ...] = (0, 1)) -> Inputs:
+    values = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0)).expand(rows, -1, -1, -1)
+    return Inputs({IMAGE: values}, {IMAGE: torch.ones(rows, dtype=torch.bool)}, task_ids=torch.tensor(task_ids))
+
+
+def adapted() -> tuple[MultimodalModel, Shift]:
+    model, addon = MultimodalModel(tiny_clip()).eval(), Shift()
+    model.attach("shift", model.backbone.blocks(IMAGE)[0], addon)
+    return model, addon
+
+
+def test_a_tower_of_open_clip_has_its_residual_blocks() -> None:
+    backbone = tiny_clip()
+    assert len(backbone.blocks(IMAGE)) == len(backbone.blocks(TEXT)) == 1
+    assert backbone.blocks(IMAGE)[0] is not backbone.blocks(TEXT)[0]
+
+
+def test_an_addon_acts_sample_by_sample() -> None:
+    model, _ = adapted()
+    plain = model.encode(images()).features[IMAGE]
+    for task in (0, 1):
+        model.grow(task, LabelSpace.of([f"class {task}"], first_id=task))
+    with torch.no_grad():
+        shifted = model.encode(images()).features[IMAGE]
+    torch.testing.assert_close(shifted[0], plain[0])  # experience 0 adds 0
+    assert not torch.allclose(shifted[1], plain[1])
+
+
+def test_class_prompts_are_no_samples() -> None:
+    model, addon = adapted()
+    model.attach("text", model.backbone.blocks(TEXT)[0], addon)
+    model.label_space = LabelSpace.of(["a", "b"])
+    model(images())
+    assert [inputs is None for inputs in addon.seen] == [False, True]
+
+
+def test_attaching_renames_no_parameter_of_the_backbone() -> None:
+    before = {name for name, _ in MultimodalModel(tiny_clip()).named_parameters()}
+    model, _ = adapted()
+    model.grow(0, LabelSpace.of(["a"]))
+    after = {name for name, _ in model.named_parameters()}
+    assert after - before == {"backbone.clip.visual.transformer.resblocks.0.addons.shift.shifts.0"}
+    assert before < after
+
+
+def test_parameters_of_addons_are_not_shared() -> None:
+    model, _ = adapted()
+    model.grow(0, LabelSpace.of(["a"]))
+    assert not any("addons" in name for name, _ in model.shared_parameters())
+
+
+def test_a_copy_uses_its_own_addons() -> None:
+    model, addon = adapted()
+    model.grow(0, LabelSpace.of(["a"]))
+    copy = deepcopy(model)
+    before = copy.encode(images(task_ids=(0, 0))).features[IMAGE]
+    with torch.no_grad():
+        addon.shifts[0].fill_(5.0)
+    torch.testing.assert_close(copy.encode(images(task_ids=(0, 0))).features[IMAGE], before)
+    copy.grow(1, LabelSpace.of(["b"], first_id=1))
+    assert len(addon.shifts) == 1
+
+
+def test_owners_act_in_the_order_of_attachment() -> None:
+    model, first = adapted()
+    calls: list[str] = []
+
+    class Named(AddOn):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+        def forward(self, value: Tensor, inputs: Inputs | None) -> Tensor:
+            calls.append(self.name)
+            return value
+
+    for name in ("b", "a"):
+        model.attach(name, model.backbone.blocks(IMAGE)[0], Named(name))
+    model.encode(images())
+    assert calls == ["b", "a"]
+    assert len(first.seen) == 1
+
+
+def test_the_batch_is_forgotten_after_the_pass() -> None:
+    model, _ = adapted()
+    model.encode(images())
+    assert model.backbone.blocks(IMAGE)[0].addons.inputs is None  # type: ignore[union-attr]
