@@ -108,7 +108,8 @@ def explain(
 
     Args:
         strategies: names with options such as ``"ewc:strength=100"``, or strategy objects, in order.
-        benchmark: a name, a plugin or a benchmark whose data have been read.
+        benchmark: a name with options such as ``"cifar100:task_ids=true"``, a plugin, or a benchmark whose data have
+            been read.
         scenario: a name such as ``"CIL"``, instead of a benchmark.
         backbone: a name such as ``"glyph-clip"``, or a plugin.
 
@@ -165,7 +166,7 @@ def _surroundings(
         scenario = SCENARIOS[scenario]
     declared = surroundings(
         load(BACKBONES, parse_backbone(backbone).name) if isinstance(backbone, str) else backbone,
-        load(BENCHMARKS, benchmark) if isinstance(benchmark, str) else benchmark,
+        build_plugin(BENCHMARKS, parse_strategy(benchmark)) if isinstance(benchmark, str) else benchmark,
         benchmark.reference is not None if isinstance(benchmark, Benchmark) else None,
     )
     if scenario is None:

@@ -37,10 +37,17 @@ class ResultMatrix:
 
     NaN means "not evaluated". Rows are trained experiences and columns are test experiences, both in training order;
     both grow. The scores before any training are kept apart from R and never enter a mean over rows.
+
+    Args:
+        columns: names of the test experiences.
+        metric: what the scores are.
+        paired: whether column j is the test set of the j-th experience. Where all experiences share one test set it is
+            not, and scores that compare a column with its experience, such as forgetting, are undefined.
     """
 
-    def __init__(self, columns: Sequence[str] = (), *, metric: str = "accuracy") -> None:
+    def __init__(self, columns: Sequence[str] = (), *, metric: str = "accuracy", paired: bool = True) -> None:
         self.metric = metric
+        self.paired = paired
         self.columns: list[str] = []
         self.rows: list[str] = []
         self._R = np.empty((0, 0))
@@ -122,12 +129,14 @@ class ResultMatrix:
             unknown,
             np.zeros(len(self.columns)) if sizes is None else np.asarray(sizes),
         )
-        return {name: float(scores[name]) for name in HEADLINE}
+        undefined = () if self.paired else summaries.PAIRED
+        return {name: float("nan") if name in undefined else float(scores[name]) for name in HEADLINE}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists for JSON, ``None`` for NaN. Row 0 of ``matrix`` is the one before training."""
         return {
             "metric": self.metric,
+            "paired": self.paired,
             "rows": [BEFORE_TRAINING, *self.rows],
             "columns": list(self.columns),
             "matrix": [[None if np.isnan(value) else float(value) for value in row] for row in self.complete],
@@ -136,7 +145,7 @@ class ResultMatrix:
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "ResultMatrix":
         """The inverse of ``to_dict``."""
-        result = cls(stored["columns"], metric=stored["metric"])
+        result = cls(stored["columns"], metric=stored["metric"], paired=stored.get("paired", True))
         rows = [[np.nan if value is None else value for value in row] for row in stored["matrix"]]
         if not rows or len(rows) != len(stored["rows"]):
             raise DataError(

@@ -14,6 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
+# scores that take column j for the test set of the j-th experience
+PAIRED = frozenset({"learning_acc", "forgetting", "bwt", "fwt", "fwt_zeroshot", "transfer", "zeroshot_drop"})
+
 
 def nan_mean(values: ArrayLike | Iterable[float]) -> float:
     """Mean of the finite entries; NaN if there is none."""

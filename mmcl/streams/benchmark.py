@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from avalanche.benchmarks import CLScenario, EagerCLStream
@@ -29,6 +29,8 @@ class Benchmark(CLScenario[EagerCLStream[Experience]]):
         training: benchmark defaults for fields of ``TrainingConfig``.
         reference: reference images and texts outside the stream, if there are any.
         metadata: facts for the report, such as split convention and digest.
+        common_test: name of the test set that all experiences share, if they do: it is one data set, the ``test`` of
+            every experience, and the test stream consists of nothing else.
 
     Raises:
         DataError: if there is no experience, names or class ids clash, or the scenario's promises are broken.
@@ -46,8 +48,11 @@ class Benchmark(CLScenario[EagerCLStream[Experience]]):
         training: Mapping[str, Any] | None = None,
         reference: ReferenceData | None = None,
         metadata: Mapping[str, Any] | None = None,
+        common_test: str | None = None,
     ) -> None:
         _check_promises(name, scenario, experiences)
+        if common_test is not None:
+            _check_common_test(name, scenario, experiences)
         self.name = name
         self.edition = edition
         self.scenario = scenario
@@ -57,10 +62,14 @@ class Benchmark(CLScenario[EagerCLStream[Experience]]):
         self.training = dict(training or {})
         self.reference = reference
         self.metadata = dict(metadata or {})
+        self.common_test = common_test
+        tests = self.experiences
+        if common_test is not None:
+            tests = (replace(experiences[0], name=common_test, label_space=self.label_space, domain=""),)
         super().__init__(
             [
                 EagerCLStream("train", [Experience(data, data.train, i) for i, data in enumerate(experiences)]),
-                EagerCLStream("test", [Experience(data, data.test, i) for i, data in enumerate(experiences)]),
+                EagerCLStream("test", [Experience(data, data.test, i) for i, data in enumerate(tests)]),
             ]
         )
 
@@ -72,7 +81,7 @@ class Benchmark(CLScenario[EagerCLStream[Experience]]):
 
     @property
     def test(self) -> Sequence[Experience]:
-        """The test stream, aligned with the training stream."""
+        """The test stream: an experience for each of the training stream, or the one that all of them share."""
         stream: Sequence[Experience] = self.streams["test"]
         return stream
 
@@ -88,6 +97,7 @@ class Benchmark(CLScenario[EagerCLStream[Experience]]):
             training=self.training,
             reference=self.reference,
             metadata=self.metadata,
+            common_test=self.common_test,
         )
 
     @property
@@ -114,11 +124,13 @@ class BenchmarkPlugin(ABC):
         name: as registered.
         scenario: what is known at test time.
         modalities: what its samples may have.
+        objective: what its batches are trained for: ``"classification"``, or ``"contrastive"`` for pairs.
     """
 
     name: ClassVar[str]
     scenario: ClassVar[Scenario]
     modalities: ClassVar[frozenset[str]] = frozenset({IMAGE})
+    objective: ClassVar[str] = "classification"
 
     @abstractmethod
     def build(self) -> Benchmark:
@@ -136,7 +148,6 @@ class _Promise:
 def _check_promises(name: str, scenario: Scenario, experiences: Sequence[ExperienceData]) -> None:
     names = [data.name for data in experiences]
     repeated = sorted({n for n in names if names.count(n) > 1})
-    spaces = [set(data.label_space.ids) for data in experiences]
     promises = [
         _Promise(bool(experiences), "it has no experience", "at least one experience", "Check the data folder."),
         _Promise(
@@ -147,11 +158,12 @@ def _check_promises(name: str, scenario: Scenario, experiences: Sequence[Experie
         ),
     ]
     if scenario.label_space_at_test == "shared":
-        odd = [(n, sorted(space ^ spaces[0])) for n, space in zip(names, spaces, strict=True) if space != spaces[0]]
+        differences = [_difference(experiences[0], data) for data in experiences[1:]]
+        odd = [sentence for sentence in differences if sentence]
         promises.append(
             _Promise(
                 not odd,
-                f"the label spaces differ: {odd[:3]} against {names[0] if names else ''!r}",
+                f"the label spaces differ: {'; '.join(odd[:3])}",
                 f"one shared label space in scenario {scenario.name}",
                 "Map the labels to common classes or choose scenario CIL or TIL.",
             )
@@ -169,3 +181,31 @@ def _check_promises(name: str, scenario: Scenario, experiences: Sequence[Experie
     for promise in promises:
         if not promise.holds:
             raise DataError(f"benchmark {name!r}", found=promise.found, allowed=promise.allowed, remedy=promise.remedy)
+
+
+def _difference(first: ExperienceData, other: ExperienceData) -> str:
+    """Which classes only one of two experiences has, in words."""
+    lacks = [label.name for label in first.label_space if label.id not in other.label_space.ids]
+    adds = [label.name for label in other.label_space if label.id not in first.label_space.ids]
+    parts = [f"lacks {_some(lacks)}"] * bool(lacks) + [f"has {_some(adds)} in addition"] * bool(adds)
+    return f"{other.name!r} {' and '.join(parts)}, compared with {first.name!r}" if parts else ""
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    shown = ", ".join(map(repr, names[:5]))
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
+
+
+def _check_common_test(name: str, scenario: Scenario, experiences: Sequence[ExperienceData]) -> None:
+    """Refuse a common test set that is none, or that nobody could be tested on."""
+    apart = [data.name for data in experiences if data.test is not experiences[0].test]
+    if apart:
+        found, allowed = f"{apart[0]!r} has a test set of its own", "one and the same data set everywhere"
+        remedy = "Give all experiences the same object as 'test', or leave out 'common_test'."
+    elif scenario.label_space_at_test == "own":
+        found, allowed = f"a common test set in scenario {scenario.name}", "scenarios that do not reveal the experience"
+        remedy = "Choose CIL or DIL, or give every experience its own test set."
+    else:
+        return
+    raise DataError(f"benchmark {name!r}", found=found, allowed=allowed, remedy=remedy)

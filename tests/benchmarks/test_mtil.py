@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmcl_benchmarks.cifar100 import write_cifar100
+from mmcl_benchmarks.drawn import Drawn
+from mmcl_benchmarks.glyphs import sets
 from mmcl_benchmarks.glyphs.drawing import coverage
 from mmcl_benchmarks.glyphs.symbols import HELD_OUT_FONTS, held_out_symbols, seen_symbols
-from mmcl_benchmarks.mtil import embedded as embedded_module
 from mmcl_benchmarks.mtil import layouts
 from mmcl_benchmarks.mtil.benchmark import MTIL, ORDERS
 from mmcl_benchmarks.mtil.embedded import DIGITS_TEST, DIGITS_TRAIN, write_mtil
-from mmcl_benchmarks.mtil.layouts import Drawn
 from mmcl_benchmarks.mtil.prompts import TEMPLATES
 from mmcl_benchmarks.mtil.sources import ORIGINS
 from PIL import Image
@@ -38,7 +39,7 @@ NAMES = {
 WRITERS = {
     "Aircraft": layouts.write_aircraft,
     "Caltech101": layouts.write_caltech101,
-    "CIFAR100": layouts.write_cifar100,
+    "CIFAR100": write_cifar100,
     "DTD": layouts.write_dtd,
     "EuroSAT": layouts.write_eurosat,
     "Food": layouts.write_food101,
@@ -198,7 +199,7 @@ def test_a_pickle_that_would_run_code_is_refused(official: Path, tmp_path: Path)
     (tmp_path / "cifar-100-python" / "train").write_bytes(pickle.dumps({"data": Trap()}))
     with (
         pytest.warns(UserWarning, match="comparable"),
-        pytest.raises(DataError, match=r"CIFAR100.*no place in a CIFAR file"),
+        pytest.raises(DataError, match=r"CIFAR100.*no place in a file of numbers and texts"),
     ):
         MTIL(data_root=str(tmp_path)).build()
 
@@ -227,9 +228,9 @@ def test_embedded_classes_were_never_shown_to_the_pretrained_model(embedded: Ben
 
 
 def test_listed_seats_test_every_class_in_fonts_that_training_never_uses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded_module, "_images", lambda symbol, fonts, count, generator: fonts)
+    monkeypatch.setattr(sets, "images_of", lambda symbol, fonts, count, generator: fonts)
     symbols = held_out_symbols()
-    fonts = embedded_module.drawn(symbols, random.Random(0))
+    fonts = sets.drawn(symbols, random.Random(0), 1, 1)
     for symbol, train, test in zip(symbols, fonts.train, fonts.test, strict=True):
         assert train, symbol.name
         assert test, symbol.name

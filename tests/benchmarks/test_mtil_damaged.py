@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mmcl_benchmarks.drawn import Drawn
+from mmcl_benchmarks.edition import read_edition
 from mmcl_benchmarks.mtil import layouts
 from mmcl_benchmarks.mtil.benchmark import MTIL
-from mmcl_benchmarks.mtil.edition import read_edition
-from mmcl_benchmarks.mtil.layouts import Drawn
-from mmcl_benchmarks.mtil.packed import read_idx, read_pickle
+from mmcl_benchmarks.mtil.sources import ORIGINS
+from mmcl_benchmarks.packed import read_idx, read_pickled_dictionary
 from PIL import Image
 
 from mmcl.errors import DataError
@@ -131,7 +132,7 @@ def test_a_cut_compressed_file_is_named(root: Path) -> None:
 def test_a_file_that_is_no_cifar_dictionary_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "meta").write_bytes(content)
     with pytest.raises(ValueError, match="meta: "):
-        read_pickle(tmp_path / "meta")
+        read_pickled_dictionary(tmp_path / "meta")
 
 
 @pytest.mark.parametrize(
@@ -148,17 +149,19 @@ def test_a_file_that_is_no_cifar_dictionary_is_named(tmp_path: Path, content: by
         ('{"templates": {"DTD": ["no place for a name"]}}', "exactly one"),
         ('{"templates": {"DTD": ["{} and {}"]}}', "exactly one"),
         ('{"templates": {"DTD": ["{} {name}"]}}', "exactly one"),
+        ('{"names": {"DTD": []}}', "names of DTD"),
+        ('{"names": {"DTD": ["banded", 3]}}', "names of DTD"),
     ],
 )
 def test_a_wrong_edition_file_is_refused_with_its_path(tmp_path: Path, said: str, sentence: str) -> None:
     (tmp_path / "edition.json").write_text(said)
     with pytest.raises(DataError, match=sentence) as refusal:
-        read_edition(tmp_path)
+        read_edition(tmp_path, ORIGINS)
     assert "edition.json" in str(refusal.value)
 
 
 def test_without_the_file_the_folder_is_official(tmp_path: Path) -> None:
-    edition = read_edition(tmp_path)
+    edition = read_edition(tmp_path, ORIGINS)
     assert (edition.name, edition.synthetic, edition.templates, edition.training) == ("official", False, {}, {})
 
 

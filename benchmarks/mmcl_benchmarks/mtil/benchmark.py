@@ -18,29 +18,23 @@ edition is a writer of the same layouts from the glyph world; this reader reads 
 apart.
 """
 
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, ClassVar
 
-from scipy.io.matlab import MatReadError
-
-from mmcl.data.cache import materialise
 from mmcl.data.experience_data import ExperienceData
-from mmcl.data.folder import LabelledFiles
-from mmcl.data.label_space import ClassLabel, LabelSpace
+from mmcl.data.label_space import LabelSpace
 from mmcl.data.reference import ReferenceData
-from mmcl.data.sample import SampleDataset
-from mmcl.errors import ConfigError, DataError
+from mmcl.errors import ConfigError
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import TIL, Scenario
-from mmcl_benchmarks.mtil.edition import read_edition
+from mmcl_benchmarks.data_root import check_size, find_root, reading, require, require_count
+from mmcl_benchmarks.edition import read_edition
 from mmcl_benchmarks.mtil.embedded import EDITION, write_mtil
-from mmcl_benchmarks.mtil.packed import PackedSamples
 from mmcl_benchmarks.mtil.prompts import TEMPLATES
-from mmcl_benchmarks.mtil.sources import ORIGINS, Side, Source
+from mmcl_benchmarks.mtil.sources import ORIGINS
+from mmcl_benchmarks.source import Source, check_plausible, digest
 
 ORDERS: Mapping[int, tuple[str, ...]] = {
     1: tuple(ORIGINS),
@@ -67,8 +61,6 @@ TRAINING: Mapping[str, Any] = {
     "label_smoothing": 0.2,
 }
 FASTER: Mapping[str, float] = {"Aircraft": 5e-5, "MNIST": 5e-5}
-# what torchvision, scipy and json raise over lists and matrices that are incomplete or hold something else
-_UNREADABLE = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, EOFError, MatReadError)
 
 
 @dataclass(kw_only=True)
@@ -89,13 +81,7 @@ class MTIL(BenchmarkPlugin):
         """Check the options."""
         if self.order not in ORDERS:
             raise ConfigError("mtil.order", found=f"{self.order}", allowed="1 or 2", remedy="Choose one of the orders.")
-        if self.experiences is not None and not 1 <= self.experiences <= len(ORIGINS):
-            raise ConfigError(
-                "mtil.experiences",
-                found=f"{self.experiences}",
-                allowed=f"1 to {len(ORIGINS)}",
-                remedy="Choose how many data sets of the order to learn.",
-            )
+        require_count(self.name, self.experiences, len(ORIGINS))
 
     def build(self) -> Benchmark:
         """Read the file lists of all data sets.
@@ -104,26 +90,34 @@ class MTIL(BenchmarkPlugin):
             ConfigError: if neither or both of ``embedded`` and ``data_root`` are given.
             DataError: if a data set is missing or, with ``strict``, not of its official size.
         """
-        root = self._root()
-        edition = read_edition(root)
+        root = find_root(
+            self.name,
+            embedded=self.embedded,
+            folder=self.data_root,
+            write=write_mtil,
+            version=EDITION,
+            contents="the eleven data sets as torchvision lays them out",
+            download=self.download,
+        )
+        edition = read_edition(root, ORIGINS)
         names = ORDERS[self.order][: self.experiences]
         data, counts, digests, first_id = [], {}, {}, 0
         for task_id, name in enumerate(names):
             source = self._source(root, name)
             templates = edition.templates.get(name, TEMPLATES[name])
-            space = LabelSpace(
-                tuple(ClassLabel(first_id + i, label, templates) for i, label in enumerate(source.names))
-            )
-            sides = [
-                _samples(side, root, f"{name}/{kind}", first_id, task_id)
+            space = LabelSpace.of(edition.names_of(name, source.names), first_id=first_id, templates=templates)
+            train, test = (
+                side.samples(root, f"{name}/{kind}", space.ids, task_id)
                 for kind, side in (("train", source.train), ("test", source.test))
-            ]
-            counts[name] = [len(sides[0]), len(sides[1])]
-            digests[name] = _digest(source, root)
-            if edition.name == "official":
-                self._check_size(name, counts[name])
+            )
+            counts[name] = [len(train), len(test)]
+            digests[name] = digest((source.train, source.test), root)
+            if edition.official:
+                found = {"training": len(train), "test": len(test)}
+                official = dict(zip(found, ORIGINS[name].sizes, strict=True))
+                check_size(f"benchmark 'mtil', data set {name}", found, official, self.strict)
             training = {"lr": FASTER[name]} if name in FASTER and not edition.training else {}
-            data.append(ExperienceData(name, sides[0], sides[1], space, training=training))
+            data.append(ExperienceData(name, train, test, space, training=training))
             first_id += len(space)
         reference = root / "reference"
         return Benchmark(
@@ -142,95 +136,13 @@ class MTIL(BenchmarkPlugin):
             },
         )
 
-    def _root(self) -> Path:
-        if self.embedded == (self.data_root is not None):
-            raise ConfigError(
-                "benchmark 'mtil'",
-                found="both --embedded and --data-root" if self.embedded else "neither --embedded nor --data-root",
-                allowed="one of them",
-                remedy="Use 'mmcl run mtil --embedded' for the small edition that comes with MMCL, or "
-                "'mmcl run mtil --data-root DIR' with the official data sets in DIR.",
-            )
-        if self.data_root is None:
-            return materialise(f"mtil-{EDITION}", write_mtil)
-        root = Path(self.data_root)
-        if not root.is_dir() and not self.download:
-            raise DataError(
-                f"data root {root}",
-                found="no such folder",
-                allowed="a folder with the eleven data sets as torchvision lays them out",
-                remedy="Correct --data-root, add --download, or use --embedded.",
-            )
-        return root
-
     def _source(self, root: Path, name: str) -> Source:
         origin = ORIGINS[name]
-        if not self.download and not (root / origin.folder).is_dir():
-            raise DataError(
-                f"benchmark 'mtil', data set {name}",
-                found=f"no folder {origin.folder} below {root}",
-                allowed="the official files in that place",
-                remedy=f"Get them from {origin.owner}, or add --download where torchvision can fetch them.",
-            )
-        try:
+        who = f"benchmark 'mtil', data set {name}"
+        if not self.download:
+            remedy = f"Get them from {origin.owner}, or add --download where torchvision can fetch them."
+            require(root, origin.folder, who, origin.owner, remedy)
+        with reading(who, f"{origin.folder} below {root}", origin.owner):
             source = origin.read(root, self.download)
-            _check_plausible(source, root)
-        except _UNREADABLE as error:
-            raise DataError(
-                f"benchmark 'mtil', data set {name}",
-                found=f"{origin.folder} below {root} cannot be read ({type(error).__name__}: {error})",
-                allowed="the official files, complete",
-                remedy=f"Compare the folder with the copy from {origin.owner}.",
-            ) from error
+            check_plausible(source, root)
         return source
-
-    def _check_size(self, name: str, found: Sequence[int]) -> None:
-        official = list(ORIGINS[name].sizes)
-        if list(found) == official:
-            return
-        if self.strict:
-            raise DataError(
-                f"benchmark 'mtil', data set {name}",
-                found=f"{found[0]} training and {found[1]} test samples",
-                allowed=f"{official[0]} and {official[1]}",
-                remedy="Get a complete copy, or leave out --set benchmark.strict=true.",
-            )
-        warnings.warn(
-            f"mtil, data set {name}: {found[0]} training and {found[1]} test samples instead of "
-            f"{official[0]} and {official[1]}; scores are not comparable with published ones.",
-            stacklevel=3,
-        )
-
-
-def _samples(side: Side, root: Path, name: str, first_id: int, task_id: int) -> SampleDataset:
-    if side.images is not None:
-        return PackedSamples(side.images, side.labels, name, first_id, task_id)
-    files = [(path, first_id + label) for path, label in zip(side.files, side.labels, strict=True)]
-    return LabelledFiles(files, root, task_id)
-
-
-def _check_plausible(source: Source, root: Path) -> None:
-    """Refuse what no intact copy has: an empty side, or a list that leads out of the data root.
-
-    Raises:
-        ValueError: in words that fit into the sentence of the caller.
-    """
-    for kind, side in (("training", source.train), ("test", source.test)):
-        if not side.labels:
-            raise ValueError(f"no {kind} sample is listed")
-        if side.images is not None and len(side.images) != len(side.labels):
-            raise ValueError(f"{len(side.images)} {kind} images, but {len(side.labels)} labels")
-        if not 0 <= min(side.labels) <= max(side.labels) < len(source.names):
-            raise ValueError(f"{kind} labels from {min(side.labels)} to {max(side.labels)}, {len(source.names)} names")
-        for path in side.files:
-            if not path.is_relative_to(root) or ".." in path.relative_to(root).parts:
-                raise ValueError(f"the {kind} list leads out of the folder: {path}")
-
-
-def _digest(source: Source, root: Path) -> str:
-    """Identifies the split: which files, in which order, with which labels."""
-    lines = []
-    for side in (source.train, source.test):
-        ids = [path.relative_to(root).as_posix() for path in side.files] or range(len(side.labels))
-        lines += [f"{id_} {label}" for id_, label in zip(ids, side.labels, strict=True)]
-    return sha256("\n".join(lines).encode()).hexdigest()[:16]

@@ -16,9 +16,8 @@ Where the official split is by file list, the test images are drawn in fonts tha
 two fonts unknown to the pre-trained models first. Where it is random (Caltech101, EuroSAT, SUN397), fonts are mixed.
 """
 
-import json
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,17 +25,14 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from mmcl_benchmarks.glyphs.drawing import coverage, draw, jitter
-from mmcl_benchmarks.glyphs.symbols import (
-    FONTS,
-    HELD_OUT_FONTS,
-    PRETRAINING_FONTS,
-    Symbol,
-    held_out_symbols,
-    seen_symbols,
-)
+from mmcl_benchmarks.cifar100 import write_cifar100
+from mmcl_benchmarks.drawn import Drawn
+from mmcl_benchmarks.edition import write_edition
+from mmcl_benchmarks.glyphs.drawing import coverage, draw
+from mmcl_benchmarks.glyphs.sets import drawn
+from mmcl_benchmarks.glyphs.symbols import PRETRAINING_FONTS, Symbol, held_out_symbols, seen_symbols
 from mmcl_benchmarks.mtil import layouts
-from mmcl_benchmarks.mtil.layouts import Drawn, Labelled
+from mmcl_benchmarks.mtil.layouts import Labelled
 
 EDITION = "embedded-1"
 TRAIN_PER_CLASS, TEST_PER_CLASS = 6, 2
@@ -61,7 +57,7 @@ def _starts(*scripts: str) -> Callable[[Symbol], bool]:
 SEATS: Mapping[str, Seat] = {
     "Aircraft": Seat(_starts("greek"), layouts.write_aircraft),
     "Caltech101": Seat(lambda symbol: "arrow" in symbol.name.split(), layouts.write_caltech101),
-    "CIFAR100": Seat(_starts("cyrillic"), layouts.write_cifar100),
+    "CIFAR100": Seat(_starts("cyrillic"), write_cifar100),
     "DTD": Seat(_starts("box", "quadrant", "upper", "lower"), layouts.write_dtd),
     "EuroSAT": Seat(_starts("domino", "playing"), layouts.write_eurosat),
     "Flowers": Seat(_starts("braille"), layouts.write_flowers),
@@ -76,36 +72,11 @@ def write_mtil(folder: Path) -> None:
     """Write the whole edition; two calls write the same bytes."""
     for name, seat in SEATS.items():
         symbols = [symbol for symbol in held_out_symbols() if seat.holds(symbol)]
-        seat.write(folder, drawn(symbols, random.Random(name)))
+        seat.write(folder, drawn(symbols, random.Random(name), TRAIN_PER_CLASS, TEST_PER_CLASS))
     layouts.write_mnist(folder, *_digits())
     _write_reference(folder / "reference")
-    description = {
-        "edition": "embedded",
-        "synthetic": True,
-        "templates": dict.fromkeys(SEATS, TEMPLATES),
-        "training": TRAINING,
-    }
-    description["templates"]["MNIST"] = ("digit {}", "{}", "a {}", "a drawing of {}")  # type: ignore[index]
-    (folder / "edition.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
-
-
-def drawn(symbols: Sequence[Symbol], generator: random.Random) -> Drawn:
-    """Training and test images of every symbol, in different fonts."""
-    train, test = [], []
-    for symbol in symbols:
-        faces = [font for font in FONTS if symbol.character in coverage(font)]
-        unseen = [font for font in faces if font in HELD_OUT_FONTS] or faces[-1:]
-        rest = [font for font in faces if font not in unseen]
-        train.append(_images(symbol, rest, TRAIN_PER_CLASS, generator))
-        test.append(_images(symbol, unseen, TEST_PER_CLASS, generator))
-    return Drawn([symbol.name for symbol in symbols], train, test)
-
-
-def _images(symbol: Symbol, fonts: Sequence[str], count: int, generator: random.Random) -> list[Image.Image]:
-    """``count`` jittered drawings, each font in turn, the fonts in random order."""
-    order = generator.sample(fonts, len(fonts))
-    images = (draw(symbol.character, order[i % len(order)]) for i in range(count))
-    return [jitter(image, generator).convert("RGB") for image in images]
+    templates = dict.fromkeys(SEATS, TEMPLATES) | {"MNIST": ("digit {}", "{}", "a {}", "a drawing of {}")}
+    write_edition(folder, templates=templates, training=TRAINING)
 
 
 def _digits() -> tuple[Labelled, Labelled]:

@@ -1,9 +1,6 @@
 """Writers of the official layouts of MTIL's data sets, byte for byte in structure; for embedded data and tests."""
 
 import json
-import pickle
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.io import savemat
 
+from mmcl_benchmarks.drawn import Drawn, numbered, slug, write_jpeg
+
 Labelled = tuple[NDArray[np.uint8], NDArray[np.int64]]
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """Class names, and the training and test images of each class."""
-
-    names: Sequence[str]
-    train: Sequence[Sequence[Image.Image]]
-    test: Sequence[Sequence[Image.Image]]
-
-    def numbered(self, side: Sequence[Sequence[Image.Image]]) -> Iterator[tuple[int, Image.Image]]:
-        """All images of a side with their class, class by class."""
-        for label, images in enumerate(side):
-            for image in images:
-                yield label, image
-
-
-def slug(name: str) -> str:
-    """A class name as a file or folder name."""
-    return name.replace(" ", "_")
 
 
 def write_aircraft(root: Path, drawn: Drawn) -> None:
@@ -43,9 +22,9 @@ def write_aircraft(root: Path, drawn: Drawn) -> None:
     number = 0
     for split, side in (("train", drawn.train), ("val", []), ("test", drawn.test)):
         lines = []
-        for label, image in drawn.numbered(side):
+        for label, image in numbered(side):
             number += 1
-            _jpeg(image, base / "images" / f"{number:07d}.jpg")
+            write_jpeg(image, base / "images" / f"{number:07d}.jpg")
             lines.append(f"{number:07d} {drawn.names[label]}\n")
         (base / f"images_variant_{split}.txt").write_text("".join(lines), encoding="utf-8")
 
@@ -56,20 +35,8 @@ def write_caltech101(root: Path, drawn: Drawn) -> None:
     _class_folders(base, drawn, "image_{:04d}.jpg")
     background = base / "BACKGROUND_Google"
     background.mkdir()
-    _jpeg(Image.new("RGB", (32, 32), "grey"), background / "image_0001.jpg")
+    write_jpeg(Image.new("RGB", (32, 32), "grey"), background / "image_0001.jpg")
     (root / "caltech101" / "Annotations").mkdir()
-
-
-def write_cifar100(root: Path, drawn: Drawn) -> None:
-    """Three pickles of plain arrays and lists, images 32 x 32, planes one after the other."""
-    base = root / "cifar-100-python"
-    base.mkdir()
-    _pickle({"fine_label_names": [slug(name) for name in drawn.names]}, base / "meta")
-    for split, side in (("train", drawn.train), ("test", drawn.test)):
-        numbered = list(drawn.numbered(side))
-        images = np.stack([np.asarray(image.resize((32, 32)).convert("RGB")) for _, image in numbered])
-        rows = np.ascontiguousarray(images.transpose(0, 3, 1, 2).reshape(len(images), -1))
-        _pickle({"data": rows, "fine_labels": [label for label, _ in numbered]}, base / split)
 
 
 def write_dtd(root: Path, drawn: Drawn) -> None:
@@ -79,12 +46,12 @@ def write_dtd(root: Path, drawn: Drawn) -> None:
     counts = [0] * len(drawn.names)
     for split, side in (("train", drawn.train), ("val", []), ("test", drawn.test)):
         lines = []
-        for label, image in drawn.numbered(side):
+        for label, image in numbered(side):
             counts[label] += 1
             folder = slug(drawn.names[label])
             (base / "images" / folder).mkdir(parents=True, exist_ok=True)
             name = f"{folder}/{folder}_{counts[label]:04d}.jpg"
-            _jpeg(image, base / "images" / name)
+            write_jpeg(image, base / "images" / name)
             lines.append(f"{name}\n")
         (base / "labels" / f"{split}1.txt").write_text("".join(lines), encoding="utf-8")
 
@@ -101,10 +68,10 @@ def write_flowers(root: Path, drawn: Drawn) -> None:
     labels: list[int] = []
     sets: dict[str, list[int]] = {"trnid": [], "valid": [], "tstid": []}
     for split, side in (("trnid", drawn.train), ("tstid", drawn.test)):
-        for label, image in drawn.numbered(side):
+        for label, image in numbered(side):
             labels.append(label + 1)
             sets[split].append(len(labels))
-            _jpeg(image, base / "jpg" / f"image_{len(labels):05d}.jpg")
+            write_jpeg(image, base / "jpg" / f"image_{len(labels):05d}.jpg")
     _mat({"labels": np.array([labels], dtype=np.uint8)}, base / "imagelabels.mat")
     _mat({name: np.array([ids], dtype=np.uint16) for name, ids in sets.items()}, base / "setid.mat")
     names = {str(number): name for number, name in enumerate(drawn.names, 1)}
@@ -118,11 +85,11 @@ def write_food101(root: Path, drawn: Drawn) -> None:
     number = 0
     for split, side in (("train", drawn.train), ("test", drawn.test)):
         listed: dict[str, list[str]] = {slug(name): [] for name in drawn.names}
-        for label, image in drawn.numbered(side):
+        for label, image in numbered(side):
             number += 1
             folder = slug(drawn.names[label])
             (base / "images" / folder).mkdir(parents=True, exist_ok=True)
-            _jpeg(image, base / "images" / folder / f"{number}.jpg")
+            write_jpeg(image, base / "images" / folder / f"{number}.jpg")
             listed[folder].append(f"{folder}/{number}")
         (base / "meta" / f"{split}.json").write_text(json.dumps(listed) + "\n", encoding="utf-8")
 
@@ -146,10 +113,10 @@ def write_pets(root: Path, drawn: Drawn) -> None:
     counts = [0] * len(drawn.names)
     for split, side in (("trainval", drawn.train), ("test", drawn.test)):
         lines = []
-        for label, image in drawn.numbered(side):
+        for label, image in numbered(side):
             counts[label] += 1
             name = f"{slug(drawn.names[label])}_{counts[label]}"
-            _jpeg(image, base / "images" / f"{name}.jpg")
+            write_jpeg(image, base / "images" / f"{name}.jpg")
             lines.append(f"{name} {label + 1} 1 1\n")
         (base / "annotations" / f"{split}.txt").write_text("".join(lines), encoding="utf-8")
 
@@ -162,8 +129,8 @@ def write_cars(root: Path, drawn: Drawn) -> None:
     for split, side in (("train", drawn.train), ("test", drawn.test)):
         (base / f"cars_{split}").mkdir()
         rows = []
-        for number, (label, image) in enumerate(drawn.numbered(side), 1):
-            _jpeg(image, base / f"cars_{split}" / f"{number:05d}.jpg")
+        for number, (label, image) in enumerate(numbered(side), 1):
+            write_jpeg(image, base / f"cars_{split}" / f"{number:05d}.jpg")
             rows.append((1, 1, image.width, image.height, label + 1, f"{number:05d}.jpg"))
         kinds = [(name, object) for name in ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "fname")]
         _mat({"annotations": np.array(rows, dtype=kinds).reshape(1, -1)}, places[split])
@@ -181,7 +148,7 @@ def write_sun397(root: Path, drawn: Drawn) -> None:
         folder = base / place[1:]
         folder.mkdir(parents=True)
         for number, image in enumerate([*drawn.train[label], *drawn.test[label]]):
-            _jpeg(image, folder / f"sun_{label:04d}{number:04d}.jpg")
+            write_jpeg(image, folder / f"sun_{label:04d}{number:04d}.jpg")
     (base / "ClassName.txt").write_text("".join(lines), encoding="utf-8")
 
 
@@ -190,15 +157,7 @@ def _class_folders(base: Path, drawn: Drawn, pattern: str) -> None:
         folder = base / slug(name)
         folder.mkdir(parents=True)
         for number, image in enumerate([*drawn.train[label], *drawn.test[label]], 1):
-            _jpeg(image, folder / pattern.format(number, folder=folder.name))
-
-
-def _jpeg(image: Image.Image, path: Path) -> None:
-    image.convert("RGB").save(path, format="JPEG", quality=95)
-
-
-def _pickle(content: Any, path: Path) -> None:
-    path.write_bytes(pickle.dumps(content, protocol=2))
+            write_jpeg(image, folder / pattern.format(number, folder=folder.name))
 
 
 def _mat(content: dict[str, Any], path: Path) -> None:

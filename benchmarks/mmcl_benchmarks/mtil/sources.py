@@ -10,34 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torchvision import datasets
 
-from mmcl_benchmarks.mtil.packed import read_idx, read_pickle
+from mmcl_benchmarks.cifar100 import FOLDER as CIFAR100_FOLDER
+from mmcl_benchmarks.cifar100 import OWNER as CIFAR100_OWNER
+from mmcl_benchmarks.cifar100 import SIZES as CIFAR100_SIZES
+from mmcl_benchmarks.cifar100 import read_cifar100
 from mmcl_benchmarks.mtil.prompts import CALTECH101, EUROSAT, readable
+from mmcl_benchmarks.packed import read_idx
+from mmcl_benchmarks.source import Side, Source
 
 SPLIT_SEED = 42
 TRAIN_SHARE = 0.8
-
-
-@dataclass(frozen=True)
-class Side:
-    """One side of a split: image files, or images ``uint8[N, H, W(, 3)]``, and labels counted from 0."""
-
-    labels: Sequence[int]
-    files: Sequence[Path] = ()
-    images: NDArray[np.uint8] | None = None
-
-
-@dataclass(frozen=True)
-class Source:
-    """A data set as it lies on disk."""
-
-    train: Side
-    test: Side
-    names: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -79,17 +64,9 @@ def caltech101(root: Path, download: bool) -> Source:
 
 
 def cifar100(root: Path, download: bool) -> Source:
-    """The Python version's three files."""
-    if download:
-        datasets.CIFAR100(root, download=True)
-    folder = root / "cifar-100-python"
-    meta = read_pickle(folder / "meta")
-    sides = []
-    for name in ("train", "test"):
-        content = read_pickle(folder / name)
-        images = np.asarray(content["data"], dtype=np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-        sides.append(Side([int(label) for label in content["fine_labels"]], images=images))
-    return Source(sides[0], sides[1], [name.replace("_", " ") for name in meta["fine_label_names"]])
+    """The Python version's three files; names lose their underscores."""
+    source = read_cifar100(root, download)
+    return Source(source.train, source.test, [name.replace("_", " ") for name in source.names])
 
 
 def dtd(root: Path, download: bool) -> Source:
@@ -176,7 +153,7 @@ ORIGINS: Mapping[str, Origin] = {
     "Caltech101": Origin(
         "caltech101/101_ObjectCategories", "the California Institute of Technology", (6941, 1736), caltech101
     ),
-    "CIFAR100": Origin("cifar-100-python", "the University of Toronto", (50000, 10000), cifar100),
+    "CIFAR100": Origin(CIFAR100_FOLDER, CIFAR100_OWNER, CIFAR100_SIZES, cifar100),
     "DTD": Origin("dtd/dtd", "the Visual Geometry Group, Oxford", (1880, 1880), dtd),
     "EuroSAT": Origin("eurosat/2750", "the authors of EuroSAT at DFKI", (21600, 5400), eurosat),
     "Flowers": Origin("flowers-102", "the Visual Geometry Group, Oxford", (1020, 6149), flowers),

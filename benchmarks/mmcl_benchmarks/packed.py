@@ -1,7 +1,7 @@
-"""The two packed formats among MTIL's data sets: CIFAR's pickles and MNIST's IDX files.
+"""Packed formats that owners chose: pickles (CIFAR, CORe50) and IDX files (MNIST).
 
-A pickle is a program. CIFAR's files are pickles by format, so they are read by an interpreter that knows nothing but
-arrays of numbers, not by torchvision's loader, which would run whatever the file says.
+A pickle is a program. Where a format is a pickle, it is read by an interpreter that knows nothing but arrays of
+numbers, lists and texts, not by a loader that would run whatever the file says.
 """
 
 import gzip
@@ -35,20 +35,21 @@ _BROKEN_PICKLE = (
 
 
 class PackedSamples:
-    """Images ``uint8[N, H, W(, 3)]`` and labels counted from 0, as samples named ``NAME/INDEX``."""
+    """Rows of ``uint8[N, H, W(, 3)]`` images with a class id each, as samples named ``NAME/ROW``."""
 
     def __init__(
-        self, images: NDArray[np.uint8], labels: Sequence[int], name: str, first_id: int, task_id: int
+        self, images: NDArray[np.uint8], rows: Sequence[int], targets: Sequence[int], name: str, task_id: int
     ) -> None:
-        self.images, self.labels = images, labels
-        self.name, self.first_id, self.task_id = name, first_id, task_id
+        self.images, self.rows, self.targets = images, rows, targets
+        self.name, self.task_id = name, task_id
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.rows)
 
     def __getitem__(self, index: int) -> Sample:
-        image = Image.fromarray(self.images[index]).convert("RGB")
-        return Sample({IMAGE: image}, self.first_id + self.labels[index], f"{self.name}/{index}", self.task_id)
+        row = self.rows[index]
+        image = Image.fromarray(self.images[row]).convert("RGB")
+        return Sample({IMAGE: image}, self.targets[index], f"{self.name}/{row}", self.task_id)
 
     def path(self, index: int) -> Path | None:
         """No sample has a file of its own."""
@@ -57,7 +58,7 @@ class PackedSamples:
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Reads the arrays and lists of CIFAR's files and nothing that could run code."""
+    """Reads arrays, lists, dictionaries and texts and nothing that could run code."""
 
     _ALLOWED = frozenset(
         {
@@ -72,22 +73,32 @@ class _PlainUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """Only what an array of numbers needs."""
         if (module, name) not in self._ALLOWED:
-            raise pickle.UnpicklingError(f"{module}.{name} has no place in a CIFAR file")
+            raise pickle.UnpicklingError(f"{module}.{name} has no place in a file of numbers and texts")
         return super().find_class(module, name)
 
 
-def read_pickle(path: Path) -> dict[str, Any]:
+def read_pickle(path: Path) -> Any:
+    """What a file of arrays, lists, dictionaries and texts holds.
+
+    Raises:
+        OSError: if the file is missing.
+        ValueError: if it holds anything else; the sentence names the file.
+    """
+    raw = path.read_bytes()
+    try:
+        return _PlainUnpickler(io.BytesIO(raw), encoding="latin1").load()
+    except _BROKEN_PICKLE as error:
+        raise ValueError(f"{path.name}: {error or type(error).__name__}") from error
+
+
+def read_pickled_dictionary(path: Path) -> dict[str, Any]:
     """The dictionary in one of CIFAR's files, its keys as text.
 
     Raises:
         OSError: if the file is missing.
         ValueError: if it holds anything but a dictionary of arrays, lists and texts; the sentence names the file.
     """
-    raw = path.read_bytes()
-    try:
-        content = _PlainUnpickler(io.BytesIO(raw), encoding="latin1").load()
-    except _BROKEN_PICKLE as error:
-        raise ValueError(f"{path.name}: {error or type(error).__name__}") from error
+    content = read_pickle(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path.name}: it holds a {type(content).__name__} instead of a dictionary")
     return {key.decode() if isinstance(key, bytes) else str(key): value for key, value in content.items()}

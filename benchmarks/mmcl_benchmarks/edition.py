@@ -1,15 +1,14 @@
 """What the optional ``edition.json`` at a data root says: the only thing that tells an embedded folder from another."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 from mmcl.errors import DataError, nearest
-from mmcl_benchmarks.mtil.prompts import TEMPLATES
 
-_KEYS: Mapping[str, type] = {"edition": str, "synthetic": bool, "templates": dict, "training": dict}
+_KEYS: Mapping[str, type] = {"edition": str, "synthetic": bool, "templates": dict, "names": dict, "training": dict}
 
 
 @dataclass(frozen=True)
@@ -20,17 +19,40 @@ class Edition:
         name: printed in every output.
         synthetic: whether the images were made, not taken.
         templates: data set -> templates that replace those of the protocol; the first is used in training.
+        names: data set -> class names that replace those of the protocol.
         training: fields of ``TrainingConfig`` that replace the protocol's.
     """
 
     name: str = "official"
     synthetic: bool = False
     templates: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def official(self) -> bool:
+        """Whether the folder claims to hold what the owners give away."""
+        return self.name == Edition.name
 
-def read_edition(root: Path) -> Edition:
-    """Read ``root/edition.json`` if it exists.
+    def names_of(self, data_set: str, protocol: Sequence[str]) -> Sequence[str]:
+        """The class names of a data set: the edition's, or else those of the protocol.
+
+        Raises:
+            DataError: if the edition names another number of classes.
+        """
+        names = self.names.get(data_set, protocol)
+        if len(names) != len(protocol):
+            raise DataError(
+                f"edition {self.name!r}",
+                found=f"{len(names)} names for {data_set}",
+                allowed=f"one for each of its {len(protocol)} classes",
+                remedy="Correct edition.json at the data root.",
+            )
+        return names
+
+
+def read_edition(root: Path, known: Collection[str]) -> Edition:
+    """Read ``root/edition.json`` if it exists; ``known`` are the data sets it may speak of.
 
     Raises:
         DataError: if it is not valid JSON, has an unknown key or a value of the wrong type, names an unknown data
@@ -50,17 +72,34 @@ def read_edition(root: Path) -> Edition:
             _refuse(path, f"unknown key {key!r}", ", ".join(_KEYS), nearest(key, _KEYS))
         if not isinstance(value, _KEYS[key]):
             _refuse(path, f"{key} = {value!r}", f"a value of type {_KEYS[key].__name__}", "Correct the value.")
+    for key in ("templates", "names"):
+        for name in said.get(key, {}):
+            if name not in known:
+                _refuse(path, f"{key} of {name!r}", ", ".join(known), nearest(name, known))
     return Edition(
         name=said.get("edition", Edition.name),
         synthetic=said.get("synthetic", Edition.synthetic),
         templates={name: _templates(path, name, frames) for name, frames in said.get("templates", {}).items()},
+        names={name: _names(path, name, names) for name, names in said.get("names", {}).items()},
         training=said.get("training", {}),
     )
 
 
+def write_edition(
+    folder: Path,
+    *,
+    templates: Mapping[str, Sequence[str]],
+    training: Mapping[str, Any],
+    names: Mapping[str, Sequence[str]] | None = None,
+) -> None:
+    """Mark a folder as an embedded edition, made and not taken."""
+    said: dict[str, Any] = {"edition": "embedded", "synthetic": True, "templates": dict(templates)}
+    said |= {"names": dict(names)} if names else {}
+    said["training"] = dict(training)
+    (folder / "edition.json").write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+
+
 def _templates(path: Path, name: str, frames: object) -> tuple[str, ...]:
-    if name not in TEMPLATES:
-        _refuse(path, f"templates of {name!r}", "names of MTIL's data sets", nearest(name, TEMPLATES))
     if not isinstance(frames, list) or not frames or not all(map(_is_template, frames)):
         _refuse(
             path,
@@ -69,6 +108,12 @@ def _templates(path: Path, name: str, frames: object) -> tuple[str, ...]:
             'Write for example ["a photo of a {}."].',
         )
     return tuple(frames)
+
+
+def _names(path: Path, name: str, names: object) -> tuple[str, ...]:
+    if not isinstance(names, list) or not names or not all(isinstance(text, str) and text for text in names):
+        _refuse(path, f"names of {name} = {names!r}", "a list of class names", "Name every class, in label order.")
+    return tuple(names)
 
 
 def _is_template(frame: object) -> bool:

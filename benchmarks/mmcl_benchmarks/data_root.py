@@ -1,0 +1,133 @@
+"""The data root of a benchmark: whose folder is read, and the checks that every copy of official data must pass."""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from scipy.io.matlab import MatReadError
+
+from mmcl.data.cache import materialise
+from mmcl.errors import ConfigError, DataError
+
+# what torchvision, scipy and json raise over lists and matrices that are incomplete or hold something else
+_UNREADABLE = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, EOFError, MatReadError)
+
+
+def find_root(
+    name: str,
+    *,
+    embedded: bool,
+    folder: str | None,
+    write: Callable[[Path], None],
+    version: str,
+    contents: str,
+    download: bool | None = None,
+) -> Path:
+    """The folder a benchmark reads: the user's, or the embedded edition in the cache, written on first use.
+
+    Args:
+        name: of the benchmark.
+        embedded: the option of that name.
+        folder: the option ``data_root``.
+        write: writes the embedded edition.
+        version: of what ``write`` writes.
+        contents: what the folder must hold, for the error message.
+        download: whether missing data will be fetched into the folder; ``None`` where nothing can be fetched.
+
+    Raises:
+        ConfigError: if neither or both of ``embedded`` and ``folder`` are given.
+        DataError: if there is no such folder.
+    """
+    if embedded == (folder is not None):
+        raise ConfigError(
+            f"benchmark {name!r}",
+            found="both --embedded and --data-root" if embedded else "neither --embedded nor --data-root",
+            allowed="one of them",
+            remedy=f"Use 'mmcl run {name} --embedded' for the small edition that comes with MMCL, or "
+            f"'mmcl run {name} --data-root DIR' with {contents} in DIR.",
+        )
+    if folder is None:
+        return materialise(f"{name}-{version}", write)
+    root = Path(folder)
+    if not root.is_dir() and not download:
+        raise DataError(
+            f"data root {root}",
+            found="no such folder",
+            allowed=f"a folder with {contents}",
+            remedy=f"Correct --data-root{'' if download is None else ', add --download'}, or use --embedded.",
+        )
+    return root
+
+
+def require(root: Path, place: str, who: str, owner: str, remedy: str = "") -> Path:
+    """``root/place``, which must exist.
+
+    Raises:
+        DataError: naming the place and the owner.
+    """
+    path = root / place
+    if not path.exists():
+        raise DataError(
+            who,
+            found=f"no {place} below {root}",
+            allowed="the official files in that place",
+            remedy=remedy or f"Get them from {owner}.",
+        )
+    return path
+
+
+def require_count(name: str, wanted: int | None, available: int | None = None) -> None:
+    """Check the option ``experiences``.
+
+    Raises:
+        ConfigError: if it is not between 1 and the number of experiences of the stream, as far as that is known.
+    """
+    if wanted is None or (wanted >= 1 and (available is None or wanted <= available)):
+        return
+    raise ConfigError(
+        f"{name}.experiences",
+        found=f"{wanted}",
+        allowed="1 or more" if available is None else f"1 to {available}",
+        remedy="Choose how many experiences of the stream to learn.",
+    )
+
+
+@contextmanager
+def reading(who: str, what: str, owner: str) -> Iterator[None]:
+    """Turn what readers raise over damaged files into a sentence about the data set.
+
+    Raises:
+        DataError: naming the data set, the place and the owner.
+    """
+    try:
+        yield
+    except _UNREADABLE as error:
+        raise DataError(
+            who,
+            found=f"{what} cannot be read ({type(error).__name__}: {error})",
+            allowed="the official files, complete",
+            remedy=f"Compare the folder with the copy from {owner}.",
+        ) from error
+
+
+def check_size(who: str, found: Mapping[str, int], official: Mapping[str, int], strict: bool) -> None:
+    """Compare numbers of samples with the official ones, by kind such as ``training``; kinds not listed are not known.
+
+    Raises:
+        DataError: with ``strict``, if they differ. Otherwise a warning says so.
+    """
+    if all(found[kind] == number for kind, number in official.items()):
+        return
+    seen = " and ".join(f"{found[kind]} {kind}" for kind in official)
+    allowed = " and ".join(str(number) for number in official.values())
+    if strict:
+        raise DataError(
+            who,
+            found=f"{seen} samples",
+            allowed=allowed,
+            remedy="Get a complete copy, or leave out --set benchmark.strict=true.",
+        )
+    warnings.warn(
+        f"{who}: {seen} samples instead of {allowed}; scores are not comparable with published ones.", stacklevel=3
+    )

@@ -1,0 +1,84 @@
+"""What a reader finds on disk, free of any stream: labelled files or arrays, how they become samples, their digest."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmcl.data.folder import LabelledFiles
+from mmcl.data.sample import SampleDataset
+from mmcl_benchmarks.packed import PackedSamples
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a split: image files, or images ``uint8[N, H, W(, 3)]``, and labels counted from 0."""
+
+    labels: Sequence[int]
+    files: Sequence[Path] = ()
+    images: NDArray[np.uint8] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def samples(
+        self, root: Path, name: str, id_of: Sequence[int], task_id: int, rows: Sequence[int] | None = None
+    ) -> SampleDataset:
+        """The side, or some rows of it, as samples.
+
+        Args:
+            root: the data root; files are named by their place below it.
+            name: names packed images.
+            id_of: label -> class id.
+            task_id: of all samples.
+            rows: which ones, in which order; by default all.
+        """
+        rows = range(len(self)) if rows is None else rows
+        targets = [id_of[self.labels[row]] for row in rows]
+        if self.images is not None:
+            return PackedSamples(self.images, rows, targets, name, task_id)
+        files = [(self.files[row], target) for row, target in zip(rows, targets, strict=True)]
+        return LabelledFiles(files, root, task_id)
+
+    def ids(self, root: Path) -> Iterator[str]:
+        """What names each sample in the digest: its path, or its row."""
+        if self.images is None:
+            yield from (path.relative_to(root).as_posix() for path in self.files)
+        else:
+            yield from map(str, range(len(self)))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set as it lies on disk."""
+
+    train: Side
+    test: Side
+    names: Sequence[str]
+
+
+def digest(sides: Iterable[Side], root: Path) -> str:
+    """Identifies a split: which files, in which order, with which labels."""
+    lines = [f"{id_} {label}" for side in sides for id_, label in zip(side.ids(root), side.labels, strict=True)]
+    return sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def check_plausible(source: Source, root: Path) -> None:
+    """Refuse what no intact copy has: an empty side, or a list that leads out of the data root.
+
+    Raises:
+        ValueError: in words that fit into the sentence of ``reading``.
+    """
+    for kind, side in (("training", source.train), ("test", source.test)):
+        if not side.labels:
+            raise ValueError(f"no {kind} sample is listed")
+        if side.images is not None and len(side.images) != len(side.labels):
+            raise ValueError(f"{len(side.images)} {kind} images, but {len(side.labels)} labels")
+        if not 0 <= min(side.labels) <= max(side.labels) < len(source.names):
+            raise ValueError(f"{kind} labels from {min(side.labels)} to {max(side.labels)}, {len(source.names)} names")
+        for path in side.files:
+            if not path.is_relative_to(root) or ".." in path.relative_to(root).parts:
+                raise ValueError(f"the {kind} list leads out of the folder: {path}")
