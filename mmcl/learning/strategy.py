@@ -26,6 +26,18 @@ class Terms(NamedTuple):
     gradient: tuple[str, ...] = ()
 
 
+class MemoryBudget(NamedTuple):
+    """The most that a strategy keeps; ``None`` is no limit.
+
+    Attributes:
+        samples: of the stream, by value.
+        nbytes: of all tensors in the state.
+    """
+
+    samples: int | None = 0
+    nbytes: int | None = None
+
+
 class StrategyPlugin(SupervisedPlugin[Any], ABC):
     """Base of all strategies. A strategy is a final, keyword-only dataclass with ``eq=False``.
 
@@ -38,12 +50,14 @@ class StrategyPlugin(SupervisedPlugin[Any], ABC):
         needs: what it cannot work without.
         teachers: frozen copies it reads: ``"initial"`` and ``"previous"``.
         rewrites_weights: whether it changes the weights at the end of an experience; such strategies run first there.
+        grows: whether what it keeps, or the work of a step, goes on growing with every experience.
     """
 
     slots: ClassVar[frozenset[Slot]] = frozenset()
     needs: ClassVar[frozenset[Need]] = frozenset()
     teachers: ClassVar[frozenset[str]] = frozenset()
     rewrites_weights: ClassVar[bool] = False
+    grows: ClassVar[bool] = False
 
     state: Any = None
 
@@ -54,6 +68,10 @@ class StrategyPlugin(SupervisedPlugin[Any], ABC):
     def terms(self) -> Terms:
         """Names of all terms that ``loss_terms`` and ``gradient_terms`` may give with these options."""
         return Terms()
+
+    def memory_budget(self) -> MemoryBudget:
+        """The most it keeps with these options; without a memory no sample at all."""
+        return MemoryBudget()
 
     def overrides(self, method: str) -> bool:
         """Whether it defines a hook or method of this class anew; inherited ones do nothing."""

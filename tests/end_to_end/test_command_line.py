@@ -116,8 +116,8 @@ def test_a_full_disk_is_named_and_the_last_good_checkpoint_is_kept(
         (
             "import resource, sys\nfrom mmcl.cli import main\nfrom mmcl.learning.learner import Learner\n"
             "train = Learner.train\n"
-            "def full(self, experience):\n"
-            "    train(self, experience)\n"
+            "def full(self, *arguments):\n"
+            "    train(self, *arguments)\n"
             "    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
             "Learner.train = full\nmain()\n"
         ),

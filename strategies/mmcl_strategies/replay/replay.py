@@ -26,7 +26,7 @@ from mmcl.data.selection import REJECTED, reservoir_slot
 from mmcl.errors import ConfigError
 from mmcl.learning.compose import Slot
 from mmcl.learning.learner import Learner
-from mmcl.learning.strategy import StrategyPlugin
+from mmcl.learning.strategy import MemoryBudget, StrategyPlugin
 
 
 @dataclass
@@ -55,6 +55,10 @@ class Replay(StrategyPlugin):
                 raise ConfigError(
                     f"replay.{name}", found=f"{value}", allowed="a positive number", remedy="Choose a larger one."
                 )
+
+    def memory_budget(self) -> MemoryBudget:
+        """The slots of the reservoir."""
+        return MemoryBudget(samples=self.size)
 
     def training_batches(self, learner: Learner) -> "ReplayBatches":
         """New batches with remembered samples appended."""
