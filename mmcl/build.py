@@ -52,7 +52,7 @@ def check_before_loading(config: RunConfig, benchmark: Benchmark | None = None) 
     check_loggers(config.log)
     backbone = load(BACKBONES, config.backbone.name)
     if benchmark is None:
-        around = surroundings(backbone, load(BENCHMARKS, config.benchmark.name))
+        around = surroundings(backbone, build_plugin(BENCHMARKS, config.benchmark))
     else:
         around = surroundings(backbone, benchmark, benchmark.reference is not None)
     check_composition(list(strategies.values()), list(strategies), around)
@@ -60,14 +60,14 @@ def check_before_loading(config: RunConfig, benchmark: Benchmark | None = None) 
 
 def surroundings(
     backbone: "BackbonePlugin | type[BackbonePlugin] | None" = None,
-    benchmark: "Benchmark | BenchmarkPlugin | type[BenchmarkPlugin] | None" = None,
+    benchmark: "Benchmark | BenchmarkPlugin | None" = None,
     reference_data: bool | None = None,
 ) -> Surroundings:
     """What a composition runs in, as backbone and benchmark declare it.
 
     Args:
         backbone: a plugin or its class.
-        benchmark: a plugin, its class, or a benchmark whose data have been read.
+        benchmark: a plugin, whose options may decide the scenario, or a benchmark whose data have been read.
         reference_data: whether the benchmark has any, if its data have been read.
     """
     return Surroundings(
@@ -76,6 +76,7 @@ def surroundings(
         reference_data=reference_data,
         stream_modalities=None if benchmark is None else benchmark.modalities,
         generates=None if backbone is None else backbone.generates,
+        classifies=None if benchmark is None else benchmark.objective == "classification",
     )
 
 

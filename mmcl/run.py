@@ -34,6 +34,7 @@ from mmcl.evaluation.report import markdown_report, results_table
 from mmcl.evaluation.result_matrix import BEFORE_TRAINING, ResultMatrix
 from mmcl.learning.compose import check_composition
 from mmcl.learning.learner import Learner
+from mmcl.learning.objectives import OBJECTIVES
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.weights import model_tensors, restore_model
 from mmcl.models.backbone import BackbonePlugin
@@ -131,10 +132,12 @@ class Experiment:
                 training=config.training,
                 defaults=self.benchmark.training,
                 reference=self.benchmark.reference,
+                objective=OBJECTIVES[self.benchmark.objective](),
                 seed=config.seed,
             )
         self.done = 0
-        self.matrix = ResultMatrix([data.name for data in self.benchmark.experiences], metric=self.metric.name)
+        self.matrix = self._empty_matrix(self.metric.name)
+        self.further: dict[str, ResultMatrix] = {}
 
     def run(self) -> RunResult:
         """Learn what has not been learned yet."""
@@ -143,12 +146,12 @@ class Experiment:
         try:
             if self.folder.progress is None:
                 self.folder.write_json("environment.json", environment())
-                self.matrix.set_zero_shot(self._evaluate(BEFORE_TRAINING))
+                self._evaluate(BEFORE_TRAINING)
                 self._save()
             for experience in list(self.benchmark.train)[self.done :]:
                 with self._timed(f"training {experience.name}"):
                     self.learner.train(experience, self.benchmark.test[: self.done + 1])
-                self.matrix.set_row(self.done, self._evaluate(experience.name), experience.name)
+                self._evaluate(experience.name)
                 self.done += 1
                 self._save()
         finally:
@@ -164,10 +167,9 @@ class Experiment:
         progress = self.folder.progress
         if progress is None:
             return
-        stored = ResultMatrix.from_dict(progress)
-        for name in self.matrix.columns[len(stored.columns) :]:
-            stored.add_column(name)
-        self.matrix, self.done, self.seconds = stored, progress["experiences_done"], progress["seconds"]
+        self.matrix = self._continued(progress)
+        self.further = {name: self._continued(stored) for name, stored in progress["further"].items()}
+        self.done, self.seconds = progress["experiences_done"], progress["seconds"]
         for index in progress["met"]:
             self.learner.meet(self.benchmark.train[index])
         tensors, states = self.folder.load(list(self.strategies))
@@ -177,20 +179,41 @@ class Experiment:
         for name, value in progress["clock"].items():
             setattr(self.learner.clock, name, value)
 
-    def _evaluate(self, row: str) -> dict[str, float]:
-        """One row: the score on every test set whose classes the head can tell apart."""
+    def _evaluate(self, row: str) -> None:
+        """One row: the scores on every test set whose classes the head can tell apart."""
         scores: dict[str, float] = {}
+        further: dict[str, dict[str, float]] = {}
         phase = f"evaluation after {row}" if row != BEFORE_TRAINING else f"evaluation {row}"
         with self._timed(phase), self.bar.phase(phase, len(self.benchmark.test)) as advance:
             for experience in self.benchmark.test:
                 if self.learner.model.head.knows(experience.label_space):
                     scores[experience.name] = self.learner.evaluate(experience, self.metric)
+                    for name, score in self.metric.further().items():
+                        further.setdefault(name, {})[experience.name] = score
                 advance()
+        self._write_row(self.matrix, row, scores)
+        for name, values in further.items():
+            self._write_row(self.further.setdefault(name, self._empty_matrix(name)), row, values)
         for logger in self.loggers:
             for column, score in scores.items():
                 logger.cell(row, column, score)
         self.bar.show_row(row, scores)
-        return scores
+
+    def _write_row(self, matrix: ResultMatrix, row: str, scores: dict[str, float]) -> None:
+        if row == BEFORE_TRAINING:
+            matrix.set_zero_shot(scores)
+        else:
+            matrix.set_row(self.done, scores, row)
+
+    def _empty_matrix(self, metric: str) -> ResultMatrix:
+        return ResultMatrix([data.name for data in self.benchmark.experiences], metric=metric)
+
+    def _continued(self, stored: Mapping[str, Any]) -> ResultMatrix:
+        """A stored matrix, with columns for what has joined the stream since."""
+        matrix = ResultMatrix.from_dict(stored)
+        for name in self.matrix.columns[len(matrix.columns) :]:
+            matrix.add_column(name)
+        return matrix
 
     def _save(self) -> None:
         label_spaces = {str(e.index): {"name": e.name, "classes": e.label_space.to_list()} for e in self.learner.seen}
@@ -198,6 +221,7 @@ class Experiment:
         progress = {
             "experiences_done": self.done,
             **self.matrix.to_dict(),
+            "further": {name: matrix.to_dict() for name, matrix in self.further.items()},
             "met": [experience.index for experience in self.learner.seen],
             "label_spaces": label_spaces,
             "clock": clock,
@@ -209,7 +233,8 @@ class Experiment:
 
     def _results(self) -> dict[str, Any]:
         sizes = [len(data.test) for data in self.benchmark.experiences]
-        chance = [100.0 / len(data.label_space) for data in self.benchmark.experiences]
+        # without classes nobody can guess
+        chance = [100.0 / max(len(data.label_space), 1) for data in self.benchmark.experiences]
         parameters = list(self.learner.model.parameters())
         return {
             "benchmark": self.benchmark.name,
@@ -224,6 +249,7 @@ class Experiment:
             "summary": {
                 name: None if value != value else value for name, value in self.matrix.summary(sizes, chance).items()
             },
+            "further": {name: matrix.to_dict() for name, matrix in self.further.items()},
             "test_sizes": sizes,
             "parameters": {
                 "total": sum(p.numel() for p in parameters),

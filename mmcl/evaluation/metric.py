@@ -25,6 +25,10 @@ class Metric(ABC):
     def compute(self) -> float:
         """The score; NaN if nothing was counted."""
 
+    def further(self) -> dict[str, float]:
+        """Further scores of the same pass by name; they get result matrices of their own."""
+        return {}
+
 
 class Accuracy(Metric):
     """Top-1 accuracy in percent. A sample whose class does not compete counts as wrong."""

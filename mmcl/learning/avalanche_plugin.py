@@ -39,6 +39,7 @@ _AROUND = Surroundings(
     reference_data=False,
     stream_modalities=frozenset({IMAGE}),
     generates=False,
+    classifies=True,
 )
 _SLOTS = frozenset({Slot.BATCHES, Slot.GRADIENT})
 _EVALUATION = (*BEFORE_EVALUATION, *EVALUATION_STEP, *AFTER_EVALUATION)

@@ -75,5 +75,5 @@ class Competition:
             space = space.union(self._spaces[task])
         member = torch.zeros(len(tasks), len(space), dtype=torch.bool)
         for row, task in enumerate(tasks):
-            member[row, space.columns(torch.tensor(self._spaces[task].ids))] = True
+            member[row, space.columns(torch.tensor(self._spaces[task].ids, dtype=torch.long))] = True
         return space, member.to(self.device)

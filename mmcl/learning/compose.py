@@ -34,6 +34,7 @@ class Need(Enum):
     GENERATION = "a backbone that generates text"
     REFERENCE_DATA = "reference images and captions outside the stream"
     WHOLE_STREAM = "all experiences at once"
+    CLASSES = "experiences with classes"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Surroundings:
         reference_data: whether the benchmark has any; known once its data have been read.
         stream_modalities: what the samples of the benchmark may have.
         generates: whether the backbone writes text.
+        classifies: whether the samples of the benchmark have classes.
     """
 
     scenario: Scenario | None = None
@@ -53,6 +55,7 @@ class Surroundings:
     reference_data: bool | None = None
     stream_modalities: frozenset[str] | None = None
     generates: bool | None = None
+    classifies: bool | None = None
 
     def meets(self, need: Need) -> bool | None:
         """Whether ``need`` is met; ``None`` while that is not known."""
@@ -62,6 +65,7 @@ class Surroundings:
             Need.GENERATION: self.generates,
             Need.REFERENCE_DATA: self.reference_data,
             Need.WHOLE_STREAM: True,
+            Need.CLASSES: self.classifies,
         }
         return known[need]
 
@@ -75,6 +79,7 @@ _REMEDIES = {
     Need.GENERATION: "Choose a backbone that generates, or a scenario with class labels.",
     Need.REFERENCE_DATA: "Put images and captions.txt into DATA_ROOT/reference, or use the embedded edition.",
     Need.WHOLE_STREAM: "Run it through mmcl.run.",
+    Need.CLASSES: "Choose a benchmark of classes, or a strategy for pairs.",
 }
 
 

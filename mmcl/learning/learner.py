@@ -32,7 +32,8 @@ from mmcl.errors import CompositionError, ConfigError, TrainingError
 from mmcl.evaluation.metric import Metric
 from mmcl.learning.competition import Competition
 from mmcl.learning.compose import Slot, consolidation_order
-from mmcl.learning.objectives import class_log_probabilities, cross_entropy, scores_by_id
+from mmcl.learning.likelihoods import scores_by_id
+from mmcl.learning.objectives import Classification, Objective
 from mmcl.learning.optimizer import LearningRate, follow, freeze, make_optimizer, require_constant_rate, trainable
 from mmcl.learning.seeding import derive_generator, derive_seed, seeded
 from mmcl.learning.strategy import GradientValues, StrategyPlugin
@@ -61,6 +62,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         training: settings the user chose.
         defaults: settings of the benchmark; an experience's own settings come between the two.
         reference: images and captions outside the stream.
+        objective: what batches are trained for; classification by default.
         seed: every random choice follows from it.
 
     Attributes:
@@ -89,9 +91,11 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         training: Mapping[str, Any] | None = None,
         defaults: Mapping[str, Any] | None = None,
         reference: ReferenceData | None = None,
+        objective: Objective | None = None,
         seed: int = 0,
     ) -> None:
         self.scenario = scenario
+        self.objective = objective or Classification()
         self.strategies = dict(strategies or {})
         self.reference = reference
         self.seed = seed
@@ -126,7 +130,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         self._kept: dict[int, tuple[SampleDataset, SampleDataset]] = {}
         self._collator: tuple[Experience | None, Collator] = None, Collator(model.backbone.specs)
         self.batch_builder = self._occupant(Slot.BATCHES)
-        self._objective, self._gradient_editor = self._occupant(Slot.OBJECTIVE), self._occupant(Slot.GRADIENT)
+        self._goal_setter, self._gradient_editor = self._occupant(Slot.OBJECTIVE), self._occupant(Slot.GRADIENT)
         pretrained = {name for name, _ in model.named_parameters()}
         for name, strategy in self.strategies.items():
             with seeded(derive_seed(seed, "adapt", name)):
@@ -239,15 +243,17 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
             yield batch.to(self.device)
 
     def log_probabilities(self, batch: Batch) -> Tensor:
-        """``log p(c | x_n)`` of every competing class, ``[B, C]``; free of strategies and label smoothing."""
+        """``log p(k | x_n)`` of every answer that competes, ``[B, K]``; free of strategies and label smoothing.
+
+        The answers are classes; for pairs without classes they are the other pairs of the batch.
+        """
         self.consider(batch)
-        logits = self.model(batch.inputs).logits
-        return class_log_probabilities(logits, self.allowed)
+        return self.objective.log_probabilities(self, self.model(batch.inputs))
 
     def log_likelihood(self, batch: Batch) -> Tensor:
         """``log p(y_n | x_n)`` of each sample, ``[B]``."""
         table = self.log_probabilities(batch)
-        return table.gather(1, self.label_space.columns(batch.targets).unsqueeze(1)).squeeze(1)
+        return table.gather(1, self.objective.true_columns(self, batch.targets).unsqueeze(1)).squeeze(1)
 
     def consider(self, batch: Batch) -> None:
         """Let the right classes compete for ``batch``: set ``label_space``, ``allowed`` and the model's label space."""
@@ -333,12 +339,12 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         return output
 
     def criterion(self) -> Tensor:
-        """The classification loss of the current batch."""
+        """The loss of the benchmark's objective on the current batch."""
         return self._task_loss(self.output, self.batch.targets)
 
     def task_loss(self) -> Tensor:
-        """What the current batch is trained for: the classification loss, or what a strategy put in its place."""
-        return self.criterion() if self._objective is None else self._objective.objective(self)
+        """What the current batch is trained for: the benchmark's objective, or what a strategy put in its place."""
+        return self.criterion() if self._goal_setter is None else self._goal_setter.objective(self)
 
     def add_loss_terms(self, task: Tensor) -> Tensor:
         """Ask the strategies for their terms; the sum with the task loss."""
@@ -506,9 +512,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
 
     def _task_loss(self, output: Output, targets: Tensor) -> Tensor:
         """Task loss of an output of the model; avalanche's plugins know it as ``_criterion``."""
-        assert output.logits is not None
-        columns = self.label_space.columns(targets)
-        return cross_entropy(output.logits.float(), columns, self.allowed, self.config.label_smoothing)
+        return self.objective.loss(self, output, targets)
 
     def _class_chooser(self) -> Callable[[Any, tuple[Inputs, ...]], None]:
         """A hook that lets the right classes compete when a plugin shows the model a batch of its own.

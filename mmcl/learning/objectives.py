@@ -1,62 +1,75 @@
-"""Objectives: the task loss of a batch and the log-likelihood behind it, as pure functions of logits."""
+"""Objectives: what a benchmark trains its batches for, and the likelihood behind it.
 
-from collections.abc import Sequence
+An objective holds nothing. Which classes compete, the learner knows.
+"""
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+
+from mmcl.data.modality import IMAGE, TEXT
+from mmcl.learning.likelihoods import class_log_probabilities, cross_entropy, pair_log_probabilities
+from mmcl.models.output import Output
+
+if TYPE_CHECKING:
+    from mmcl.learning.learner import Learner
 
 
-def class_log_probabilities(logits: Tensor, allowed: Tensor | None) -> Tensor:
-    """``log softmax`` over the allowed classes of each row.
+class Objective(ABC):
+    """One way to read an output: as scores of classes, as pairs, ..."""
 
-    Args:
-        logits: ``[B, C]``.
-        allowed: ``bool[B, C]``, or ``None`` if all classes compete in every row.
+    @abstractmethod
+    def loss(self, learner: "Learner", output: Output, targets: Tensor) -> Tensor:
+        """What is minimised, a scalar."""
 
-    Returns:
-        ``[B, C]``; minus infinity where a class does not compete.
+    @abstractmethod
+    def log_probabilities(self, learner: "Learner", output: Output) -> Tensor:
+        """``[B, K]``: log-probability of every answer that competes in each row; free of label smoothing."""
+
+    @abstractmethod
+    def true_columns(self, learner: "Learner", targets: Tensor) -> Tensor:
+        """``int64[B]``: the column of the right answer in each row."""
+
+
+class Classification(Objective):
+    """The class of each sample among those that compete."""
+
+    def loss(self, learner: "Learner", output: Output, targets: Tensor) -> Tensor:
+        """Cross-entropy with the label smoothing of the training settings."""
+        assert output.logits is not None
+        columns = self.true_columns(learner, targets)
+        return cross_entropy(output.logits.float(), columns, learner.allowed, learner.config.label_smoothing)
+
+    def log_probabilities(self, learner: "Learner", output: Output) -> Tensor:
+        """``log p(c | x_n)`` of every competing class, ``[B, C]``."""
+        assert output.logits is not None
+        return class_log_probabilities(output.logits, learner.allowed)
+
+    def true_columns(self, learner: "Learner", targets: Tensor) -> Tensor:
+        """The columns of the classes."""
+        return learner.label_space.columns(targets)
+
+
+class Contrastive(Objective):
+    """Which image and which text of a batch belong together: continual pre-training on pairs, without classes.
+
+    CLIP's symmetric InfoNCE. The other pairs of the batch are the wrong answers, so a likelihood depends on the batch.
     """
-    if allowed is not None:
-        logits = logits.masked_fill(~allowed, -torch.inf)
-    return logits.log_softmax(dim=-1)
+
+    def loss(self, learner: "Learner", output: Output, targets: Tensor) -> Tensor:
+        """Mean over both directions and all pairs of minus the log-likelihood."""
+        return -self.log_probabilities(learner, output).diagonal().mean()
+
+    def log_probabilities(self, learner: "Learner", output: Output) -> Tensor:
+        """``[B, B]``, half the log-probability of text k given image n plus half that of image k given text n."""
+        features = output.features
+        return pair_log_probabilities(features[IMAGE], features[TEXT], learner.model.backbone.logit_scale)
+
+    def true_columns(self, learner: "Learner", targets: Tensor) -> Tensor:
+        """Pair n is right for row n."""
+        return torch.arange(len(targets), device=targets.device)
 
 
-def cross_entropy(logits: Tensor, columns: Tensor, allowed: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
-    """Mean cross-entropy with label smoothing, each row over its own allowed classes.
-
-    Rows of one batch may belong to experiences with different label spaces (replay in TIL): smoothing then spreads
-    uniformly over the classes allowed in that row, the true one included.
-
-    Args:
-        logits: ``[B, C]``.
-        columns: ``int64[B]``, column of the true class.
-        allowed: ``bool[B, C]`` or ``None``.
-        smoothing: share of the target spread over the allowed classes.
-
-    Returns:
-        A scalar.
-    """
-    if allowed is None:
-        return functional.cross_entropy(logits, columns, label_smoothing=smoothing)
-    log_p = class_log_probabilities(logits, allowed)
-    hard = -log_p.gather(1, columns.unsqueeze(1)).squeeze(1)
-    soft = -(log_p.masked_fill(~allowed, 0.0).sum(1) / allowed.sum(1))
-    return ((1 - smoothing) * hard + smoothing * soft).mean()
-
-
-def scores_by_id(logits: Tensor, ids: Sequence[int], allowed: Tensor | None = None) -> Tensor:
-    """Scores with one column per class id, so that they can be compared with targets.
-
-    Args:
-        logits: ``[B, C]``.
-        ids: class id of each column.
-        allowed: ``bool[B, C]`` or ``None``.
-
-    Returns:
-        ``[B, 1 + largest id]``; minus infinity where a class does not compete.
-    """
-    if allowed is not None:
-        logits = logits.masked_fill(~allowed, -torch.inf)
-    scores = logits.new_full((len(logits), 1 + max(ids)), -torch.inf)
-    return scores.index_copy(1, torch.tensor(ids, device=logits.device), logits)
+OBJECTIVES: dict[str, type[Objective]] = {"classification": Classification, "contrastive": Contrastive}

@@ -35,15 +35,17 @@ class MultimodalModel(nn.Module):
         self._addons: list[AddOns] = []
 
     def forward(self, inputs: Inputs) -> Output:
-        """Encode, fuse and score a batch: what is trained."""
+        """Encode, fuse and score a batch: what is trained. Where no classes compete there are no scores."""
         output = self.encode(inputs)
-        output.logits = self.head.score(output, inputs, self.label_space)
+        if len(self.label_space):
+            output.logits = self.head.score(output, inputs, self.label_space)
         return output
 
     def predict(self, inputs: Inputs) -> Output:
         """Encode, fuse and decide: as ``forward``, with the scores that the head answers by at evaluation."""
         output = self.encode(inputs)
-        output.logits = self.head.predict(output, inputs, self.label_space)
+        if len(self.label_space):
+            output.logits = self.head.predict(output, inputs, self.label_space)
         return output
 
     def encode(self, inputs: Inputs) -> Output:

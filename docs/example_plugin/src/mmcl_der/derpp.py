@@ -27,7 +27,7 @@ from mmcl.data.selection import REJECTED, reservoir_slot
 from mmcl.errors import ConfigError
 from mmcl.learning.compose import Slot
 from mmcl.learning.learner import Learner
-from mmcl.learning.objectives import cross_entropy
+from mmcl.learning.likelihoods import cross_entropy
 from mmcl.learning.strategy import StrategyPlugin, Terms
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence

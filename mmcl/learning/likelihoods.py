@@ -1,0 +1,77 @@
+"""Likelihoods and losses behind the objectives, as pure functions of scores and features."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def class_log_probabilities(logits: Tensor, allowed: Tensor | None) -> Tensor:
+    """``log softmax`` over the allowed classes of each row.
+
+    Args:
+        logits: ``[B, C]``.
+        allowed: ``bool[B, C]``, or ``None`` if all classes compete in every row.
+
+    Returns:
+        ``[B, C]``; minus infinity where a class does not compete.
+    """
+    if allowed is not None:
+        logits = logits.masked_fill(~allowed, -torch.inf)
+    return logits.log_softmax(dim=-1)
+
+
+def cross_entropy(logits: Tensor, columns: Tensor, allowed: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
+    """Mean cross-entropy with label smoothing, each row over its own allowed classes.
+
+    Rows of one batch may belong to experiences with different label spaces (replay in TIL): smoothing then spreads
+    uniformly over the classes allowed in that row, the true one included.
+
+    Args:
+        logits: ``[B, C]``.
+        columns: ``int64[B]``, column of the true class.
+        allowed: ``bool[B, C]`` or ``None``.
+        smoothing: share of the target spread over the allowed classes.
+
+    Returns:
+        A scalar.
+    """
+    if allowed is None:
+        return functional.cross_entropy(logits, columns, label_smoothing=smoothing)
+    log_p = class_log_probabilities(logits, allowed)
+    hard = -log_p.gather(1, columns.unsqueeze(1)).squeeze(1)
+    soft = -(log_p.masked_fill(~allowed, 0.0).sum(1) / allowed.sum(1))
+    return ((1 - smoothing) * hard + smoothing * soft).mean()
+
+
+def pair_log_probabilities(image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
+    """``1/2 (log softmax(Z) + log softmax(Z^T))`` with ``Z = scale norm(image) norm(text)^T``, softmax over rows.
+
+    Args:
+        image: ``[B, D]``, not normalised.
+        text: ``[B, D]``, row n belongs to row n of ``image``.
+        scale: CLIP's logit scale, a scalar.
+
+    Returns:
+        ``[B, B]``; entry n, n is the log-likelihood of pair n among the pairs of the batch.
+    """
+    scores = scale * functional.normalize(image, dim=-1) @ functional.normalize(text, dim=-1).T
+    return (scores.log_softmax(dim=1) + scores.T.log_softmax(dim=1)) / 2
+
+
+def scores_by_id(logits: Tensor, ids: Sequence[int], allowed: Tensor | None = None) -> Tensor:
+    """Scores with one column per class id, so that they can be compared with targets.
+
+    Args:
+        logits: ``[B, C]``.
+        ids: class id of each column.
+        allowed: ``bool[B, C]`` or ``None``.
+
+    Returns:
+        ``[B, 1 + largest id]``; minus infinity where a class does not compete.
+    """
+    if allowed is not None:
+        logits = logits.masked_fill(~allowed, -torch.inf)
+    scores = logits.new_full((len(logits), 1 + max(ids)), -torch.inf)
+    return scores.index_copy(1, torch.tensor(ids, device=logits.device), logits)
