@@ -1,6 +1,7 @@
 """Likelihoods and losses behind the objectives, as pure functions of scores and features."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -58,6 +59,37 @@ def pair_log_probabilities(image: Tensor, text: Tensor, scale: Tensor) -> Tensor
     """
     scores = scale * functional.normalize(image, dim=-1) @ functional.normalize(text, dim=-1).T
     return (scores.log_softmax(dim=1) + scores.T.log_softmax(dim=1)) / 2
+
+
+def pair_log_likelihood(image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
+    """Log-likelihood ``[B]`` of each pair among the pairs of the batch: the diagonal of ``pair_log_probabilities``.
+
+    Every pair is a wrong answer of all others and takes part in their gradients.
+    """
+    return pair_log_probabilities(image, text, scale).diagonal()
+
+
+def sequence_log_likelihood(
+    token_logits: Tensor, labels: Tensor, ignore_index: int = -100, unit: Literal["sequence", "token_mean"] = "sequence"
+) -> Tensor:
+    """``log p(y | x) = sum_j log p(y_j | y_<j, x)`` of generated answers, over the tokens that belong to the answer.
+
+    Args:
+        token_logits: ``[B, L, V]``, position j scores the token ``labels[:, j]``; models that predict the next token
+            are shifted by the caller.
+        labels: ``int64[B, L]``, ``ignore_index`` where there is prompt or padding.
+        ignore_index: the label that does not count.
+        unit: ``sequence`` sums, as a likelihood does; ``token_mean`` divides by the number of answer tokens, as the
+            losses of language models do: its squared gradient is ``1/length^2`` as large.
+
+    Returns:
+        ``[B]``; 0 for an answer without tokens.
+    """
+    answer = labels != ignore_index
+    log_p = token_logits.log_softmax(dim=-1)
+    log_p = log_p.gather(-1, labels.masked_fill(~answer, 0).unsqueeze(-1)).squeeze(-1).masked_fill(~answer, 0.0)
+    total = log_p.sum(dim=-1)
+    return total if unit == "sequence" else total / answer.sum(dim=-1).clamp(min=1)
 
 
 def scores_by_id(logits: Tensor, ids: Sequence[int], allowed: Tensor | None = None) -> Tensor:
