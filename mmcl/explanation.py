@@ -136,8 +136,8 @@ def explain(
         hooks=_hooks(dict(built)),
         terms={name: strategy.terms() for name, strategy in built if strategy.overrides("terms")},
         teachers={
-            teacher: tuple(name for name, strategy in built if teacher in strategy.teachers)
-            for teacher in sorted({teacher for strategy in objects for teacher in strategy.teachers})
+            teacher: tuple(name for name, strategy in built if teacher in map(str, strategy.teachers))
+            for teacher in sorted({str(teacher) for strategy in objects for teacher in strategy.teachers})
         },
         state={name: _kept(strategy) for name, strategy in built if strategy.state is not None},
     )

@@ -125,9 +125,10 @@ class AvalanchePlugin(SupervisedPlugin[Any]):
         self.learner.call("before_training_iteration")
 
     def before_forward(self, template: Any, **_: Any) -> None:
-        """Passed on; then the classes seen so far compete."""
+        """Passed on; then the classes seen so far compete, and teachers follow."""
         self.learner.call("before_forward")
         self.learner.consider(self.learner.batch)
+        self.learner.move_teachers()
 
     def after_forward(self, template: Any, **_: Any) -> None:
         """Show the template's output."""

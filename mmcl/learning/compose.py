@@ -133,7 +133,7 @@ def check_composition(strategies: Sequence["StrategyPlugin"], names: Sequence[st
                 remedy="Keep one of them.",
             )
     for strategy, name in zip(strategies, names, strict=True):
-        if unknown := sorted(strategy.teachers - POLICIES):
+        if unknown := sorted(t for t in strategy.teachers if isinstance(t, str) and t not in POLICIES):
             raise CompositionError(
                 f"strategy {name!r}",
                 found=f"it asks for the teacher {unknown[0]!r}, and there is none",

@@ -37,7 +37,7 @@ from mmcl.learning.objectives import Classification, Objective
 from mmcl.learning.optimizer import LearningRate, follow, freeze, make_optimizer, require_constant_rate, trainable
 from mmcl.learning.seeding import derive_generator, derive_seed, seeded
 from mmcl.learning.strategy import GradientValues, StrategyPlugin
-from mmcl.learning.teachers import Teacher, Teachers
+from mmcl.learning.teachers import Policy, Teacher, Teachers
 from mmcl.learning.timeline import EVALUATION_STEP, STEP
 from mmcl.learning.weights import frozen
 from mmcl.models.multimodal import MultimodalModel
@@ -172,8 +172,8 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
     def mb_output(self, output: Output | None) -> None:
         self._output = output
 
-    def teacher(self, name: str) -> Teacher:
-        """The frozen copy ``"initial"`` or ``"previous"``, if a strategy declared it."""
+    def teacher(self, name: str | Policy) -> Teacher:
+        """The frozen copy ``"initial"`` or ``"previous"``, or the one of another policy, if a strategy declared it."""
         return self._teachers[name]
 
     def generator(self, *names: object) -> torch.Generator:
@@ -294,6 +294,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
 
             self.call("before_forward")
             self.consider(self.mbatch)
+            self.move_teachers()
             self._output = self.forward()
             self.call("after_forward")
 
@@ -331,6 +332,11 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
             if self._has_foreign_plugins:
                 self.loss = self.criterion()
             self.call("after_eval_iteration")
+
+    def move_teachers(self) -> None:
+        """Let the teachers that follow the student follow, if there are any."""
+        if self._teachers.following:
+            self._teachers.follow(self.model)
 
     def forward(self) -> Output:
         """The model's output on the current batch, in the chosen precision."""
@@ -373,7 +379,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         self.train_mb_size = self.config.batch_size
         self.meet(experience)
         self.gradient_values = {}
-        self._teachers.begin_experience(self.model)
+        self._teachers.begin_experience(self.model, first=len(self.seen) == 1)
 
     def consolidate(self, **kwargs: Any) -> None:
         """Strategies that rewrite weights end the experience first."""

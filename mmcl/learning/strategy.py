@@ -12,6 +12,7 @@ from torch import Tensor
 from mmcl.data.sample import Batches
 from mmcl.errors import CheckpointError
 from mmcl.learning.compose import Need, Slot
+from mmcl.learning.teachers import Policy
 
 if TYPE_CHECKING:
     from mmcl.learning.learner import Learner
@@ -48,18 +49,23 @@ class StrategyPlugin(SupervisedPlugin[Any], ABC):
     Attributes:
         slots: exclusive places it takes.
         needs: what it cannot work without.
-        teachers: frozen copies it reads: ``"initial"`` and ``"previous"``.
+        teachers: frozen copies it reads: ``"initial"``, ``"previous"``, or other policies; where options decide it, a
+            property.
         rewrites_weights: whether it changes the weights at the end of an experience; such strategies run first there.
         grows: whether what it keeps, or the work of a step, goes on growing with every experience.
     """
 
     slots: ClassVar[frozenset[Slot]] = frozenset()
     needs: ClassVar[frozenset[Need]] = frozenset()
-    teachers: ClassVar[frozenset[str]] = frozenset()
     rewrites_weights: ClassVar[bool] = False
     grows: ClassVar[bool] = False
 
     state: Any = None
+
+    @property
+    def teachers(self) -> frozenset[str | Policy]:
+        """None."""
+        return frozenset()
 
     def requirements(self) -> frozenset[Need]:
         """What this very strategy needs: all that its class declares, unless an option provides it."""
