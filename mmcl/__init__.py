@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mmcl import streams
     from mmcl.build import backbone, benchmark, strategy
     from mmcl.config import PluginConfig, RunConfig, TrainingConfig
     from mmcl.errors import MMCLError
@@ -40,6 +41,7 @@ _HOMES = {
     "resume": "mmcl.run",
     "run": "mmcl.run",
     "Benchmark": "mmcl.streams.benchmark",
+    "streams": "mmcl.streams",
     "export": "mmcl.use",
     "predict": "mmcl.use",
 }
@@ -65,6 +67,7 @@ __all__ = [
     "resume",
     "run",
     "strategy",
+    "streams",
 ]
 
 

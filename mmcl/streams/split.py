@@ -1,0 +1,233 @@
+"""Own data become a stream: by class (CIL, TIL), by domain (DIL), by task (TIL, MDTIL).
+
+    stream = mmcl.streams.by_class(ImageFolder("birds"), experiences=10)
+    stream = mmcl.streams.by_domain({"photo": a, "sketch": b})
+    stream = mmcl.streams.by_task({"reviews": texts, "actions": videos})
+    mmcl.run(benchmark=stream, strategies=["replay"])
+
+What a data set may be, ``mmcl.data.tabulation`` says. Without test data of their own, 20 % of the rows of every class
+are put aside, with seed 42. A scenario's promises are checked when the stream is built.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from typing import Any
+
+from mmcl.data.experience_data import ExperienceData
+from mmcl.data.label_space import LabelSpace
+from mmcl.data.table import Table
+from mmcl.data.tabulation import tabulated
+from mmcl.errors import ConfigError, DataError, nearest
+from mmcl.streams.benchmark import Benchmark
+from mmcl.streams.grouping import class_groups, group_names, group_sizes
+from mmcl.streams.scenario import CIL, DIL, MDTIL, TIL, Scenario
+from mmcl.streams.sides import Sides
+
+EDITION = "own"
+
+
+def by_class(
+    data: Any,
+    test: Any = None,
+    *,
+    experiences: int | Sequence[int],
+    scenario: str = "CIL",
+    order: Sequence[int] | Sequence[str] | None = None,
+    name: str = "own",
+    label: str = "label",
+    templates: Sequence[str] | None = None,
+    training: Mapping[str, Any] | None = None,
+) -> Benchmark:
+    """One data set whose classes arrive one group after the other.
+
+    Args:
+        data: training data, or all of them.
+        test: test data of the same make; their classes are matched by name.
+        experiences: how many, or how many classes each of them has.
+        scenario: ``"CIL"``, or ``"TIL"`` to reveal at test time which group a sample belongs to.
+        order: the classes by name or number in the order of their arrival; by default that of the data set.
+        name: of the stream.
+        label: column of the class, for rows that are dictionaries and CSV files.
+        templates: prompts with one ``{}`` each; the first is used in training.
+        training: defaults for fields of ``TrainingConfig``.
+
+    Raises:
+        ConfigError: if scenario, order or sizes are impossible.
+        DataError: if the data cannot be read or do not keep the scenario's promises.
+    """
+    possible = {kind.name: kind for kind in (CIL, TIL)}
+    if scenario not in possible:
+        raise ConfigError(
+            f"scenario {scenario!r}",
+            found="classes that arrive in groups do not make it",
+            allowed=" or ".join(possible),
+            remedy=nearest(scenario, possible),
+        )
+    sides = Sides(
+        tabulated(data, name, label=label), None if test is None else tabulated(test, f"{name}-test", label=label)
+    )
+    names = sides.train.names
+    positions = _positions(order, names)
+    sizes = group_sizes(len(names), experiences) if isinstance(experiences, int) else tuple(experiences)
+    groups = class_groups(positions, sizes)
+    ids = {label_: position for position, label_ in enumerate(positions)}
+    parts = []
+    for index, (group, title) in enumerate(zip(groups, group_names(sizes), strict=True)):
+        space = LabelSpace.of([names[i] for i in group], first_id=ids[group[0]], templates=templates)
+        train, held = sides.samples({label_: ids[label_] for label_ in group}, index)
+        parts.append(ExperienceData(title, train, held, space, sides.train.modalities))
+    return _benchmark(name, possible[scenario], parts, training)
+
+
+def by_domain(
+    data: Any,
+    test: Mapping[str, Any] | None = None,
+    *,
+    name: str = "own",
+    label: str = "label",
+    domain: str = "domain",
+    templates: Sequence[str] | None = None,
+    training: Mapping[str, Any] | None = None,
+) -> Benchmark:
+    """The same classes in one domain after the other (DIL).
+
+    Args:
+        data: domain -> data set, in the order of arrival; or rows or a CSV file with a column for the domain, which
+            arrive in the order in which they first occur.
+        test: domain -> test data.
+        name: of the stream.
+        label: column of the class, for rows that are dictionaries and CSV files.
+        domain: column of the domain.
+        templates: prompts with one ``{}`` each; the first is used in training.
+        training: defaults for fields of ``TrainingConfig``.
+
+    Raises:
+        DataError: if the data cannot be read, or a domain lacks classes or has others; the sentence names them.
+    """
+    if isinstance(data, Mapping):
+        _require_same_keys(data, test, "domain")
+        every = {
+            title: Sides(
+                tabulated(rows, f"{name}/{title}", label=label),
+                None if test is None else tabulated(test[title], f"{name}/{title}-test", label=label),
+            )
+            for title, rows in data.items()
+        }
+    else:
+        every = _one_table_by_domain(tabulated(data, name, label=label, domain=domain), domain)
+    ids = {text: i for i, text in enumerate(dict.fromkeys(n for sides in every.values() for n in sides.present))}
+    parts = []
+    for index, (title, sides) in enumerate(every.items()):
+        here = sorted(sides.present, key=lambda text: ids[text])
+        space = LabelSpace(tuple(LabelSpace.of([n], first_id=ids[n], templates=templates).classes[0] for n in here))
+        train, held = sides.samples({i: ids[n] for i, n in enumerate(sides.train.names) if n in ids}, index)
+        parts.append(ExperienceData(title, train, held, space, sides.train.modalities, domain=title))
+    return _benchmark(name, DIL, parts, training)
+
+
+def by_task(
+    tasks: Mapping[str, Any] | Sequence[Any],
+    test: Mapping[str, Any] | Sequence[Any] | None = None,
+    *,
+    name: str = "own",
+    label: str = "label",
+    templates: Sequence[str] | None = None,
+    training: Mapping[str, Any] | None = None,
+) -> Benchmark:
+    """One data set after the other, each with classes of its own; TIL, or MDTIL where their modalities differ.
+
+    Args:
+        tasks: name -> data set, or data sets that are then called ``task 1``, ``task 2``, ...
+        test: test data in the same form.
+        name: of the stream.
+        label: column of the class, for rows that are dictionaries and CSV files.
+        templates: prompts with one ``{}`` each; the first is used in training.
+        training: defaults for fields of ``TrainingConfig``.
+
+    Raises:
+        DataError: if the data cannot be read.
+    """
+    named = _named(tasks)
+    tests = None if test is None else _named(test)
+    _require_same_keys(named, tests, "task")
+    parts, first = [], 0
+    for index, (title, rows) in enumerate(named.items()):
+        sides = Sides(
+            tabulated(rows, f"{name}/{title}", label=label),
+            None if tests is None else tabulated(tests[title], f"{name}/{title}-test", label=label),
+        )
+        space = LabelSpace.of(sides.train.names, first_id=first, templates=templates)
+        train, held = sides.samples(dict(enumerate(space.ids)), index)
+        parts.append(ExperienceData(title, train, held, space, sides.train.modalities))
+        first += len(space)
+    differ = len({part.modalities for part in parts}) > 1
+    return _benchmark(name, MDTIL if differ else TIL, parts, training)
+
+
+def _one_table_by_domain(rows: Table, domain: str) -> dict[str, Sides]:
+    if rows.domains is None:
+        raise DataError(
+            f"data set {rows.name!r}",
+            found=f"no column {domain!r}",
+            allowed="a column that names the domain of every row, or a mapping from domain to data set",
+            remedy="Say which column it is with domain=...",
+        )
+    rows_of: dict[str, list[int]] = {}
+    for row, title in enumerate(rows.domains):
+        rows_of.setdefault(title, []).append(row)
+    return {title: Sides(rows, None, chosen) for title, chosen in rows_of.items()}
+
+
+def _positions(order: Sequence[int] | Sequence[str] | None, names: Sequence[str]) -> list[int]:
+    """The classes in order of arrival, by number."""
+    if order is None:
+        return list(range(len(names)))
+    number_of = {text: i for i, text in enumerate(names)}
+    positions = [number_of.get(item, -1) if isinstance(item, str) else int(item) for item in order]
+    if sorted(positions) != list(range(len(names))):
+        unknown = [item for item, position in zip(order, positions, strict=True) if position not in range(len(names))]
+        missing = [text for i, text in enumerate(names) if i not in positions]
+        raise ConfigError(
+            "class order",
+            found=f"it has unknown classes {unknown[:5]}" if unknown else f"it lacks {missing[:5]} or repeats a class",
+            allowed=f"each of the {len(names)} classes once",
+            remedy="List the classes by name or by number.",
+        )
+    return positions
+
+
+def _named(data: Mapping[str, Any] | Sequence[Any]) -> Mapping[str, Any]:
+    return data if isinstance(data, Mapping) else {f"task {number}": part for number, part in enumerate(data, 1)}
+
+
+def _require_same_keys(data: Mapping[str, Any], test: Mapping[str, Any] | None, kind: str) -> None:
+    if test is not None and set(test) != set(data):
+        raise DataError(
+            f"test data by {kind}",
+            found=f"{', '.join(map(repr, test))}",
+            allowed=f"the same as for training: {', '.join(map(repr, data))}",
+            remedy=f"Give test data for every {kind}, or for none.",
+        )
+
+
+def _benchmark(
+    name: str, scenario: Scenario, parts: Sequence[ExperienceData], training: Mapping[str, Any] | None
+) -> Benchmark:
+    return Benchmark(
+        name=name,
+        edition=EDITION,
+        scenario=scenario,
+        experiences=parts,
+        training=training,
+        metadata={
+            "convention": "own",
+            "samples": {part.name: [len(part.train), len(part.test)] for part in parts},
+            "digest": {part.name: _digest((part.train, part.test)) for part in parts},
+        },
+    )
+
+
+def _digest(sides: Iterable[Any]) -> str:
+    """Identifies a split by the ids and classes of its samples, without reading them."""
+    lines = [f"{side.sample_id(i)} {target}" for side in sides for i, target in enumerate(side.targets)]
+    return sha256("\n".join(lines).encode()).hexdigest()[:16]
