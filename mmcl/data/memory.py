@@ -1,7 +1,7 @@
-"""Memory: complete samples kept by value, in a form that a checkpoint can hold and that owns its bytes."""
+"""Memory: complete samples in a form that a checkpoint can hold, by value or as references into the stream."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,66 +9,101 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mmcl.data.sample import Sample
+from mmcl.data.sample import Sample, SampleDataset
+from mmcl.errors import DataError
 
 Record = dict[str, Any]
+
+_REFERENCE_BYTES = 16  # two int64
+_PNG_MODES = frozenset({"1", "L", "LA", "P", "I;16", "RGB", "RGBA"})  # TIFF takes the others
 
 
 @dataclass
 class Memory:
-    """A list of slots, each a whole un-augmented sample: every modality, target, experience.
+    """A list of slots, each a whole un-augmented sample: every modality, target, experience. A sample data set itself.
 
-    Images are kept as PNG (lossless), tensors as copies, texts as texts: no slot is a view into a data set. It is a
-    sample data set itself.
+    Attributes:
+        records: the slots, made by ``by_value`` or ``by_reference``; tensors, numbers, strings, lists and dictionaries.
+        stream: index of an experience -> its samples, where references are looked up.
     """
 
     records: list[Record] = field(default_factory=list)
+    stream: Mapping[int, SampleDataset] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, index: int) -> Sample:
         record = self.records[index]
+        if "index" in record:
+            return self.stream[record["task_id"]][record["index"]]
         inputs = {name: _unpack(value) for name, value in record["inputs"].items()}
         return Sample(inputs, record["target"], record["sample_id"], record["task_id"], record["finished"])
 
     def put(self, slot: int, sample: Sample) -> None:
-        """Write a sample to a slot; the slot behind the last one appends."""
-        record = {
-            "inputs": {name: _pack(value) for name, value in sample.inputs.items()},
-            "target": sample.target.clone() if isinstance(sample.target, Tensor) else sample.target,
-            "sample_id": sample.sample_id,
-            "task_id": sample.task_id,
-            "finished": sample.finished,
-        }
-        if slot == len(self.records):
-            self.records.append(record)
-        else:
-            self.records[slot] = record
+        """Write a sample to a slot by value; the slot behind the last one appends."""
+        self.records[slot : slot + 1] = [by_value(sample)]
 
     def nbytes(self) -> int:
         """Bytes of all values kept."""
-        return sum(_nbytes(value) for record in self.records for value in record["inputs"].values())
+        return nbytes(self.records)
 
 
-def _pack(value: Any) -> Any:
+def by_value(sample: Sample) -> Record:
+    """The sample itself: images losslessly compressed, tensors as copies, texts as texts; no view into a data set.
+
+    Raises:
+        DataError: if a value is none of these and no number either.
+    """
+    return {
+        "inputs": {name: _pack(name, value) for name, value in sample.inputs.items()},
+        "target": sample.target.clone() if isinstance(sample.target, Tensor) else sample.target,
+        "sample_id": sample.sample_id,
+        "task_id": sample.task_id,
+        "finished": sample.finished,
+    }
+
+
+def by_reference(task_id: int, index: int) -> Record:
+    """Where the sample is: position ``index`` of experience ``task_id``. The data must stay at hand."""
+    return {"task_id": task_id, "index": index}
+
+
+def nbytes(records: Iterable[Record]) -> int:
+    """Bytes of the values in these slots; a reference takes 16, whatever it refers to."""
+    return sum(
+        _REFERENCE_BYTES if "index" in record else sum(map(_nbytes, (record["target"], *record["inputs"].values())))
+        for record in records
+    )
+
+
+def _pack(name: str, value: Any) -> Any:
     if isinstance(value, Image.Image):
         buffer = io.BytesIO()
-        value.save(buffer, format="PNG")
-        return {"png": torch.frombuffer(bytearray(buffer.getvalue()), dtype=torch.uint8)}
-    return value.clone() if isinstance(value, Tensor) else value
+        value.save(buffer, format="PNG" if value.mode in _PNG_MODES else "TIFF")
+        return {"file": torch.frombuffer(bytearray(buffer.getvalue()), dtype=torch.uint8)}
+    if isinstance(value, Tensor):
+        return value.clone()
+    if not isinstance(value, (str, int, float)):
+        raise DataError(
+            f"modality {name!r}",
+            found=f"a value of type {type(value).__name__}, which a memory cannot keep",
+            allowed="images, tensors, texts and numbers",
+            remedy="Let the data set give tensors.",
+        )
+    return value
 
 
 def _unpack(value: Any) -> Any:
     if isinstance(value, Mapping):
-        with Image.open(io.BytesIO(value["png"].cpu().numpy().tobytes())) as image:
+        with Image.open(io.BytesIO(value["file"].cpu().numpy().tobytes())) as image:
             return image.copy()
     return value.cpu() if isinstance(value, Tensor) else value  # a restart may have put the records on the device
 
 
 def _nbytes(value: Any) -> int:
     if isinstance(value, Mapping):
-        value = value["png"]
+        value = value["file"]
     if isinstance(value, Tensor):
         return value.numel() * value.element_size()
     return len(value.encode()) if isinstance(value, str) else 8

@@ -1,8 +1,13 @@
-"""Which samples stay in a memory: pure functions from random numbers to slots and indices.
+"""Which samples stay in a memory: pure functions from random numbers, labels or features to slots and indices.
 
-Reservoir sampling (Vitter 1985) in two equivalent forms. After n items both keep every item with probability size/n.
+Reservoir sampling (Vitter 1985) in two equivalent forms: the slots of algorithm R, and random keys of which the largest
+stay. After n items both keep every item with probability size/n. Keys also serve memories that are balanced over
+groups or limited in bytes: an item enters with its key, and ``given_up`` names what leaves until the rest fits. Nothing
+of a group may enter later with a key below that of a member given up, so that what remains of the group always has its
+largest keys: with random keys a uniform sample of it, with positions in the stream as keys its latest members.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 import torch
@@ -45,3 +50,49 @@ def largest_keys(keys: Tensor, size: int) -> Tensor:
     stream can be inserted in chunks: keep ``largest_keys(cat([kept_keys, new_keys]), size)`` of the joined items.
     """
     return torch.argsort(keys, descending=True, stable=True)[:size]
+
+
+def given_up(keys: Sequence[float], groups: Sequence[int]) -> int:
+    """Index of the item that leaves a memory which has become too large by its last item.
+
+    It is the member of the largest group that has the smallest key. Of several largest groups it is the last item's
+    own, if that is among them, else the one with the smallest number. With one group and one uniform key per item
+    this is a reservoir. With a group per class it is class-balancing reservoir sampling (Chrysakis and Moens, ICML
+    2020): how many items each class has does not depend on the keys, so each class is a uniform sample of itself.
+
+    Args:
+        keys: of all items, the last one included.
+        groups: of the same items.
+    """
+    counts = Counter(groups)
+    largest = max(counts, key=lambda group: (counts[group], group == groups[-1], -group))
+    return min((i for i, group in enumerate(groups) if group == largest), key=keys.__getitem__)
+
+
+def herding(features: Tensor, count: int) -> list[int]:
+    """Indices of ``min(count, n)`` items whose running mean follows the mean of all, best first (iCaRL, Algorithm 4).
+
+    With ``D_i = norm(features_i)`` and ``mu = mean_i D_i``, step k takes the item, of those not taken yet, with the
+    smallest ``|| mu - (D_i + sum of the taken) / k ||``; the smallest index wins a tie. Every prefix of the result is
+    what a smaller ``count`` would have given.
+
+    Args:
+        features: ``[n, D]``.
+        count: how many.
+    """
+    unit = unit_length(features)
+    mean = unit.mean(0)
+    total = torch.zeros_like(mean)
+    order: list[int] = []
+    for k in range(1, min(count, len(unit)) + 1):
+        distances = (mean - (unit + total) / k).norm(dim=1)
+        distances[order] = torch.inf
+        order.append(int(distances.argmin()))
+        total = total + unit[order[-1]]
+    return order
+
+
+def unit_length(features: Tensor) -> Tensor:
+    """``v / (||v|| + 1e-8)`` for each row of ``[n, D]``, as released code of iCaRL writes it."""
+    length: Tensor = features.norm(dim=-1, keepdim=True)
+    return features / (length + 1e-8)

@@ -1,39 +1,52 @@
 """Experience replay with a reservoir.
 
-Paper: Vitter 1985 (algorithm R); Chaudhry et al. 2019, "On Tiny Episodic Memories in Continual Learning".
+Paper: Vitter 1985; Chaudhry et al. 2019, "On Tiny Episodic Memories in Continual Learning".
 Idea: keep a uniform random sample of everything seen so far and train on new and remembered samples together.
-Computation: item k of the stream (counted from 0, never reset) fills slot k while k < size, else it draws j uniformly
-from 0..k and overwrites slot j if j < size. Each step concatenates a new batch with min(B_r, filled) remembered samples
-drawn without replacement; the loss is the mean over the concatenation. New samples enter the memory after the step
-that first shows them.
-Kept between experiences: whole samples by value (every modality, target, experience id), un-augmented; they are
-augmented anew when drawn. The number of items seen.
+Computation: every item of the stream (counted from 0, never reset) gets a random key, and the memory keeps the items
+with the largest ones, which is a reservoir without slots. Each step concatenates a new batch with min(B_r, filled)
+remembered samples drawn without replacement; the loss is the mean over the concatenation. New samples enter the memory
+after the step that first shows them.
+Other selections: ``class_balanced`` keeps equally many samples of each class, a uniform sample of every class
+(class-balancing reservoir sampling; Chrysakis and Moens, ICML 2020); ``ring`` keeps the latest samples of each class,
+equally many (the ring buffer of Chaudhry et al., whose parts shrink here as classes arrive).
+Kept between experiences: whole samples by value (every modality, target, experience id), un-augmented, or references
+(experience, index) into a stream that stays at hand; they are augmented anew when drawn. The number of items seen, and
+which keys are too small to enter.
 Deviations: a sample is inserted when it is first shown, not once per epoch (mammoth's buffer counts epochs, so
-duplicates enter). In TIL each remembered sample competes among the classes of its own experience.
+duplicates enter). In TIL each remembered sample competes among the classes of its own experience. With ``max_bytes`` as
+many samples stay, in the order of their keys, as fit.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from mmcl.data.collate import concatenate
 from mmcl.data.loader import IterationSampler
-from mmcl.data.memory import Memory
+from mmcl.data.memory import Memory, Record, by_reference, by_value, nbytes
 from mmcl.data.sample import Batch
-from mmcl.data.selection import REJECTED, reservoir_slot
+from mmcl.data.selection import given_up
 from mmcl.errors import ConfigError
-from mmcl.learning.compose import Slot
+from mmcl.learning.compose import Need, Slot
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import MemoryBudget, StrategyPlugin
+
+SELECTIONS = ("reservoir", "class_balanced", "ring")
+FORMS = ("values", "references")
 
 
 @dataclass
 class ReplayState:
-    """The slots of the memory and how many items the reservoir has been offered."""
+    """The slots of the memory, in three lists of equal length, and what decides who may still enter."""
 
-    records: list[dict[str, Any]] = field(default_factory=list)  # the remembered samples
+    records: list[dict[str, Any]] = field(default_factory=list)  # the remembered samples, or where they are
+    keys: list[float] = field(default_factory=list)  # of each; the largest ones stay
+    groups: list[int] = field(default_factory=list)  # of each, its class where classes are balanced, else 0
+    closed: dict[int, float] = field(default_factory=dict)  # by group, the largest key that had to leave
     offered: int = 0  # items of the stream seen so far
 
 
@@ -42,27 +55,76 @@ class Replay(StrategyPlugin):
     """Mixes remembered samples into every batch."""
 
     slots: ClassVar[frozenset[Slot]] = frozenset({Slot.BATCHES})
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.CLASSES})
 
-    size: int = 500  # slots of the memory
+    size: int | None = 500  # samples in the memory; None: as many as max_bytes allows
+    max_bytes: int | None = None  # of the values kept; None: no limit
+    selection: str = "reservoir"  # who stays: reservoir, class_balanced or ring
+    keep: str = "values"  # samples are kept as "values", or as "references" into a stream that stays at hand
     batch_size: int | None = None  # B_r, remembered samples a step; None: as many as new ones
 
     state: ReplayState = field(default_factory=ReplayState, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Check the sizes."""
-        for name, value in (("size", self.size), ("batch_size", 1 if self.batch_size is None else self.batch_size)):
-            if value < 0 or (name == "batch_size" and value == 0):
-                raise ConfigError(
-                    f"replay.{name}", found=f"{value}", allowed="a positive number", remedy="Choose a larger one."
-                )
+        """Check the sizes and choices."""
+        for name, value, holds, allowed in (
+            ("size", self.size, self.size is None or self.size >= 0, "0 or more"),
+            ("size", self.size, self.size is not None or self.max_bytes is not None, "a limit here or in max_bytes"),
+            ("max_bytes", self.max_bytes, self.max_bytes is None or self.max_bytes >= 0, "0 or more"),
+            ("selection", self.selection, self.selection in SELECTIONS, ", ".join(SELECTIONS)),
+            ("keep", self.keep, self.keep in FORMS, " or ".join(FORMS)),
+            (
+                "max_bytes",
+                self.max_bytes,
+                self.max_bytes is None or self.keep == "values",
+                "none with keep = 'references', which leaves the bytes where they are",
+            ),
+            ("batch_size", self.batch_size, self.batch_size is None or self.batch_size > 0, "a positive number"),
+        ):
+            if not holds:
+                raise ConfigError(f"replay.{name}", found=f"{value!r}", allowed=allowed, remedy="Choose one of these.")
+
+    def requirements(self) -> frozenset[Need]:
+        """A reservoir does not ask for classes."""
+        return self.needs - {Need.CLASSES} if self.selection == "reservoir" else self.needs
 
     def memory_budget(self) -> MemoryBudget:
-        """The slots of the reservoir."""
-        return MemoryBudget(samples=self.size)
+        """The two limits; references keep no sample by value."""
+        return MemoryBudget(samples=self.size if self.keep == "values" else 0, nbytes=self.max_bytes)
 
     def training_batches(self, learner: Learner) -> "ReplayBatches":
         """New batches with remembered samples appended."""
         return ReplayBatches(self, learner)
+
+    def offer(self, learner: Learner, index: int, target: Tensor, generator: torch.Generator) -> None:
+        """Let a sample of the current experience enter the memory, if its key is large enough and it fits at all."""
+        assert learner.experience is not None
+        state = self.state
+        key = float(torch.rand((), generator=generator, dtype=torch.float64))
+        key = float(state.offered) if self.selection == "ring" else key
+        group = 0 if self.selection == "reservoir" else int(target)
+        state.offered += 1
+        if key <= state.closed.get(group, -inf):
+            return
+        record = (
+            by_value(learner.experience.samples[index])
+            if self.keep == "values"
+            else by_reference(learner.experience.index, index)
+        )
+        if self.max_bytes is not None and nbytes([record]) > self.max_bytes:
+            return
+        state.records.append(record)
+        state.keys.append(key)
+        state.groups.append(group)
+        while self._is_too_large(state.records):
+            leaving = given_up(state.keys, state.groups)
+            state.closed[state.groups[leaving]] = state.keys[leaving]
+            del state.records[leaving], state.keys[leaving], state.groups[leaving]
+
+    def _is_too_large(self, records: list[Record]) -> bool:
+        return (self.size is not None and len(records) > self.size) or (
+            self.max_bytes is not None and nbytes(records) > self.max_bytes
+        )
 
 
 class ReplayBatches:
@@ -78,8 +140,8 @@ class ReplayBatches:
         return self.iterations
 
     def __iter__(self) -> Iterator[Batch]:
-        learner, strategy, state = self.learner, self.strategy, self.strategy.state
-        memory = Memory(state.records)
+        learner, strategy = self.learner, self.strategy
+        memory = Memory(strategy.state.records, {met.index: met.samples for met in learner.seen})
         generator = learner.generator("replay")
         sampler = IterationSampler(
             len(self.samples), learner.config.batch_size, self.iterations, learner.generator("batches")
@@ -90,10 +152,7 @@ class ReplayBatches:
         for indices, new in zip(order, learner.batches_in(self.samples, order, name="replay"), strict=True):
             drawn = torch.randperm(len(memory), generator=generator)[:count].tolist()
             yield concatenate(new, learner.prepare(memory, drawn)) if drawn else new
-            for index in indices:
+            for index, target in zip(indices, new.targets, strict=True):
                 if index not in shown:
                     shown.add(index)
-                    slot = reservoir_slot(state.offered, strategy.size, float(torch.rand((), generator=generator)))
-                    state.offered += 1
-                    if slot != REJECTED:
-                        memory.put(slot, self.samples[index])
+                    strategy.offer(learner, index, target, generator)

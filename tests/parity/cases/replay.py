@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from mmcl.data.selection import largest_keys, reservoir_contents, reservoir_slot, reservoir_slots
+from mmcl.data.selection import given_up, largest_keys, reservoir_contents, reservoir_slot, reservoir_slots
 
 from ..case import Case, Parity, Tolerance
 
@@ -25,6 +25,17 @@ def check_reservoir(case: Case) -> None:
         position += int(length)
         after_chunks.append(np.pad(kept.numpy(), (0, size - len(kept)), constant_values=-1))
     case.expect("key_kept", np.array(after_chunks, dtype=np.int64).reshape(len(after_chunks), size))
+
+    position, inside, by_one = 0, [], []
+    for length in case.arrays["chunks"]:
+        for item in range(position, position + int(length)):
+            inside.append(item)
+            if len(inside) > size:
+                del inside[given_up([float(keys[i]) for i in inside], [0] * len(inside))]
+        position += int(length)
+        inside.sort(key=lambda i: -float(keys[i]))
+        by_one.append(np.pad(np.array(inside, dtype=np.int64), (0, size - len(inside)), constant_values=-1))
+    case.expect("key_kept", np.array(by_one, dtype=np.int64).reshape(len(by_one), size))
     case.require_all(["slot", "buffer", "key_kept"])
 
 

@@ -1,11 +1,24 @@
 """Experience replay: what enters the memory, when, and how it comes back."""
 
-from mmcl_strategies.replay.replay import Replay
+import io
+from collections import Counter
+from dataclasses import replace
 
+import pytest
+import torch
+from mmcl_strategies.replay.replay import SELECTIONS, Replay
+
+from mmcl.data.loader import IterationSampler
+from mmcl.data.memory import Memory, nbytes
+from mmcl.errors import ConfigError
+from mmcl.learning.compose import Need
 from mmcl.learning.learner import Learner
+from mmcl.learning.seeding import derive_generator
 from mmcl.learning.strategy import StrategyPlugin
-from mmcl.streams.scenario import TIL
-from mmcl.testing.toy import toy_benchmark, toy_learner
+from mmcl.learning.weights import model_tensors, restore_model
+from mmcl.streams.benchmark import Benchmark
+from mmcl.streams.scenario import CIL, MDTIL, TIL
+from mmcl.testing.toy import toy_benchmark, toy_learner, weights
 
 
 class Sizes(StrategyPlugin):
@@ -58,3 +71,117 @@ def test_remembered_samples_own_their_bytes() -> None:
     for record in strategy.state.records:
         image = record["inputs"]["image"]
         assert image.untyped_storage().nbytes() == image.numel() * image.element_size()
+
+
+def learned(strategy: Replay, benchmark: Benchmark, **training: object) -> Learner:
+    learner = toy_learner(benchmark, {"replay": strategy}, **training)
+    for experience in benchmark.train:
+        learner.train(experience)
+    return learner
+
+
+def targets(strategy: Replay, learner: Learner) -> list[int]:
+    memory = Memory(strategy.state.records, {e.index: e.samples for e in learner.seen})
+    return [int(memory[slot].target) for slot in range(len(memory))]
+
+
+@pytest.mark.parametrize("selection", ["class_balanced", "ring"])
+def test_balanced_selections_keep_as_many_samples_of_each_class(selection: str) -> None:
+    strategy = Replay(size=9, selection=selection)
+    learner = learned(strategy, toy_benchmark(CIL), iterations=8)
+    counts = Counter(targets(strategy, learner))
+    assert sorted(counts) == list(range(6))
+    assert sorted(counts.values()) == [1, 1, 1, 2, 2, 2]
+
+
+def test_a_ring_keeps_what_was_shown_last() -> None:
+    benchmark, strategy = toy_benchmark(CIL, experiences=1, per_class=10), Replay(size=4, selection="ring")
+    learned(strategy, benchmark, iterations=5)
+    order = [i for batch in IterationSampler(20, 4, 5, derive_generator(0, 0, "batches")) for i in batch]
+    latest = {i for label in (0, 1) for i in [i for i in order if i // 10 == label][-2:]}
+    assert {record["sample_id"] for record in strategy.state.records} == {f"0/{i}" for i in latest}
+
+
+@pytest.mark.parametrize("selection", SELECTIONS)
+@pytest.mark.parametrize("scenario", [CIL, MDTIL])
+def test_neither_limit_is_ever_exceeded(selection: str, scenario: object) -> None:
+    benchmark = toy_benchmark(scenario, per_class=10)  # type: ignore[arg-type]
+    one_image = 3 * 32 * 32 * 4 + 8
+    strategy = Replay(size=7, max_bytes=4 * one_image + 500, selection=selection)
+
+    class Limits(StrategyPlugin):
+        checked = 0
+
+        def before_forward(self, learner: Learner, **_: object) -> None:
+            self.checked += 1
+            assert len(strategy.state.records) <= 7
+            assert nbytes(strategy.state.records) <= 4 * one_image + 500
+
+    limits = Limits()
+    learner = toy_learner(benchmark, {"replay": strategy, "limits": limits}, iterations=10)
+    for experience in benchmark.train:
+        learner.train(experience)
+    assert limits.checked == 30
+    assert len(strategy.state.records) >= 4
+    assert strategy.memory_budget() == (7, 4 * one_image + 500)
+
+
+def test_a_sample_that_is_larger_than_the_memory_does_not_empty_it() -> None:
+    benchmark, strategy = toy_benchmark(MDTIL), Replay(size=None, max_bytes=1000)
+    learned(strategy, benchmark, iterations=8)
+    assert {tuple(record["inputs"]) for record in strategy.state.records} == {("text",)}
+
+
+@pytest.mark.parametrize("scenario", [CIL, MDTIL])
+def test_references_train_the_same_weights_as_values(scenario: object) -> None:
+    benchmark = toy_benchmark(scenario)  # type: ignore[arg-type]
+    by_value, by_reference = Replay(size=6), Replay(size=6, keep="references")
+    first, second = learned(by_value, benchmark), learned(by_reference, benchmark)
+    assert all(torch.equal(value, weights(second)[name]) for name, value in weights(first).items())
+    assert nbytes(by_reference.state.records) == 6 * 16
+    assert targets(by_value, first) == targets(by_reference, second)
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        Replay(size=5),
+        Replay(size=5, keep="references"),
+        Replay(size=5, selection="class_balanced"),
+        Replay(size=5, selection="ring", max_bytes=3 * 12296),
+    ],
+    ids=str,
+)
+def test_a_restart_changes_nothing(strategy: Replay) -> None:
+    benchmark = toy_benchmark(CIL)
+    unbroken = learned(replace(strategy), benchmark)
+    before = toy_learner(benchmark, {"replay": (kept := replace(strategy))})
+    for experience in benchmark.train[:2]:
+        before.train(experience)
+    stream = io.BytesIO()
+    torch.save(kept.state_dict(), stream)
+    stream.seek(0)
+    after = toy_learner(benchmark, {"replay": (fresh := replace(strategy))})
+    for experience in benchmark.train[:2]:
+        after.meet(experience)
+    restore_model(after.model, model_tensors(before.model, before.untouched))
+    fresh.load_state_dict(torch.load(stream, weights_only=True))
+    after.train(benchmark.train[2])
+    assert all(torch.equal(value, weights(after)[name]) for name, value in weights(unbroken).items())
+    assert fresh.state.offered == 3 * 16
+
+
+def test_options_that_mean_nothing_are_refused() -> None:
+    for options, sentence in (
+        ({"size": None}, "a limit here or in max_bytes"),
+        ({"selection": "herding"}, "reservoir, class_balanced, ring"),
+        ({"keep": "references", "max_bytes": 100}, "leaves the bytes where they are"),
+        ({"batch_size": 0}, "a positive number"),
+    ):
+        with pytest.raises(ConfigError, match=sentence):
+            Replay(**options)
+
+
+def test_only_balanced_selections_ask_for_classes() -> None:
+    assert not Replay().requirements()
+    assert Replay(selection="ring").requirements() == {Need.CLASSES}
