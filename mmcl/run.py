@@ -117,7 +117,7 @@ class Experiment:
         self.training = resolve_training(self.benchmark.training, config.training)
         if self.training.check_data:
             with self._timed("data check"):
-                sides = [side for data in self.benchmark.experiences for side in (data.train, data.test)]
+                sides = [experience.samples for experience in (*self.benchmark.train, *self.benchmark.test)]
                 check_readable(sides + ([self.benchmark.reference.images] if self.benchmark.reference else []))
         self.metric = METRICS[self.benchmark.metric]()
         self.bar = ProgressBar(quiet)
@@ -206,7 +206,8 @@ class Experiment:
             matrix.set_row(self.done, scores, row)
 
     def _empty_matrix(self, metric: str) -> ResultMatrix:
-        return ResultMatrix([data.name for data in self.benchmark.experiences], metric=metric)
+        columns = [experience.name for experience in self.benchmark.test]
+        return ResultMatrix(columns, metric=metric, paired=self.benchmark.common_test is None)
 
     def _continued(self, stored: Mapping[str, Any]) -> ResultMatrix:
         """A stored matrix, with columns for what has joined the stream since."""
@@ -216,9 +217,13 @@ class Experiment:
         return matrix
 
     def _save(self) -> None:
-        label_spaces = {str(e.index): {"name": e.name, "classes": e.label_space.to_list()} for e in self.learner.seen}
+        label_spaces = {
+            str(e.index): {"name": e.name, "classes": e.label_space.to_list(), "modalities": sorted(e.modalities)}
+            for e in self.learner.seen
+        }
         clock = {name: value for name, value in vars(self.learner.clock).items() if isinstance(value, int)}
         progress = {
+            "experiences": len(self.benchmark.experiences),
             "experiences_done": self.done,
             **self.matrix.to_dict(),
             "further": {name: matrix.to_dict() for name, matrix in self.further.items()},
@@ -232,9 +237,9 @@ class Experiment:
         self.folder.write_json("results.json", self._results())
 
     def _results(self) -> dict[str, Any]:
-        sizes = [len(data.test) for data in self.benchmark.experiences]
+        sizes = [len(experience.samples) for experience in self.benchmark.test]
         # without classes nobody can guess
-        chance = [100.0 / max(len(data.label_space), 1) for data in self.benchmark.experiences]
+        chance = [100.0 / max(len(data.label_space), 1) for data in self.benchmark.test]
         parameters = list(self.learner.model.parameters())
         return {
             "benchmark": self.benchmark.name,
@@ -383,7 +388,7 @@ def extend(
     folder = RunFolder.open(path)
     folder.require_plugins(names_of(plugins))
     config, progress = folder.config, folder.progress
-    if progress is None or progress["experiences_done"] < len(progress["columns"]):
+    if progress is None or progress["experiences_done"] < progress["experiences"]:
         raise CheckpointError(
             f"run folder {path}",
             found="the run has not ended",

@@ -388,7 +388,7 @@ def test_a_test_class_that_training_lacks_is_refused() -> None:
 
 def test_a_stream_of_own_data_runs_and_names_its_edition(tmp_path: Path, cache: Path) -> None:
     stream = mmcl.streams.by_class(Counted(), experiences=2, name="birds", training={"iterations": 2, "batch_size": 4})
-    result = mmcl.run(benchmark=stream, backbone="mmcl.testing.models:TinyCLIP", out=str(tmp_path / "run"), quiet=True)
+    result = mmcl.run(benchmark=stream, out=str(tmp_path / "run"), quiet=True)
     assert result.results["edition"] == "own"
     assert result.matrix.shape == (3, 2)
     assert "own edition" in (result.folder / "report.md").read_text("utf-8")
