@@ -13,6 +13,7 @@ from mmcl.data.modality import IMAGE
 from mmcl.data.reference import open_image
 from mmcl.data.sample import Inputs
 from mmcl.errors import CheckpointError, ConfigError, nearest
+from mmcl.learning.compose import Need
 from mmcl.learning.learner import Learner
 from mmcl.learning.weights import restore_model
 from mmcl.models.multimodal import MultimodalModel
@@ -47,6 +48,7 @@ def predict(folder: Path, files: Sequence[Path], top: int = 5, experience: str |
     run = RunFolder.open(folder)
     progress = _progress(run)
     spaces = {stored["name"]: LabelSpace.from_list(stored["classes"]) for stored in progress["label_spaces"].values()}
+    indices = {stored["name"]: int(index) for index, stored in progress["label_spaces"].items()}
     if experience is not None and experience not in spaces:
         raise ConfigError(
             f"experience {experience!r}",
@@ -54,6 +56,14 @@ def predict(folder: Path, files: Sequence[Path], top: int = 5, experience: str |
             allowed=", ".join(spaces) or "none so far",
             remedy=nearest(experience, spaces),
         )
+    for name, strategy in build_strategies(run.config).items():
+        if experience is None and Need.TASK_ID in strategy.requirements():
+            raise ConfigError(
+                f"strategy {name!r}",
+                found=f"it needs {Need.TASK_ID.value}, and no experience is named",
+                allowed=", ".join(spaces) or "none so far",
+                remedy="Name the experience with --experience.",
+            )
     space = LabelSpace()
     for name, part in spaces.items():
         if experience in (None, name):
@@ -68,8 +78,10 @@ def predict(folder: Path, files: Sequence[Path], top: int = 5, experience: str |
     model = trained_model(run)
     images = torch.stack([model.backbone.preprocess_eval[IMAGE](open_image(path)) for path in files])
     model.label_space = space
+    task_ids = None if experience is None else torch.full((len(images),), indices[experience])
+    inputs = Inputs({IMAGE: images}, {IMAGE: torch.ones(len(images), dtype=torch.bool)}, task_ids=task_ids)
     with torch.no_grad():
-        logits = model.predict(Inputs({IMAGE: images}, {IMAGE: torch.ones(len(images), dtype=torch.bool)})).logits
+        logits = model.predict(inputs).logits
     assert logits is not None
     best = logits.softmax(dim=1).topk(min(top, len(space)))
     return [
@@ -123,7 +135,7 @@ def trained_model(run: RunFolder) -> MultimodalModel:
         seed=config.seed,
     ).model
     for index, stored in progress["label_spaces"].items():
-        model.grow(int(index), LabelSpace.from_list(stored["classes"]))
+        model.grow(int(index), LabelSpace.from_list(stored["classes"]), frozenset(stored["modalities"]))
     tensors, _ = run.load([])
     _freeze_as_saved(model, tensors)
     restore_model(model, tensors)

@@ -35,6 +35,7 @@ class Need(Enum):
     REFERENCE_DATA = "reference images and captions outside the stream"
     WHOLE_STREAM = "all experiences at once"
     CLASSES = "experiences with classes"
+    TASK_ID = "the task id at test time"
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Surroundings:
             Need.REFERENCE_DATA: self.reference_data,
             Need.WHOLE_STREAM: True,
             Need.CLASSES: self.classifies,
+            Need.TASK_ID: None if self.scenario is None else self.scenario.task_id_known_at_test,
         }
         return known[need]
 
@@ -80,6 +82,7 @@ _REMEDIES = {
     Need.REFERENCE_DATA: "Put images and captions.txt into DATA_ROOT/reference, or use the embedded edition.",
     Need.WHOLE_STREAM: "Run it through mmcl.run.",
     Need.CLASSES: "Choose a benchmark of classes, or a strategy for pairs.",
+    Need.TASK_ID: "Choose a benchmark of scenario TIL or MDTIL, or a strategy that does not ask for it.",
 }
 
 

@@ -190,7 +190,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         """Take note of an experience: its classes compete from now on where the scenario says so."""
         if self._competition.meet(experience):
             with seeded(derive_seed(self.seed, "grow", experience.index)):
-                self.model.grow(experience.index, experience.label_space)
+                self.model.grow(experience.index, experience.label_space, experience.modalities)
             self.model.to(self.device)
 
     def label_space_of(self, task_id: int) -> LabelSpace:
@@ -443,7 +443,8 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
     def make_optimizer(self, **_: Any) -> None:
         """A fresh optimiser over what is trainable now; avalanche would re-register every parameter."""
         assert self.experience is not None
-        self.optimizer = make_optimizer(self.model, self.config)
+        rates = [pair for strategy in self.strategies.values() for pair in strategy.rates(self)]
+        self.optimizer = make_optimizer(self.model, self.config, rates)
         self.untouched = frozen(self.model, self.untouched)
         self.learning_rate = LearningRate(self.optimizer, self.config, len(self.dataloader))
         for scheduler in self._schedulers:
@@ -454,7 +455,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         """The head of a model knows all classes met; a plugin may hold a copy made before."""
         model = self.model if model is None else model
         for experience in self.seen:
-            model.grow(experience.index, experience.label_space)
+            model.grow(experience.index, experience.label_space, experience.modalities)
         return model.to(self.device)
 
     # Helpers.

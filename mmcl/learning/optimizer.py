@@ -27,14 +27,25 @@ def trainable(model: nn.Module) -> Iterator[nn.Parameter]:
     return (parameter for parameter in model.parameters() if parameter.requires_grad)
 
 
-def make_optimizer(model: nn.Module, training: TrainingConfig) -> torch.optim.Optimizer:
-    """A fresh optimiser over exactly the trainable parameters.
+def make_optimizer(
+    model: nn.Module, training: TrainingConfig, rates: Iterable[tuple[nn.Parameter, float]] = ()
+) -> torch.optim.Optimizer:
+    """A fresh optimiser over exactly the trainable parameters, one group for each learning rate.
+
+    Args:
+        model: what is trained.
+        training: its settings.
+        rates: parameters with a rate of their own; the others have that of ``training``.
 
     Raises:
         ConfigError: if nothing is trainable.
     """
-    parameters = list(trainable(model))
-    if not parameters:
+    own = {id(parameter): rate for parameter, rate in rates}
+    by_rate: dict[float, list[nn.Parameter]] = {}
+    for parameter in trainable(model):
+        by_rate.setdefault(own.get(id(parameter), training.lr), []).append(parameter)
+    groups = [{"params": parameters, "lr": rate} for rate, parameters in by_rate.items()]
+    if not groups:
         raise ConfigError(
             "training.freeze",
             found=f"the patterns {list(training.freeze)} freeze every parameter",
@@ -42,10 +53,8 @@ def make_optimizer(model: nn.Module, training: TrainingConfig) -> torch.optim.Op
             remedy="Remove a pattern, or use a strategy that adds parameters.",
         )
     if training.optimizer == "sgd":
-        return torch.optim.SGD(
-            parameters, lr=training.lr, momentum=training.momentum, weight_decay=training.weight_decay
-        )
-    return torch.optim.AdamW(parameters, lr=training.lr, betas=training.betas, weight_decay=training.weight_decay)
+        return torch.optim.SGD(groups, lr=training.lr, momentum=training.momentum, weight_decay=training.weight_decay)
+    return torch.optim.AdamW(groups, lr=training.lr, betas=training.betas, weight_decay=training.weight_decay)
 
 
 def require_constant_rate(training: TrainingConfig) -> None:
@@ -73,7 +82,7 @@ def follow(scheduler: Any, optimizer: torch.optim.Optimizer) -> None:
 
 
 class LearningRate:
-    """Sets the rate before each step of an experience, as a function of the step alone, where it changes."""
+    """Sets the rates before each step of an experience, as functions of the step alone, where they change."""
 
     def __init__(self, optimizer: torch.optim.Optimizer, training: TrainingConfig, iterations: int) -> None:
         self.optimizer = optimizer
@@ -81,13 +90,14 @@ class LearningRate:
         # the last step has rate 0, unless it is the only one
         self.last_step = max(iterations - 1, 1)
         self.schedule = SCHEDULES[training.schedule]
-        self.rate = training.lr
+        self.peaks: list[float] = [group["lr"] for group in optimizer.param_groups]
+        self.rates = self.peaks
 
     def set(self, step: int) -> None:
-        """Rate of step ``step``, counted from 0."""
-        rate = self.schedule(step, self.training.lr, self.training.warmup, self.last_step)
-        if rate == self.rate:
+        """Rates of step ``step``, counted from 0."""
+        rates = [self.schedule(step, peak, self.training.warmup, self.last_step) for peak in self.peaks]
+        if rates == self.rates:
             return
-        self.rate = rate
-        for group in self.optimizer.param_groups:
+        self.rates = rates
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate

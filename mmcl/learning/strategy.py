@@ -1,13 +1,13 @@
 """StrategyPlugin: avalanche's hooks under their own names, plus declared facts, loss terms and state."""
 
 from abc import ABC
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from avalanche.core import SupervisedPlugin
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmcl.data.sample import Batches
 from mmcl.errors import CheckpointError
@@ -47,7 +47,7 @@ class StrategyPlugin(SupervisedPlugin[Any], ABC):
     learner, it may override the methods below.
 
     Attributes:
-        slots: exclusive places it takes.
+        slots: exclusive places it takes; where options decide it, a property.
         needs: what it cannot work without.
         teachers: frozen copies it reads: ``"initial"``, ``"previous"``, or other policies; where options decide it, a
             property.
@@ -55,12 +55,16 @@ class StrategyPlugin(SupervisedPlugin[Any], ABC):
         grows: whether what it keeps, or the work of a step, goes on growing with every experience.
     """
 
-    slots: ClassVar[frozenset[Slot]] = frozenset()
     needs: ClassVar[frozenset[Need]] = frozenset()
     rewrites_weights: ClassVar[bool] = False
     grows: ClassVar[bool] = False
 
     state: Any = None
+
+    @property
+    def slots(self) -> frozenset[Slot]:
+        """None."""
+        return frozenset()
 
     @property
     def teachers(self) -> frozenset[str | Policy]:
@@ -89,6 +93,14 @@ class StrategyPlugin(SupervisedPlugin[Any], ABC):
         Occupants of slots HEAD and FUSION put their module in the place of ``learner.model.head`` or ``.fusion``;
         ``learner.model.attach`` adds modules to blocks of the backbone. Random numbers are seeded here.
         """
+
+    def rates(self, learner: "Learner") -> Iterable[tuple[nn.Parameter, float]]:
+        """Parameters that have a learning rate of their own, such as new ones beside pre-trained ones.
+
+        Asked at the start of every experience, when all its parameters are there. The schedule of the training settings
+        applies to every rate.
+        """
+        return ()
 
     def training_batches(self, learner: "Learner") -> Batches:
         """Build the batches of the coming experience; asked only of the occupant of slot BATCHES."""

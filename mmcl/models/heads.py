@@ -30,6 +30,18 @@ class Head(nn.Module, ABC):
         """Scores ``[B, C]`` whose largest is the answer at evaluation; where nothing else is decided, the logits."""
         return self.score(output, inputs, label_space)
 
+    def meet(self, task_id: int, label_space: LabelSpace, modalities: frozenset[str]) -> None:
+        """Make room for an experience; called once for each, before there is an optimiser for it.
+
+        Heads that have a part for each experience override it; for most of them its classes are enough.
+
+        Args:
+            task_id: its index.
+            label_space: its classes.
+            modalities: those that its samples may have.
+        """
+        self.grow(label_space)
+
     def grow(self, label_space: LabelSpace) -> None:
         """Make room for the classes of ``label_space``; heads made of text need none."""
 

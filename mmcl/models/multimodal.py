@@ -33,6 +33,7 @@ class MultimodalModel(nn.Module):
         self.head = head if head is not None else _default_head(backbone)
         self.label_space = LabelSpace()
         self._addons: list[AddOns] = []
+        self._met: set[int] = set()
 
     def forward(self, inputs: Inputs) -> Output:
         """Encode, fuse and score a batch: what is trained. Where no classes compete there are no scores."""
@@ -73,9 +74,18 @@ class MultimodalModel(nn.Module):
             self._addons.append(addons)
         addons[owner] = addon
 
-    def grow(self, task_id: int, label_space: LabelSpace) -> None:
-        """Make room for an experience: its classes in the head, itself in the add-ons."""
-        self.head.grow(label_space)
+    def grow(self, task_id: int, label_space: LabelSpace, modalities: frozenset[str] | None = None) -> None:
+        """Make room for an experience in the head and in the add-ons, unless that has been done.
+
+        Args:
+            task_id: its index.
+            label_space: its classes.
+            modalities: those that its samples may have; by default all that the backbone encodes.
+        """
+        if task_id in self._met:
+            return
+        self._met.add(task_id)
+        self.head.meet(task_id, label_space, frozenset(self.backbone.specs) if modalities is None else modalities)
         for addons in self._addons:
             addons.grow(task_id)
 
