@@ -1,9 +1,7 @@
-"""docs/avalanche.md: its examples run, and its tables leave nothing out."""
+"""docs/avalanche.md: its tables leave nothing out. Its examples are run with those of all pages."""
 
-import re
 from pathlib import Path
 
-import pytest
 from avalanche.core import BasePlugin
 from avalanche.training import plugins
 
@@ -11,17 +9,6 @@ from mmcl.registry import STRATEGIES, entries
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "avalanche.md").read_text("utf-8")
-
-
-def test_the_examples_run_one_after_the_other(
-    embedded_mtil: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    scope: dict[str, object] = {"__name__": "docs.avalanche"}
-    blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    assert len(blocks) == 4
-    for number, block in enumerate(blocks):
-        exec(compile(block, f"docs/avalanche.md, example {number}", "exec"), scope)
 
 
 def test_every_plugin_of_avalanche_is_in_the_table() -> None:
