@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mmcl.registry import GROUPS, card, entries
+from mmcl.registry import GROUPS, STRATEGIES, card, entries
 
 ROOT = Path(__file__).parents[2]
 AVALANCHE = {
@@ -116,10 +116,13 @@ def test_avalanche_is_imported_in_exactly_five_files() -> None:
 
 @pytest.mark.parametrize("path", files("strategies"), ids=name)
 def test_strategies_know_neither_benchmarks_nor_backbones_nor_each_other(path: Path) -> None:
+    family = f"mmcl_strategies.{path.parent.name}."  # parts of a strategy lie beside it
+    strategies = {entry.module for entry in entries(STRATEGIES)}
     for module in imports(path):
         assert not module.startswith(("mmcl_benchmarks", "mmcl.backbones", "mmcl.run", "mmcl.cli")), module
         if module.startswith("mmcl_strategies."):
-            assert module.startswith("mmcl_strategies.maths"), f"{name(path)} imports {module}"
+            assert module.startswith(("mmcl_strategies.maths", family)), f"{name(path)} imports {module}"
+            assert not any(f"{module}.".startswith(f"{other}.") for other in strategies), f"{name(path)}: {module}"
     assert third_party(path) <= {"torch", "torchvision", "peft"}
 
 

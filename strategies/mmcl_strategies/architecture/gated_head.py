@@ -1,0 +1,135 @@
+"""GatedHead: a network behind gates with one output layer per experience, as in the paper."""
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmcl.data.label_space import LabelSpace
+from mmcl.data.sample import Inputs
+from mmcl.errors import ConfigError
+from mmcl.models.heads import Head
+from mmcl.models.output import Output
+from mmcl_strategies.architecture.gate import Gate
+from mmcl_strategies.architecture.guard import Link
+from mmcl_strategies.maths.ownership import Ownership
+
+MakeGate = Callable[[int], Gate]
+
+
+class GatedLayer(nn.Module):
+    """``a * dropout(relu(W h + b))``; convolutions are pooled by two before the gate."""
+
+    def __init__(self, layer: nn.Linear | nn.Conv2d, gate: Gate, dropout: float) -> None:
+        super().__init__()
+        self.layer, self.gate, self.dropout = layer, gate, nn.Dropout(dropout)
+
+    def forward(self, value: Tensor, row: int) -> Tensor:
+        """``[B, I]`` or ``[B, I, H, W]`` -> ``[B, O]`` or ``[B, O, H', W']``, gated as experience ``row`` wants it."""
+        hidden: Tensor = self.dropout(functional.relu(self.layer(value)))
+        gates = self.gate.row(row)
+        if isinstance(self.layer, nn.Conv2d):
+            return functional.max_pool2d(hidden, 2) * gates.reshape(-1, 1, 1)
+        return hidden * gates
+
+
+class GatedStack(nn.Module):
+    """Gated layers one behind the other; a map is flattened where a linear layer follows. The input has no gate.
+
+    Attributes:
+        width: of what it returns.
+    """
+
+    def __init__(self, layers: Sequence[GatedLayer], width: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.width = width
+
+    def forward(self, value: Tensor, row: int) -> Tensor:
+        """``[B, width]``, through the gates of experience ``row``."""
+        for layer in self._gated:
+            flat = isinstance(layer.layer, nn.Linear) and value.ndim > 2
+            value = layer(value.flatten(1) if flat else value, row)
+        return value.flatten(1)
+
+    def links(self) -> list[Link]:
+        """Each layer between the gate of the one before and its own."""
+        before = [None, *(layer.gate for layer in self._gated)]
+        return [Link(layer.layer, layer.gate, gate) for layer, gate in zip(self._gated, before, strict=False)]
+
+    @property
+    def _gated(self) -> list[GatedLayer]:
+        return [layer for layer in self.layers if isinstance(layer, GatedLayer)]
+
+
+class GatedHead(Head):
+    """A gated stack with one un-gated output layer per experience.
+
+    Args:
+        stack: reads the fused features or an input.
+        reads: the modality whose prepared values the stack reads; ``None``: the fused features.
+    """
+
+    def __init__(self, stack: GatedStack, reads: str | None = None) -> None:
+        super().__init__()
+        self.stack, self.reads = stack, reads
+        self.outputs = nn.ModuleList()
+        self.ownership = Ownership()
+
+    def meet(self, task_id: int, label_space: LabelSpace, modalities: frozenset[str]) -> None:
+        """Gates and an output layer for an experience; earlier output layers are frozen."""
+        self.outputs.requires_grad_(False)
+        self.outputs.append(nn.Linear(self.stack.width, len(label_space)))
+        self.ownership.add(task_id, label_space)
+        for module in self.stack.modules():
+            if isinstance(module, Gate):
+                module.grow(task_id)
+
+    def knows(self, label_space: LabelSpace) -> bool:
+        """Whether an output layer has each of the classes."""
+        return self.ownership.knows(label_space)
+
+    def score(self, output: Output, inputs: Inputs, label_space: LabelSpace) -> Tensor:
+        """Each class is scored through the gates and by the output layer of the experience it belongs to."""
+        value = output.fused if self.reads is None else inputs[self.reads]
+        assert value is not None
+        return self.ownership.gather(label_space, inputs.task_ids, lambda row: self.logits(value, row))
+
+    def logits(self, value: Tensor, row: int) -> Tensor:
+        """The scores of the classes of one experience."""
+        scores: Tensor = self.outputs[row](self.stack(value, row))
+        return scores
+
+
+def linear_stack(width: int, hidden: Sequence[int], dropout: float, make_gate: MakeGate) -> GatedStack:
+    """Linear layers from ``width`` through the widths ``hidden``."""
+    pairs = zip([width, *hidden], hidden, strict=False)
+    layers = [GatedLayer(nn.Linear(before, after), make_gate(after), dropout) for before, after in pairs]
+    return GatedStack(layers, hidden[-1])
+
+
+def convolutional_stack(
+    shape: tuple[int, ...], channels: Sequence[int], hidden: Sequence[int], dropout: float, make_gate: MakeGate
+) -> GatedStack:
+    """The paper's network for images ``[C, S, S]``: convolutions with pooling, then linear layers.
+
+    The kernels are an eighth and a tenth of the side, then 2.
+
+    Raises:
+        ConfigError: if nothing is left of an image.
+    """
+    depth, side, layers = shape[0], shape[-1], []
+    for number, after in enumerate(channels):
+        kernel = max(1, (shape[-1] // 8, shape[-1] // 10, 2)[min(number, 2)])
+        side = (side - kernel + 1) // 2
+        if side < 1:
+            raise ConfigError(
+                "hat.channels",
+                found=f"nothing is left of an image of {shape[-1]} pixels after {number + 1} convolutions",
+                allowed="fewer convolutions",
+                remedy="Shorten 'channels'.",
+            )
+        layers.append(GatedLayer(nn.Conv2d(depth, after, kernel), make_gate(after), dropout))
+        depth = after
+    flat = linear_stack(depth * side * side, hidden, dropout, make_gate)
+    return GatedStack([*layers, *flat._gated], flat.width)

@@ -1,0 +1,168 @@
+"""Progressive networks: a new column for each experience, which reads the activations of the frozen earlier ones.
+
+Paper: Rusu et al., "Progressive neural networks", arXiv 1606.04671, 2016. There is no official code.
+Idea: nothing is overwritten, so nothing is forgotten; what earlier columns have found out is passed on through small
+trainable laterals.
+Equation: with f = ReLU, and no f in the output layer, layer i of column k has
+``h_i^k = f(W_i^k h_(i-1)^k + U_i^k f(V_i^k [a_1 h_(i-1)^1; ...; a_(k-1) h_(i-1)^(k-1)]))`` and one learned scalar a_j
+per earlier column (Eq. 2, ``lateral="adapter"``), or ``... + sum_j U_i^(k:j) h_(i-1)^j`` (Eq. 1, ``lateral="linear"``).
+The first layer has no lateral, the output layer has one. Earlier columns run with their own laterals, so that what a
+column reads of them is what they compute for their own experience.
+Kept between experiences: all columns, in the model; all but the newest are frozen, in evaluation mode and not in the
+optimiser. Their number of parameters grows with the square of the number of experiences.
+Columns stand on the features of the frozen backbone: one projection for each modality of the column's experience,
+summed. Where a sample lacks all of them, the column contributes zeros. The classes of an experience are always scored
+by its own column, so the task id must be known at test time.
+Deviations: there are biases, as in all public code; the multimodal first layer is ours.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from mmcl.data.label_space import LabelSpace
+from mmcl.data.sample import Inputs
+from mmcl.errors import ConfigError
+from mmcl.learning.compose import Need, Slot
+from mmcl.learning.learner import Learner
+from mmcl.learning.strategy import StrategyPlugin
+from mmcl.models.heads import Head
+from mmcl.models.output import Output
+from mmcl_strategies.architecture.column import Activations, AdapterLateral, Column, LinearLateral
+from mmcl_strategies.maths.ownership import Ownership
+
+LATERALS = ("adapter", "linear")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How columns are made; the fields are those of the strategy."""
+
+    hidden: tuple[int, ...]
+    lateral: str
+    bottleneck: int | None
+    alpha: float
+    dropout: float
+
+    def laterals(self, earlier: int, classes: int) -> list[nn.Module]:
+        """Of a column that has ``earlier`` columns before it."""
+        made: list[nn.Module] = []
+        for before, after in zip(self.hidden, (*self.hidden[1:], classes), strict=True):
+            read = [before] * earlier
+            if self.lateral == "linear":
+                made.append(LinearLateral(read, after))
+            else:
+                made.append(AdapterLateral(read, self.bottleneck or before, after, self.alpha))
+        return made
+
+
+class ProgressiveHead(Head):
+    """One column per experience.
+
+    Args:
+        embed_dim: width of the features of every modality.
+        shape: of the columns.
+    """
+
+    def __init__(self, embed_dim: int, shape: Shape) -> None:
+        super().__init__()
+        self.embed_dim, self.shape = embed_dim, shape
+        self.columns = nn.ModuleList()
+        self.ownership = Ownership()
+
+    def meet(self, task_id: int, label_space: LabelSpace, modalities: frozenset[str]) -> None:
+        """A column for an experience; the earlier ones are frozen, and stay in evaluation mode."""
+        self.columns.requires_grad_(False)
+        laterals = self.shape.laterals(len(self.columns), len(label_space)) if len(self.columns) else None
+        widths = dict.fromkeys(modalities, self.embed_dim)
+        self.columns.append(Column(widths, self.shape.hidden, len(label_space), laterals, self.shape.dropout))
+        self.ownership.add(task_id, label_space)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "ProgressiveHead":
+        """Only the newest column is ever trained."""
+        super().train(mode)
+        for column in self.columns[:-1]:
+            column.eval()
+        return self
+
+    def knows(self, label_space: LabelSpace) -> bool:
+        """Whether a column has each of the classes."""
+        return self.ownership.knows(label_space)
+
+    def score(self, output: Output, inputs: Inputs, label_space: LabelSpace) -> Tensor:
+        """Each class is scored by the column of the experience it belongs to."""
+        run = Run(self.columns, output.features, inputs.present)
+        return self.ownership.gather(label_space, inputs.task_ids, run.scores)
+
+
+class Run:
+    """A pass of a batch through as many columns as are asked for; each runs once."""
+
+    def __init__(self, columns: nn.ModuleList, features: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> None:
+        self.columns, self.features, self.present = columns, features, present
+        self.activations: list[Activations] = []
+        self._scores: list[Tensor] = []
+
+    def scores(self, row: int) -> Tensor:
+        """The scores ``[B, C]`` of the classes of one experience."""
+        while len(self._scores) <= row:
+            column = self.columns[len(self._scores)]
+            activations, scores = column(self.features, self.present, self.activations)
+            self.activations.append(activations)
+            self._scores.append(scores)
+        return self._scores[row]
+
+
+@dataclass(kw_only=True, eq=False)
+class Progressive(StrategyPlugin):
+    """Adds a column with laterals for each experience and freezes the earlier ones."""
+
+    slots: ClassVar[frozenset[Slot]] = frozenset({Slot.HEAD})
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.TASK_ID})
+    grows: ClassVar[bool] = True
+
+    hidden: tuple[int, ...] = (256, 256)  # n_i, widths of the hidden layers of every column
+    lateral: str = "adapter"  # Eq. 2; "linear": Eq. 1
+    bottleneck: int | None = None  # width of an adapter; None: n_(i-1), the width of the layer it reads
+    alpha: float = 0.01  # its scalars begin uniform in [0, alpha)
+    dropout: float = 0.0  # behind the hidden layers of the newest column
+    lr: float | None = 0.003  # learning rate of the columns; None: that of the training settings
+
+    def __post_init__(self) -> None:
+        """Check the choices."""
+        for name, value, holds, allowed in (
+            ("hidden", self.hidden, self.hidden and min(self.hidden) > 0, "one width above 0 or more"),
+            ("lateral", self.lateral, self.lateral in LATERALS, " or ".join(LATERALS)),
+            (
+                "bottleneck",
+                self.bottleneck,
+                self.bottleneck is None or self.bottleneck > 0,
+                "a number above 0, or none",
+            ),
+            ("alpha", self.alpha, self.alpha > 0, "a number above 0"),
+            ("dropout", self.dropout, 0 <= self.dropout < 1, "0 up to, but not including, 1"),
+            ("lr", self.lr, self.lr is None or self.lr > 0, "a number above 0, or none"),
+        ):
+            if not holds:
+                raise ConfigError(
+                    f"progressive.{name}", found=f"{value!r}", allowed=allowed, remedy="Choose one of these."
+                )
+
+    def adapt_model(self, learner: Learner) -> None:
+        """Freeze backbone and fusion, put the columns in the place of the head."""
+        for _, parameter in list(learner.model.shared_parameters()):
+            parameter.requires_grad_(False)
+        shape = Shape(self.hidden, self.lateral, self.bottleneck, self.alpha, self.dropout)
+        learner.model.head = ProgressiveHead(learner.model.backbone.embed_dim, shape)
+
+    def rates(self, learner: Learner) -> Iterator[tuple[nn.Parameter, float]]:
+        """The columns have their own."""
+        if self.lr is not None:
+            yield from ((parameter, self.lr) for parameter in learner.model.head.parameters())
+
+    def before_training_exp(self, learner: Learner, **_: object) -> None:
+        """What is frozen keeps its statistics too."""
+        learner.model.backbone.eval()
