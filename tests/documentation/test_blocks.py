@@ -125,7 +125,7 @@ class Reader:
             elif words[:3] == ["pip", "install", "--editable"]:
                 text, code = self.install(words[3])
             else:
-                done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120, check=False)
+                done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=400, check=False)
                 text, code = done.stdout + done.stderr, done.returncode
             printed += text
             assert code == (2 if text.startswith("error: ") else 0), f"{block.place}: {command}: {code}\n{text}"
@@ -155,7 +155,7 @@ class Reader:
             [python, "-m", "pip", "install", *options, "--editable", package],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=400,
             check=False,
         )
         self.patch.setenv("PATH", os.pathsep.join((str(python.parent), os.environ["PATH"])))
