@@ -72,8 +72,9 @@ class TextHead(Head):
 
     def logits(self, fused: Tensor, label_space: LabelSpace) -> Tensor:
         """``scale * norm(fused) @ text_features.T``."""
-        scale = self._backbone[0].logit_scale
-        return scale * functional.normalize(fused, dim=-1) @ self.text_features(label_space).T
+        scale, text = self._backbone[0].logit_scale, self.text_features(label_space)
+        # features of a forward pass in half precision may meet texts that were embedded outside of it
+        return scale * functional.normalize(fused.to(text.dtype), dim=-1) @ text.T
 
     def text_features(self, label_space: LabelSpace) -> Tensor:
         """Unit-length class embeddings ``[C, D]``."""
@@ -140,6 +141,10 @@ class LinearHead(Head):
         """Whether every class has its unit."""
         return all(label.id in self._units for label in label_space)
 
+    def units(self, label_space: LabelSpace) -> list[int]:
+        """The row of ``weight`` that belongs to each class."""
+        return [self._units[label.id] for label in label_space]
+
     def score(self, output: Output, inputs: Inputs, label_space: LabelSpace) -> Tensor:
         """The logits of the fused features."""
         assert output.fused is not None
@@ -147,7 +152,7 @@ class LinearHead(Head):
 
     def logits(self, fused: Tensor, label_space: LabelSpace) -> Tensor:
         """Scores of the units of ``label_space``."""
-        units = [self._units[label.id] for label in label_space]
+        units, fused = self.units(label_space), fused.to(self.weight.dtype)
         if units == list(range(self.weight.shape[0])):
             return functional.linear(fused, self.weight, self.bias)
         return functional.linear(fused, self.weight[units], self.bias[units])
