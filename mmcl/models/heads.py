@@ -1,6 +1,8 @@
 """Heads: from fused features to the scores of a label space."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +66,7 @@ class TextHead(Head):
         self._tokens: dict[int, tuple[LabelSpace, Tensor, Tensor | None]] = {}
         self._kept: dict[int, tuple[LabelSpace, Tensor]] = {}
         self._kept_at: tuple[object, ...] = ()
+        self._held: tuple[LabelSpace, Tensor] | None = None
 
     def score(self, output: Output, inputs: Inputs, label_space: LabelSpace) -> Tensor:
         """The logits of the fused features."""
@@ -78,6 +81,8 @@ class TextHead(Head):
 
     def text_features(self, label_space: LabelSpace) -> Tensor:
         """Unit-length class embeddings ``[C, D]``."""
+        if self._held is not None and self._held[0] is label_space:
+            return self._held[1]
         if torch.is_grad_enabled():
             return self._embed(label_space)
         version = tuple((p.data_ptr(), p._version) for p in self._backbone[0].parameters())
@@ -86,6 +91,18 @@ class TextHead(Head):
         if id(label_space) not in self._kept:
             self._kept[id(label_space)] = (label_space, self._embed(label_space))
         return self._kept[id(label_space)][1]
+
+    @contextmanager
+    def holding(self, label_space: LabelSpace, features: Tensor) -> Iterator[None]:
+        """Answer ``text_features(label_space)`` with ``features`` while the context lasts.
+
+        For passes over many batches with unchanged weights, which need not embed the prompts in each of them.
+        """
+        self._held = (label_space, features)
+        try:
+            yield
+        finally:
+            self._held = None
 
     def train(self, mode: bool = True) -> "TextHead":
         """Switch the mode and forget kept text features: weights written through ``.data`` leave no version."""

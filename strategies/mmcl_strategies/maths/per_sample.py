@@ -16,7 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-CHUNK_ELEMENTS = 2**20  # entries of per-sample gradients formed at a time; what a processor's cache holds
+from mmcl_strategies.maths.attention import attend, self_attention
+
+CHUNK_ELEMENTS = {"cpu": 2**16}  # entries of per-sample gradients formed at a time: what a processor's cache holds
+CHUNK_ELEMENTS_ELSEWHERE = 2**24  # an accelerator wants large products
 
 
 class PerSample(Protocol):
@@ -62,9 +65,14 @@ class Outer:
         if self.left.shape[1] == 1:
             return (self.left[:, 0].square().T @ self.right[:, 0].square()).reshape(self.shape)
         total = self.left.new_zeros(self.left.shape[2], self.right.shape[2])
-        rows = max(1, CHUNK_ELEMENTS // max(total.numel(), 1))
+        entries = CHUNK_ELEMENTS.get(self.left.device.type, CHUNK_ELEMENTS_ELSEWHERE)
+        rows = max(1, entries // max(total.numel(), 1))
         for left, right in zip(torch.split(self.left, rows), torch.split(self.right, rows), strict=True):
-            total += torch.bmm(left.transpose(1, 2), right).square().sum(0)
+            if rows == 1:
+                gradient = left[0].T @ right[0]
+                total.addcmul_(gradient, gradient)
+            else:
+                total += torch.bmm(left.transpose(1, 2), right).square().sum(0)
         return total.reshape(self.shape)
 
 
@@ -150,29 +158,13 @@ def embedding_rule(module: nn.Embedding, call: Call, delta: Tensor, samples: int
 
 def attention_rule(module: nn.MultiheadAttention, call: Call, delta: Tensor, samples: int) -> dict[str, PerSample]:
     """Self-attention: its inner part is computed again to reach the gradient of the packed projection's output."""
-    query, *others = call.arguments
-    others += [call.options[name] for name in ("key", "value") if name in call.options]
-    mask = call.options.get("attn_mask")
-    plain = (
-        module.batch_first
-        and query.ndim == 3
-        and module.in_proj_weight is not None
-        and module.bias_k is None
-        and not module.add_zero_attn
-        and len(others) == 2
-        and all(other is query for other in others)
-        and call.options.get("key_padding_mask") is None
-        and (mask is None or mask.ndim == 2)
-    )
-    if not plain:
+    plain = self_attention(module, call.arguments, call.options)
+    if plain is None:
         return {}
-    if mask is not None and mask.dtype == torch.bool:
-        mask = ~mask
+    query, mask = plain
     with torch.enable_grad():
         packed = functional.linear(query, module.in_proj_weight, module.in_proj_bias).detach().requires_grad_()
-        heads = packed.reshape(*query.shape[:2], 3, module.num_heads, module.head_dim).permute(2, 0, 3, 1, 4)
-        attended = functional.scaled_dot_product_attention(heads[0], heads[1], heads[2], mask)
-        attended = attended.transpose(1, 2).flatten(2)
+        attended = attend(module, packed, mask)
         output = functional.linear(attended, module.out_proj.weight.detach())
     (inner,) = torch.autograd.grad(output, packed, delta)
     left, outer = _tokens(inner, samples), _tokens(delta, samples)

@@ -114,7 +114,7 @@ class _Consumers:
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         if not parameters or values.grad_fn is None:
             return
-        users, leaves = _graph(values.grad_fn)
+        users, leaves = backward_graph(values.grad_fn)
         for node in leaves:
             key, above = id(node.variable), users[node]
             while len(above) == 1 and above[0].name() in self.THROUGH:
@@ -155,8 +155,8 @@ class _Consumers:
         return found
 
 
-def _graph(root: Node) -> tuple[dict[Any, list[Any]], list[Any]]:
-    """The nodes that use each node of the backward graph, and the leaves."""
+def backward_graph(root: Node) -> tuple[dict[Any, list[Any]], list[Any]]:
+    """The nodes that use each node of the backward graph below ``root``, and the leaves, ``leaf.variable`` each."""
     users: dict[Any, list[Any]] = {root: []}
     leaves, open_nodes = [], [root]
     while open_nodes:

@@ -9,28 +9,22 @@ experiences exactly and a step costs the same after fifty experiences as after o
 Fisher: ``1/N sum_n (d log p(y_n | x_n) / d theta)^2``, squared per sample and then averaged, at the final weights, in
 evaluation mode, on un-augmented data of the experience alone, free of label smoothing and of other strategies.
 Kept between experiences: the three sums. Names that appear later are unprotected until they have a Fisher; tensors that
-grew are protected in their old part.
+grew are protected in their old part; frozen parameters are skipped.
 Deviations: the penalty acts on the gradient side, after the backward pass, which gives the same update (with gradient
 clipping: before it). The default estimator uses the true labels ("empirical"); ``sampled`` and ``exact`` are there, and
 ``batched`` reproduces libraries that square batch means. ``samples = 500`` random samples by default: van de Ven (2025)
 finds no loss against all of them.
 """
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from functools import partial
 
-import torch
 from torch import Tensor, nn
 
-from mmcl.data.sample import Batch
-from mmcl.data.subset import Subset
-from mmcl.errors import ConfigError
-from mmcl.learning.guard import auxiliary_pass
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import GradientValues, StrategyPlugin, Terms
-from mmcl_strategies.maths import fisher
+from mmcl_strategies.maths.choices import require
+from mmcl_strategies.maths.fisher_pass import FisherPass
+from mmcl_strategies.maths.protection import protected, remembered, require_matches
 from mmcl_strategies.maths.quadratic import (
     SeparateSums,
     accumulate_separate,
@@ -38,8 +32,6 @@ from mmcl_strategies.maths.quadratic import (
     separate_centre,
     separate_penalty,
 )
-
-ESTIMATORS = ("empirical", "sampled", "exact", "batched")
 
 
 @dataclass
@@ -58,22 +50,20 @@ class EWC(StrategyPlugin):
     strength: float = 1000.0  # lambda; the paper's 1/2 is kept. Tune it on a log grid
     fisher: str = "empirical"  # estimator: empirical, sampled, exact or batched
     samples: int | None = 500  # random samples for the Fisher; None: all
-    batch_size: int = 32  # of the Fisher pass; changes the result of "batched" only
+    batch_size: int = 32  # of the Fisher pass; changes "batched" and the likelihood of pairs only
+    fisher_clip: float | None = None  # upper bound of each entry of a new Fisher (PyCIL: 1e-4)
+    normalise: str = "none"  # divide each new Fisher by its "max", "l1_mean" or "l2"
     include: tuple[str, ...] = ("*",)  # glob patterns of parameter names to protect
     exclude: tuple[str, ...] = ()  # and of those not to
 
     state: EWCState = field(default_factory=EWCState, init=False, repr=False)
+    _parameters: dict[str, nn.Parameter] = field(default_factory=dict, init=False, repr=False)
     _centre: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check the choices."""
-        for name, value, holds, allowed in (
-            ("fisher", self.fisher, self.fisher in ESTIMATORS, ", ".join(ESTIMATORS)),
-            ("strength", self.strength, self.strength >= 0, "zero or more"),
-            ("samples", self.samples, self.samples is None or self.samples > 0, "a positive number, or none for all"),
-        ):
-            if not holds:
-                raise ConfigError(f"ewc.{name}", found=f"{value!r}", allowed=allowed, remedy="Choose one of these.")
+        require(self.strength >= 0, "ewc.strength", self.strength, "zero or more")
+        self._fisher_pass.check("ewc")
 
     def terms(self) -> Terms:
         """One, from the second experience on."""
@@ -81,53 +71,25 @@ class EWC(StrategyPlugin):
 
     def before_training_exp(self, learner: Learner, **_: object) -> None:
         """The pull of all earlier experiences has one centre."""
+        require_matches(learner.model, "ewc", self.include)
+        self._parameters = remembered(learner.model, self.state.fisher)
         self._centre = separate_centre(self.state.fisher, self.state.fisher_anchor)
 
     def gradient_terms(self, learner: Learner) -> GradientValues:
         """``strength * F_sum (theta - centre)``; nothing in the first experience."""
         if not self._centre:
             return {}
-        parameters = self._protected(learner)
+        parameters, sums = self._parameters, tuple(vars(self.state).values())
         add_quadratic_gradient(parameters, self.state.fisher, self._centre, self.strength)
-        sums = tuple(vars(self.state).values())
         return {"penalty": lambda: self.strength * separate_penalty(parameters, *sums)}
 
     def after_training_exp(self, learner: Learner, **_: object) -> None:
         """Add this experience's Fisher and anchor to the sums."""
-        parameters = self._protected(learner)
-        with auxiliary_pass(learner.model):
-            information = self._estimate(learner, parameters)
-        anchor = {name: parameter.detach() for name, parameter in parameters.items()}
-        sums = accumulate_separate(SeparateSums(**vars(self.state)), information, anchor)
+        parameters = protected(learner, self.include, self.exclude)
+        information = self._fisher_pass(learner, parameters)
+        sums = accumulate_separate(SeparateSums(**vars(self.state)), information, parameters)
         self.state = EWCState(**sums._asdict())
 
-    def _protected(self, learner: Learner) -> dict[str, nn.Parameter]:
-        return {
-            name: parameter
-            for name, parameter in learner.model.shared_parameters()
-            if any(fnmatchcase(name, pattern) for pattern in self.include)
-            and not any(fnmatchcase(name, pattern) for pattern in self.exclude)
-        }
-
-    def _estimate(self, learner: Learner, parameters: dict[str, nn.Parameter]) -> dict[str, Tensor]:
-        assert learner.experience is not None
-        samples, generator = learner.experience.samples, learner.generator("fisher")
-        chosen = torch.randperm(len(samples), generator=generator)[: self.samples].tolist()
-
-        def batches() -> Iterator[Batch]:
-            return learner.one_pass(Subset(samples, chosen), self.batch_size)
-
-        towers = [learner.model.backbone.tower(modality) for modality in learner.experience.modalities]
-        estimators: dict[str, Callable[[], dict[str, Tensor]]] = {
-            "empirical": lambda: fisher.empirical(parameters, batches(), learner.log_likelihood, towers),
-            "sampled": lambda: fisher.sampled(
-                parameters,
-                batches(),
-                learner.log_probabilities,
-                partial(fisher.draw_labels, generator=generator),
-                towers,
-            ),
-            "exact": lambda: fisher.exact(parameters, batches(), learner.log_probabilities, towers),
-            "batched": lambda: fisher.batched(parameters, batches(), learner.log_likelihood),
-        }
-        return estimators[self.fisher]()
+    @property
+    def _fisher_pass(self) -> FisherPass:
+        return FisherPass(self.fisher, self.samples, self.batch_size, self.fisher_clip, self.normalise)

@@ -8,7 +8,7 @@ from mmcl_strategies.maths import fisher
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from torch import Tensor, nn
 
-from mmcl.errors import DataError, PluginError
+from mmcl.errors import DataError, PluginError, TrainingError
 
 Batch = tuple[Tensor, Tensor]
 LogProbs = Callable[[Batch], Tensor]
@@ -336,3 +336,26 @@ def test_a_mean_in_place_of_a_likelihood_per_sample_is_an_error() -> None:
 def test_no_sample_is_an_error() -> None:
     with pytest.raises(DataError, match="no sample"):
         fisher.empirical(trainable(perceptron()), [], lambda batch: torch.zeros(0))
+
+
+def test_a_class_that_does_not_compete_adds_nothing_to_the_exact_fisher() -> None:
+    model = perceptron()
+    active, absent = torch.arange(CLASSES - 1), torch.arange(CLASSES) == CLASSES - 1
+
+    def masked(batch: Batch) -> Tensor:
+        return model(batch[0]).masked_fill(absent, -torch.inf).log_softmax(1)
+
+    def restricted(batch: Batch) -> Tensor:
+        return model(batch[0])[:, active].log_softmax(1)
+
+    given = batches(*data(), 4)
+    assert_same(
+        fisher.exact(trainable(model), given, masked, [model]),
+        fisher.exact(trainable(model), given, restricted, [model]),
+    )
+
+
+def test_a_likelihood_that_is_not_finite_is_an_error() -> None:
+    model = perceptron()
+    with pytest.raises(TrainingError, match="not finite"):
+        fisher.empirical(trainable(model), batches(*data(), 4), lambda batch: model(batch[0]).sum(1) * torch.inf)

@@ -39,7 +39,7 @@ def test_training_equals_one_penalty_per_earlier_experience_in_the_loss() -> Non
             parameters = dict(learner.model.shared_parameters())
             self.anchors.append({name: p.detach().clone() for name, p in parameters.items()})
             learner.model.eval()
-            self.fishers.append(self.ewc._estimate(learner, parameters))
+            self.fishers.append(self.ewc._fisher_pass(learner, parameters))
             learner.model.zero_grad()
             learner.model.train()
 

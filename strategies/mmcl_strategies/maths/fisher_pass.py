@@ -1,0 +1,104 @@
+"""FisherPass: the diagonal of the Fisher information of an experience, at the weights that are handed over."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from mmcl.data.sample import Batch
+from mmcl.data.subset import Subset
+from mmcl.errors import TrainingError
+from mmcl.learning.guard import auxiliary_pass
+from mmcl.learning.learner import Learner
+from mmcl.models.heads import TextHead
+from mmcl_strategies.maths import fisher
+from mmcl_strategies.maths.choices import require
+from mmcl_strategies.maths.scaling import NORMS, clipped, normalised
+from mmcl_strategies.maths.shared_stage import Shared
+
+ESTIMATORS = ("empirical", "sampled", "exact", "batched")
+
+
+@dataclass(frozen=True)
+class FisherPass:
+    """One more pass over the training samples of an experience: in evaluation mode, un-augmented, in full precision,
+    free of label smoothing and of all strategies. It leaves no trace.
+
+    Attributes:
+        estimator: one of ``ESTIMATORS``, see ``fisher``.
+        samples: so many of the experience's, drawn at random; ``None`` for all.
+        batch_size: of the pass; it changes ``batched`` and the likelihood of pairs, which compete within a batch.
+        clip: upper bound of each entry; ``None`` for none.
+        norm: by which the result is divided, a key of ``NORMS``; after clipping.
+    """
+
+    estimator: str
+    samples: int | None
+    batch_size: int
+    clip: float | None
+    norm: str
+
+    def check(self, owner: str) -> None:
+        """Check the options of the strategy ``owner``.
+
+        Raises:
+            ConfigError: naming the first one that is wrong.
+        """
+        number = "a positive number, or none"
+        require(self.estimator in ESTIMATORS, f"{owner}.fisher", self.estimator, ", ".join(ESTIMATORS))
+        require(self.samples is None or self.samples > 0, f"{owner}.samples", self.samples, f"{number} for all")
+        require(self.batch_size > 0, f"{owner}.batch_size", self.batch_size, "a positive number")
+        require(self.clip is None or self.clip > 0, f"{owner}.fisher_clip", self.clip, f"{number} for no bound")
+        require(self.norm in NORMS, f"{owner}.normalise", self.norm, ", ".join(NORMS))
+
+    def __call__(self, learner: Learner, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+        """The Fisher information of the current experience by name of trainable parameter.
+
+        Raises:
+            TrainingError: if it is not finite.
+        """
+        assert learner.experience is not None
+        generator = learner.generator("fisher")
+        samples = learner.experience.samples
+        chosen = Subset(samples, torch.randperm(len(samples), generator=generator)[: self.samples].tolist())
+
+        def batches() -> Iterator[Batch]:
+            return learner.one_pass(chosen, self.batch_size)
+
+        with auxiliary_pass(learner.model):
+            towers = [learner.model.backbone.tower(modality) for modality in learner.experience.modalities]
+            shared = _class_embeddings(learner, next(iter(learner.one_pass(chosen, 1))))
+            draw = partial(fisher.draw_labels, generator=generator)
+            estimators: dict[str, Callable[[], dict[str, Tensor]]] = {
+                "empirical": lambda: fisher.empirical(parameters, batches(), learner.log_likelihood, towers, shared),
+                "sampled": lambda: fisher.sampled(
+                    parameters, batches(), learner.log_probabilities, draw, towers, shared
+                ),
+                "exact": lambda: fisher.exact(parameters, batches(), learner.log_probabilities, towers, shared),
+                "batched": lambda: fisher.batched(parameters, batches(), learner.log_likelihood),
+            }
+            information = estimators[self.estimator]()
+        for name, values in information.items():
+            if not bool(values.isfinite().all()):
+                raise TrainingError(
+                    f"Fisher information of experience {learner.experience.name!r}",
+                    found=f"values that are not finite, for parameter {name!r}",
+                    allowed="finite log-likelihoods with finite gradients",
+                    remedy="Lower the learning rate; the last experience's checkpoint is kept.",
+                )
+        return normalised(clipped(information, self.clip), self.norm)
+
+
+def _class_embeddings(learner: Learner, batch: Batch) -> Shared | None:
+    """The text features of the classes that compete in the experience; ``None`` if the head embeds none.
+
+    All its samples have one label space, which a batch of them shows.
+    """
+    head, backbone = learner.model.head, learner.model.backbone
+    learner.consider(batch)
+    space = learner.label_space
+    if not isinstance(head, TextHead) or not len(space):
+        return None
+    return Shared(partial(head.text_features, space), partial(head.holding, space), [backbone])

@@ -1,0 +1,90 @@
+"""What a likelihood computes from parameters alone, such as the embeddings of class prompts: once for all samples.
+
+Let ``T(theta)`` be that tensor. The gradient of sample n with respect to the parameters behind it is ``J^T g_n`` with
+``g_n = d log p_n / d T``, which is cheap, and one Jacobian J for all samples. ``sum_n (J^T g_n)^2`` depends on the g_n
+through their second moment, so a few directions stand for all samples (``second_moment``), each for one backward pass
+through J. Against 500 passes that is 50 to 150 for a CLIP of 50 classes, of which ``tolerance`` decides.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mmcl_strategies.maths.recorder import backward_graph
+from mmcl_strategies.maths.second_moment import SecondMoment
+from mmcl_strategies.maths.zero_rows import skipping_zero_rows
+
+
+@dataclass(frozen=True)
+class Shared:
+    """How to reach the tensor T.
+
+    Attributes:
+        compute: T, differentiable; it must not depend on samples.
+        holding: a context in which the likelihood uses the given tensor in place of T.
+        modules: whatever ``compute`` runs, or more.
+        tolerance: share of ``sum_n |g_n|^2`` that may be lost. The diagonal then is too small by up to a few times
+            that share, where its own values are small.
+    """
+
+    compute: Callable[[], Tensor]
+    holding: Callable[[Tensor], AbstractContextManager[object]]
+    modules: Iterable[nn.Module] = ()
+    tolerance: float = 1e-3
+
+
+class SharedStage:
+    """T, computed once, and the gradients that samples send to it.
+
+    Attributes:
+        leaf: T for the likelihoods, cut off from its parameters.
+        names: the parameters behind T.
+    """
+
+    def __init__(self, shared: Shared, parameters: Mapping[str, nn.Parameter]) -> None:
+        with skipping_zero_rows(shared.modules):
+            self._value = shared.compute()
+        self._shared = shared
+        self._name_of = {id(parameter): name for name, parameter in parameters.items()}
+        self._parameters = parameters
+        self._cotangents = SecondMoment(shared.tolerance)
+        self.names = self._names_behind(self._value)
+        self.leaf = self._value.detach().requires_grad_(bool(self.names))
+
+    def held(self) -> AbstractContextManager[object]:
+        """Likelihoods evaluated in this context read the leaf."""
+        return self._shared.holding(self.leaf)
+
+    def serves(self, values: Tensor) -> bool:
+        """Whether the likelihoods ``values`` reach the parameters behind T through the leaf alone."""
+        return not self.names & self._names_behind(values)
+
+    def add(self, gradient: Tensor | None) -> None:
+        """The gradient of one sample with respect to the leaf; ``None`` if it has none."""
+        if gradient is not None:
+            self._cotangents.add(gradient)
+
+    def squares(self) -> dict[str, Tensor]:
+        """``sum_n (J^T g_n)^2`` by parameter name."""
+        behind = {name: self._parameters[name] for name in sorted(self.names)}
+        totals = {
+            name: torch.zeros_like(parameter, dtype=torch.promote_types(parameter.dtype, torch.float32))
+            for name, parameter in behind.items()
+        }
+        if behind:
+            for row in self._cotangents.rows():
+                gradients = torch.autograd.grad(
+                    self._value, list(behind.values()), row.reshape(self._value.shape), retain_graph=True
+                )
+                for total, gradient in zip(totals.values(), gradients, strict=True):
+                    total += gradient.to(total.dtype).square()
+        return totals
+
+    def _names_behind(self, tensor: Tensor) -> set[str]:
+        if tensor.grad_fn is None:
+            return set()
+        found = {id(leaf.variable) for leaf in backward_graph(tensor.grad_fn)[1]}
+        return {name for key, name in self._name_of.items() if key in found}

@@ -1,0 +1,91 @@
+"""EWC++: one penalty around the latest solution, with a Fisher information that runs along during training.
+
+Paper: Chaudhry et al., "Riemannian Walk for Incremental Learning", ECCV 2018, section 3.1.
+Idea: keep a moving average of squared gradients while training, so that no further pass over the data is needed and one
+Fisher serves all experiences.
+Equations: at every step i ``F^i = alpha g_i^2 + (1 - alpha) F^{i-1}``, ``F^1 = g_1^2``, with g_i the gradient of the
+task loss alone: no penalty and no other strategy's term is in it. F is never reset. At the end of experience t the
+current F and theta_t are stored; then ``L = L_task + strength/2 * sum_i F_i (theta_i - theta_t,i)^2``.
+The gradient is that of the mean over a batch, so F is about 1/batch of the Fisher information by construction: a
+strength of EWC has to be multiplied by about the batch size.
+Kept between experiences: the running F, the stored F, the centre.
+Deviations: the gradient is taken from the graph of the training step (its augmentation, label smoothing and mode), by a
+second backward pass of the task term; avalanche makes a separate forward pass in evaluation mode. Weights that a batch
+does not use have gradient 0 there. The penalty acts on the gradient side.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from mmcl.learning.learner import Learner
+from mmcl.learning.strategy import GradientValues, StrategyPlugin, Terms
+from mmcl_strategies.maths.choices import require
+from mmcl_strategies.maths.protection import protected, remembered, require_matches
+from mmcl_strategies.maths.quadratic import add_quadratic_gradient, move_centre, moving_average, quadratic_penalty
+
+
+@dataclass
+class EWCPlusPlusState:
+    """Curvature and centre of the penalty and the curvature to come, by parameter name."""
+
+    running: dict[str, Tensor] = field(default_factory=dict)  # F^i
+    fisher: dict[str, Tensor] = field(default_factory=dict)  # F at the end of the last experience
+    centre: dict[str, Tensor] = field(default_factory=dict)  # theta_t
+
+
+@dataclass(kw_only=True, eq=False)
+class EWCPlusPlus(StrategyPlugin):
+    """Pulls each weight to its latest solution, in proportion to a running average of squared task gradients."""
+
+    strength: float = 1000.0  # lambda; the 1/2 is kept. Tune it on a log grid
+    alpha: float = 0.9  # weight of the newest squared gradient
+    every: int = 1  # steps from one squared gradient to the next
+    include: tuple[str, ...] = ("*",)  # glob patterns of parameter names to protect
+    exclude: tuple[str, ...] = ()  # and of those not to
+
+    state: EWCPlusPlusState = field(default_factory=EWCPlusPlusState, init=False, repr=False)
+    _observed: dict[str, nn.Parameter] = field(default_factory=dict, init=False, repr=False)
+    _parameters: dict[str, nn.Parameter] = field(default_factory=dict, init=False, repr=False)
+    _step: int = field(default=0, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Check the choices."""
+        require(self.strength >= 0, "ewc_plus_plus.strength", self.strength, "zero or more")
+        require(0 < self.alpha <= 1, "ewc_plus_plus.alpha", self.alpha, "above 0, up to 1")
+        require(self.every > 0, "ewc_plus_plus.every", self.every, "a positive number")
+
+    def terms(self) -> Terms:
+        """One, from the second experience on."""
+        return Terms(gradient=("penalty",))
+
+    def before_training_exp(self, learner: Learner, **_: object) -> None:
+        """Find the weights to watch and those of which something is remembered."""
+        require_matches(learner.model, "ewc_plus_plus", self.include)
+        self._observed = protected(learner, self.include, self.exclude)
+        self._parameters = remembered(learner.model, self.state.fisher)
+        self._step = 0
+
+    def before_backward(self, learner: Learner, **_: object) -> None:
+        """Square the gradient of the task term; ``.grad`` and the graph stay for the step itself."""
+        if self._observed and self._step % self.every == 0:
+            gradients = torch.autograd.grad(
+                learner.loss_terms["task"], list(self._observed.values()), retain_graph=True, materialize_grads=True
+            )
+            squares = {name: g.square() for name, g in zip(self._observed, gradients, strict=True)}
+            self.state.running = moving_average(self.state.running, squares, self.alpha)
+        self._step += 1
+
+    def gradient_terms(self, learner: Learner) -> GradientValues:
+        """``strength * F (theta - centre)``; nothing in the first experience."""
+        if not self._parameters:
+            return {}
+        parameters, fisher, centre = self._parameters, self.state.fisher, self.state.centre
+        add_quadratic_gradient(parameters, fisher, centre, self.strength)
+        return {"penalty": lambda: self.strength * quadratic_penalty(parameters, fisher, centre)}
+
+    def after_training_exp(self, learner: Learner, **_: object) -> None:
+        """Store the running Fisher and the solution."""
+        self.state.fisher = dict(self.state.running)
+        self.state.centre = move_centre(self.state.centre, remembered(learner.model, self.state.running))
