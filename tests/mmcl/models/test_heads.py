@@ -77,3 +77,11 @@ def test_a_backbone_that_encodes_no_text_gets_a_linear_head() -> None:
     backbone = tiny_clip()
     del backbone.specs["text"]  # type: ignore[attr-defined]
     assert isinstance(MultimodalModel(backbone).head, LinearHead)
+
+
+def test_features_in_half_precision_are_scored_as_the_weights_are() -> None:
+    linear, text = LinearHead(16), MultimodalModel(tiny_clip()).head
+    linear.grow(SPACE)
+    fused = torch.randn(3, 16).bfloat16()
+    torch.testing.assert_close(linear.logits(fused, SPACE), linear.logits(fused.float(), SPACE))
+    torch.testing.assert_close(text.logits(fused, SPACE), text.logits(fused.float(), SPACE))  # type: ignore[operator]

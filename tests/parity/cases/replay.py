@@ -1,9 +1,11 @@
-"""reservoir, through ``mmcl.data.selection``."""
+"""reservoir, through ``mmcl.data.selection``, and icarl_herding, through what ``icarl`` calls."""
 
 import numpy as np
 import torch
+from mmcl_strategies.replay.icarl import icarl_losses, next_exemplars
+from mmcl_strategies.replay.nearest_mean import prototype, squared_distances
 
-from mmcl.data.selection import given_up, largest_keys, reservoir_contents, reservoir_slot, reservoir_slots
+from mmcl.data.selection import given_up, herding, largest_keys, reservoir_contents, reservoir_slot, reservoir_slots
 
 from ..case import Case, Parity, Tolerance
 
@@ -39,4 +41,44 @@ def check_reservoir(case: Case) -> None:
     case.require_all(["slot", "buffer", "key_kept"])
 
 
-PARITY = {"reservoir": Parity(check_reservoir, {torch.float64: Tolerance(0.0, 0.0)})}
+def check_icarl_herding(case: Case) -> None:
+    features, labels = case.tensor("features"), case.tensor("labels")
+    new, budget = case.arrays["classes_per_task"].tolist(), case.integer("budget")
+    classes, per_class = sum(new), [budget // sum(new[: t + 1]) for t in range(len(new))]
+    case.expect("per_class", np.array(per_class))
+    kept: dict[int, dict[int, list[int]]] = {}
+    exemplars = np.full(case.arrays["exemplars"].shape, -1)
+    means = torch.zeros(case.arrays["class_means"].shape, dtype=case.precision)
+    for t, quota in enumerate(per_class):
+        arriving = [label for label in labels.unique().tolist() if sum(new[:t]) <= label < sum(new[: t + 1])]
+        rows = torch.isin(labels, torch.tensor(arriving, dtype=torch.long)).nonzero().flatten()
+        kept = next_exemplars(kept, quota, t, features[t][rows], labels[rows], take=lambda i, rows=rows: int(rows[i]))
+        assert sum(len(items) for lists in kept.values() for items in lists.values()) <= budget
+        for label, lists in kept.items():
+            items = [item for visit in lists.values() for item in visit]
+            exemplars[t, label, : len(items)] = items
+            if items:
+                means[t, label] = prototype(features[t][items])
+    case.expect("exemplars", exemplars)
+    case.expect("class_means", means)
+    own = (labels == 0).nonzero().flatten()
+    case.expect("rank_class0", own[herding(features[0][own], len(own))])
+
+    held = torch.tensor([any(kept.get(label, {}).values()) for label in range(classes)])
+    distances = squared_distances(case.tensor("query"), means[-1], held)
+    case.expect("query_dist", distances.masked_fill(~held, -1))
+    case.expect("query_pred", distances.argmin(1) if held.any() else torch.full((len(distances),), -1))
+
+    logits, answers = case.leaf("loss_logits"), case.tensor("loss_teacher_logits")
+    old = torch.arange(logits.shape[1]) < case.integer("loss_n_old")
+    losses = icarl_losses(logits, case.tensor("loss_y"), answers, old)
+    case.expect("loss_sum", losses.sum())
+    case.expect("loss_mean", losses.mean())
+    case.expect("loss_grad_mean", torch.autograd.grad(losses.mean(), logits)[0])
+    case.require_all(["per_class", "exemplars", "class_means", "rank_class0", *case.names("query_"), "loss_sum"])
+
+
+PARITY = {
+    "reservoir": Parity(check_reservoir, {torch.float64: Tolerance(0.0, 0.0)}),
+    "icarl_herding": Parity(check_icarl_herding, {torch.float64: Tolerance(0.0, 1e-8)}),
+}
