@@ -33,7 +33,7 @@ class SecondMoment:
             self._merge()
 
     def rows(self) -> Tensor:
-        """``[R, K]``, at most as many as there are rows or columns; empty if nothing was added."""
+        """``[R, K]``, orthogonal, the longest first; at most as many as rows or columns, none if none was added."""
         self._merge()
         return torch.zeros(0, 0) if self._kept is None else self._kept
 
@@ -50,4 +50,4 @@ class SecondMoment:
         budget = max(self._tolerance, _ROUNDING * torch.finfo(rows.dtype).eps) * self._trace - self._lost
         dropped = int((values.cumsum(0) <= max(budget, 0.0)).sum())
         self._lost += float(values[:dropped].sum())
-        self._kept = vectors[:, dropped:].T.to(rows.dtype) @ rows
+        self._kept = vectors[:, dropped:].flip(1).T.to(rows.dtype) @ rows
