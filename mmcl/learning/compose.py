@@ -36,6 +36,7 @@ class Need(Enum):
     WHOLE_STREAM = "all experiences at once"
     CLASSES = "experiences with classes"
     TASK_ID = "the task id at test time"
+    IN_TURN = "experiences one after the other"
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Surroundings:
             Need.WHOLE_STREAM: True,
             Need.CLASSES: self.classifies,
             Need.TASK_ID: None if self.scenario is None else self.scenario.task_id_known_at_test,
+            Need.IN_TURN: True,
         }
         return known[need]
 
@@ -83,6 +85,7 @@ _REMEDIES = {
     Need.WHOLE_STREAM: "Run it through mmcl.run.",
     Need.CLASSES: "Choose a benchmark of classes, or a strategy for pairs.",
     Need.TASK_ID: "Choose a benchmark of scenario TIL or MDTIL, or a strategy that does not ask for it.",
+    Need.IN_TURN: "Run it without a strategy that learns the whole stream at once.",
 }
 
 
@@ -115,8 +118,8 @@ def check_composition(strategies: Sequence["StrategyPlugin"], names: Sequence[st
         around: scenario, backbone and benchmark; what is not known yet is not refused.
 
     Raises:
-        CompositionError: if the backbone cannot encode the stream, a need is not met, two strategies take one slot, or
-            a teacher does not exist.
+        CompositionError: if the backbone cannot encode the stream, a need is not met, two strategies take one slot or
+            want the stream at once and in turn, or a teacher does not exist.
     """
     _check_modalities(around)
     for who, need in needs(strategies, names, around.scenario):
@@ -127,6 +130,7 @@ def check_composition(strategies: Sequence["StrategyPlugin"], names: Sequence[st
                 allowed=f"only set-ups with {need.value}",
                 remedy=_REMEDIES[need],
             )
+    _check_turns(strategies, names)
     for slot, rivals in occupants(strategies, names).items():
         if len(rivals) > 1:
             raise CompositionError(
@@ -151,6 +155,20 @@ def consolidation_order(strategies: Iterable["StrategyPlugin"]) -> list["Strateg
     Whoever stores the weights as an anchor afterwards then stores the ones that are handed over.
     """
     return sorted(strategies, key=lambda strategy: not strategy.rewrites_weights)
+
+
+def _check_turns(strategies: Sequence["StrategyPlugin"], names: Sequence[str]) -> None:
+    at_once, in_turn = (
+        [name for strategy, name in zip(strategies, names, strict=True) if need in strategy.requirements()]
+        for need in (Need.WHOLE_STREAM, Need.IN_TURN)
+    )
+    if at_once and in_turn:
+        raise CompositionError(
+            f"composition of {', '.join(names)}",
+            found=f"{at_once[0]!r} needs {Need.WHOLE_STREAM.value}, and {in_turn[0]!r} {Need.IN_TURN.value}",
+            allowed="one of the two",
+            remedy="Keep one of them.",
+        )
 
 
 def _check_modalities(around: Surroundings) -> None:

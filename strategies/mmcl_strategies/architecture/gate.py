@@ -39,7 +39,7 @@ class Gate(nn.Module):
 
     def grow(self, task_id: int) -> None:
         """An embedding for an experience; those of earlier ones are frozen."""
-        self.embeddings.requires_grad_(False)
+        self.embeddings.requires_grad_(False).zero_grad()
         start = torch.rand_like(self.used) * 2 if self.open_start else torch.randn_like(self.used)
         self.embeddings.append(nn.Parameter(start))
         self.gates = torch.cat([self.gates, torch.full_like(self.used, self.idle).unsqueeze(0)])

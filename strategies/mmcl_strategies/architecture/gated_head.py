@@ -78,7 +78,7 @@ class GatedHead(Head):
 
     def meet(self, task_id: int, label_space: LabelSpace, modalities: frozenset[str]) -> None:
         """Gates and an output layer for an experience; earlier output layers are frozen."""
-        self.outputs.requires_grad_(False)
+        self.outputs.requires_grad_(False).zero_grad()
         self.outputs.append(nn.Linear(self.stack.width, len(label_space)))
         self.ownership.add(task_id, label_space)
         for module in self.stack.modules():

@@ -51,7 +51,7 @@ HEADS, ADDONS = ("mlp", "conv"), ("adapter", "transformer")
 class HAT(StrategyPlugin):
     """Opens some units for each experience and protects what earlier ones need."""
 
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.TASK_ID})
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.TASK_ID, Need.IN_TURN, Need.CLASSES})
     rewrites_weights: ClassVar[bool] = True
     grows: ClassVar[bool] = True
 

@@ -74,7 +74,7 @@ class ProgressiveHead(Head):
 
     def meet(self, task_id: int, label_space: LabelSpace, modalities: frozenset[str]) -> None:
         """A column for an experience; the earlier ones are frozen, and stay in evaluation mode."""
-        self.columns.requires_grad_(False)
+        self.columns.requires_grad_(False).zero_grad()
         laterals = self.shape.laterals(len(self.columns), len(label_space)) if len(self.columns) else None
         widths = dict.fromkeys(modalities, self.embed_dim)
         self.columns.append(Column(widths, self.shape.hidden, len(label_space), laterals, self.shape.dropout))
@@ -121,7 +121,7 @@ class Progressive(StrategyPlugin):
     """Adds a column with laterals for each experience and freezes the earlier ones."""
 
     slots: ClassVar[frozenset[Slot]] = frozenset({Slot.HEAD})
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.TASK_ID})
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.TASK_ID, Need.IN_TURN, Need.CLASSES})
     grows: ClassVar[bool] = True
 
     hidden: tuple[int, ...] = (256, 256)  # n_i, widths of the hidden layers of every column

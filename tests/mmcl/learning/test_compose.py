@@ -8,9 +8,9 @@ from mmcl_strategies.regularization.ewc import EWC
 from mmcl_strategies.replay.replay import Replay
 
 from mmcl.errors import CompositionError
-from mmcl.learning.compose import Surroundings, check_composition, consolidation_order
+from mmcl.learning.compose import Need, Surroundings, check_composition, consolidation_order
 from mmcl.learning.strategy import StrategyPlugin
-from mmcl.streams.scenario import CIL, GDIL, MDTIL, TIL
+from mmcl.streams.scenario import CIL, GDIL, MDTIL, SCENARIOS, TIL, Scenario
 
 CLIP = frozenset({"image", "text"})
 
@@ -59,6 +59,37 @@ def test_every_modality_of_the_stream_needs_an_encoder() -> None:
     with pytest.raises(CompositionError, match=r"modality 'audio': .* Allowed: streams of image, text"):
         check_composition([], [], Surroundings(MDTIL, CLIP, stream_modalities=frozenset({"audio", "image"})))
     check_composition([], [], Surroundings(MDTIL, CLIP, stream_modalities=CLIP))
+
+
+class Knowing(StrategyPlugin):
+    needs = frozenset({Need.TASK_ID})
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=lambda scenario: scenario.name)
+def test_the_task_id_is_there_where_the_scenario_gives_it_at_test_time(scenario: Scenario) -> None:
+    around = Surroundings(scenario, generates=True)
+    if scenario in (TIL, MDTIL):
+        check_composition([Knowing()], ["knowing"], around)
+    else:
+        with pytest.raises(CompositionError, match=r"'knowing': it needs the task id at test time.*TIL or MDTIL"):
+            check_composition([Knowing()], ["knowing"], around)
+
+
+def test_a_scenario_that_nobody_has_named_may_give_the_task_id() -> None:
+    check_composition([Knowing()], ["knowing"], Surroundings())
+
+
+class Patient(StrategyPlugin):
+    needs = frozenset({Need.IN_TURN})
+
+
+def test_the_whole_stream_at_once_and_experiences_in_turn_do_not_go_together() -> None:
+    check(Patient(), EWC())
+    check(Joint(), EWC())
+    with pytest.raises(
+        CompositionError, match=r"'joint' needs all experiences at once, and 'patient' experiences one after the other"
+    ):
+        check(Patient(), Joint())
 
 
 def test_a_teacher_that_does_not_exist_is_refused_with_its_name() -> None:
