@@ -77,6 +77,7 @@ def surroundings(
         stream_modalities=None if benchmark is None else benchmark.modalities,
         generates=None if backbone is None else backbone.generates,
         classifies=None if benchmark is None else benchmark.objective == "classification",
+        contrasts=None if benchmark is None else benchmark.objective == "contrastive",
     )
 
 

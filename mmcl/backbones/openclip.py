@@ -15,13 +15,13 @@ from typing import Any, ClassVar
 
 import open_clip
 import torch
-from open_clip.tokenizer import HFTokenizer
+from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mmcl.data.modality import IMAGE, TEXT, ModalitySpec
 from mmcl.errors import ConfigError, nearest
-from mmcl.models.backbone import Backbone, BackbonePlugin, Features
+from mmcl.models.backbone import Backbone, BackbonePlugin, Features, Vocabulary
 
 GLYPH_CLIP = Path(__file__).parent / "glyph_clip"
 
@@ -78,6 +78,34 @@ class OpenCLIPBackbone(Backbone):
         """open_clip's tokeniser of this model."""
         tokens: Tensor = self.tokenizer(list(texts))
         return tokens
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The ids of CLIP's own tokeniser, or of a Hugging Face one that has a start and an end.
+
+        Raises:
+            PluginError: if the tokeniser lacks one of them.
+        """
+        size = int(self.token_embedding.num_embeddings)  # type: ignore[arg-type]
+        if isinstance(self.tokenizer, SimpleTokenizer):
+            return Vocabulary(size, self.tokenizer.sot_token_id, self.tokenizer.eot_token_id, padding=0)
+        inner = getattr(self.tokenizer, "tokenizer", None)
+        start, end, padding = (getattr(inner, f"{name}_token_id", None) for name in ("bos", "eos", "pad"))
+        if start is None or end is None or padding is None:
+            raise self._lacking("'vocabulary' with start, end and padding", "token ids")
+        return Vocabulary(size, start, end, padding)
+
+    @property
+    def token_embedding(self) -> nn.Module:
+        """open_clip's embedding table.
+
+        Raises:
+            PluginError: if the text tower is not open_clip's own.
+        """
+        owner = getattr(self.clip, "text", self.clip)
+        if not hasattr(owner, "token_embedding"):
+            raise self._lacking("'token_embedding'", "embeddings of tokens")
+        return owner.token_embedding  # type: ignore[return-value]
 
     @property
     def logit_scale(self) -> Tensor:

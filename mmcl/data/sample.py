@@ -96,6 +96,14 @@ class Inputs(Mapping[str, Tensor]):
             None if self.task_ids is None else self.task_ids[rows],
         )
 
+    def having(self, modality: str) -> "Inputs | None":
+        """The rows that have a modality, with that modality alone; ``None`` if there is no such row."""
+        present = self.present.get(modality)
+        if present is None or not bool(present.any()):
+            return None
+        alone = Inputs({modality: self[modality]}, {modality: present}, self.sample_ids, self.task_ids)
+        return alone if bool(present.all()) else alone.select(present)
+
 
 class Batch(NamedTuple):
     """Inputs, targets and task ids, in the field order that avalanche's plugins expect."""

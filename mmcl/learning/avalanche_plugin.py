@@ -40,6 +40,7 @@ _AROUND = Surroundings(
     stream_modalities=frozenset({IMAGE}),
     generates=False,
     classifies=True,
+    contrasts=False,
 )
 _SLOTS = frozenset({Slot.BATCHES, Slot.GRADIENT})
 _EVALUATION = (*BEFORE_EVALUATION, *EVALUATION_STEP, *AFTER_EVALUATION)

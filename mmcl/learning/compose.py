@@ -35,6 +35,7 @@ class Need(Enum):
     REFERENCE_DATA = "reference images and captions outside the stream"
     WHOLE_STREAM = "all experiences at once"
     CLASSES = "experiences with classes"
+    PAIRS = "pairs of images and texts without classes"
     TASK_ID = "the task id at test time"
     IN_TURN = "experiences one after the other"
 
@@ -50,6 +51,7 @@ class Surroundings:
         stream_modalities: what the samples of the benchmark may have.
         generates: whether the backbone writes text.
         classifies: whether the samples of the benchmark have classes.
+        contrasts: whether they are pairs of images and texts without classes.
     """
 
     scenario: Scenario | None = None
@@ -58,6 +60,7 @@ class Surroundings:
     stream_modalities: frozenset[str] | None = None
     generates: bool | None = None
     classifies: bool | None = None
+    contrasts: bool | None = None
 
     def meets(self, need: Need) -> bool | None:
         """Whether ``need`` is met; ``None`` while that is not known."""
@@ -68,6 +71,7 @@ class Surroundings:
             Need.REFERENCE_DATA: self.reference_data,
             Need.WHOLE_STREAM: True,
             Need.CLASSES: self.classifies,
+            Need.PAIRS: self.contrasts,
             Need.TASK_ID: None if self.scenario is None else self.scenario.task_id_known_at_test,
             Need.IN_TURN: True,
         }
@@ -84,6 +88,7 @@ _REMEDIES = {
     Need.REFERENCE_DATA: "Put images and captions.txt into DATA_ROOT/reference, or use the embedded edition.",
     Need.WHOLE_STREAM: "Run it through mmcl.run.",
     Need.CLASSES: "Choose a benchmark of classes, or a strategy for pairs.",
+    Need.PAIRS: "Choose a benchmark of pairs, or a strategy for classes.",
     Need.TASK_ID: "Choose a benchmark of scenario TIL or MDTIL, or a strategy that does not ask for it.",
     Need.IN_TURN: "Run it without a strategy that learns the whole stream at once.",
 }

@@ -7,7 +7,8 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
-from mmcl.data.modality import ModalitySpec
+from mmcl.data.modality import TEXT, ModalitySpec
+from mmcl.errors import PluginError
 
 
 class Features(NamedTuple):
@@ -15,6 +16,22 @@ class Features(NamedTuple):
 
     pooled: Tensor
     tokens: Tensor | None = None
+
+
+class Vocabulary(NamedTuple):
+    """Token ids of a text tower: a text is the start, its tokens, the end, and padding up to the length of a row.
+
+    Attributes:
+        size: ids are below it; the special ones are among them.
+        start: begins every text.
+        end: ends it; the text tower pools at the first one of a row.
+        padding: fills the rest of the row.
+    """
+
+    size: int
+    start: int
+    end: int
+    padding: int
 
 
 class Backbone(nn.Module, ABC):
@@ -50,6 +67,48 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Token ids ``int64[N, L]``, ready for ``encode("text", ...)``."""
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What token ids mean, for strategies that make up texts.
+
+        Raises:
+            PluginError: if the backbone does not say so.
+        """
+        raise self._lacking("'vocabulary'", "token ids")
+
+    @property
+    def token_embedding(self) -> nn.Module:
+        """The module of the text tower that turns ids ``int64[B, L]`` into the vectors ``[B, L, W]`` it starts from.
+
+        Raises:
+            PluginError: if the backbone does not show it.
+        """
+        raise self._lacking("'token_embedding'", "embeddings of tokens")
+
+    def encode_embedded(self, tokens: Tensor, embedded: Tensor) -> Features:
+        """Features of texts whose tokens have these embeddings instead of their own.
+
+        Args:
+            tokens: ``int64[B, L]``; they still say where a text ends.
+            embedded: ``[B, L, W]``, what ``token_embedding`` is to have returned; it may need a gradient.
+
+        Raises:
+            PluginError: if the backbone shows no ``token_embedding``.
+        """
+        hook = self.token_embedding.register_forward_hook(lambda *_: embedded)
+        try:
+            return self.encode(TEXT, tokens)
+        finally:
+            hook.remove()
+
+    def _lacking(self, member: str, what: str) -> PluginError:
+        return PluginError(
+            f"backbone {type(self).__name__}",
+            found=f"it has no {member}",
+            allowed=f"backbones that say what their {what} are",
+            remedy="Choose a CLIP-like backbone, such as glyph-clip, or a strategy that makes up no texts.",
+        )
 
     @property
     @abstractmethod

@@ -28,6 +28,15 @@ class Head(nn.Module, ABC):
             label_space: the classes to score.
         """
 
+    def embed(self, features: dict[str, Tensor], inputs: Inputs) -> dict[str, Tensor]:
+        """What samples are compared by, as in retrieval: the backbone's features, unless a head makes others of them.
+
+        Args:
+            features: modality -> pooled features ``[B, D]`` of the backbone.
+            inputs: what they were computed from.
+        """
+        return features
+
     def predict(self, output: Output, inputs: Inputs, label_space: LabelSpace) -> Tensor:
         """Scores ``[B, C]`` whose largest is the answer at evaluation; where nothing else is decided, the logits."""
         return self.score(output, inputs, label_space)

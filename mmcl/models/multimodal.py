@@ -58,7 +58,8 @@ class MultimodalModel(nn.Module):
         finally:
             for addons in self._addons:
                 addons.inputs = None
-        return Output(features=features, fused=self.fusion(features, inputs.present))
+        embedded = self.head.embed(features, inputs)
+        return Output(features=embedded, fused=self.fusion(embedded, inputs.present))
 
     def attach(self, owner: str, block: nn.Module, addon: AddOn) -> None:
         """Let ``addon`` change what ``block`` returns from now on; the names of the block's parameters stay.

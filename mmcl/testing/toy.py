@@ -1,5 +1,6 @@
 """Toy streams and models that train in a fraction of a second, with the real classes in miniature. For tests only."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,11 +13,12 @@ from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.reference import ReferenceData
 from mmcl.learning.learner import Learner
+from mmcl.learning.objectives import OBJECTIVES
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.models.backbone import Backbone
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.streams.benchmark import Benchmark
-from mmcl.streams.scenario import TIL, Scenario
+from mmcl.streams.scenario import DIL, TIL, Scenario
 
 NAMES = ("alpha", "beta", "gamma", "delta", "arrow", "bar", "circle", "dot", "square", "star", "line", "cross")
 MODALITIES = (frozenset({IMAGE}), frozenset({TEXT}), frozenset({IMAGE, TEXT}))
@@ -46,14 +48,20 @@ def toy_samples(
 
 
 def toy_benchmark(
-    scenario: Scenario = TIL, experiences: int = 3, classes: int = 2, per_class: int = 8, seed: int = 0
+    scenario: Scenario = TIL,
+    experiences: int = 3,
+    classes: int = 2,
+    per_class: int = 8,
+    seed: int = 0,
+    modalities: Sequence[frozenset[str]] | None = None,
 ) -> Benchmark:
     """A stream with ``classes`` classes per experience; in scenarios with a shared label space always the same ones.
 
-    Where modalities may change they do: images, texts, then both with some missing, and so on.
+    The experiences take turns with ``modalities``. By default they have images, and where modalities may change,
+    images, texts, then both with some missing.
     """
     shared = scenario.label_space_at_test == "shared"
-    turns = MODALITIES if scenario.modalities_change else MODALITIES[:1]
+    turns = modalities or (MODALITIES if scenario.modalities_change else MODALITIES[:1])
     data = []
     for index in range(experiences):
         first = 0 if shared else index * classes
@@ -62,14 +70,43 @@ def toy_benchmark(
         kinds = turns[index % len(turns)]
         train, test = (toy_samples(ids, per_class, index, seed * 1000 + 2 * index + side, kinds) for side in (0, 1))
         data.append(ExperienceData(f"toy{index}", train, test, space, kinds, domain=f"domain{index}"))
-    reference = ReferenceData(toy_samples([90, 91, 92], 6, -1, seed), ["bar of dots", "circle", "left arrow", "star"])
     return Benchmark(
         name="toy",
         edition="toy",
         scenario=scenario,
         experiences=data,
         training={"iterations": 4, "batch_size": 4, "lr": 1e-3, "warmup": 1},
-        reference=reference,
+        reference=_reference(seed),
+    )
+
+
+def toy_pairs(scenario: Scenario = DIL, experiences: int = 2, pairs: int = 12, seed: int = 0) -> Benchmark:
+    """A stream of pairs without classes: each image is a pattern of its own, and so is its sentence.
+
+    Training and test pairs show the same patterns; the noise in the images differs.
+    """
+    data = []
+    for index in range(experiences):
+        labels = list(range(index * pairs, (index + 1) * pairs))
+        captions = [f"{NAMES[label % len(NAMES)]} {NAMES[label // len(NAMES) % len(NAMES)]}" for label in labels]
+        words = tiny_clip().tokenize(captions)
+        train, test = (
+            TensorSamples(
+                {**toy_samples(labels, 1, index, seed * 1000 + 2 * index + side).values, TEXT: words},
+                torch.arange(pairs),
+                index,
+            )
+            for side in (0, 1)
+        )
+        data.append(ExperienceData(f"pairs{index}", train, test, LabelSpace(), MODALITIES[2], domain=f"domain{index}"))
+    return Benchmark(
+        name="toy_pairs",
+        edition="toy",
+        scenario=scenario,
+        experiences=data,
+        objective="contrastive",
+        training={"iterations": 4, "batch_size": 4, "lr": 1e-3, "warmup": 1},
+        reference=_reference(seed),
     )
 
 
@@ -88,8 +125,15 @@ def toy_learner(
         training=training,
         defaults=benchmark.training,
         reference=benchmark.reference,
+        objective=OBJECTIVES[benchmark.objective](),
         seed=seed,
     )
+
+
+def _reference(seed: int) -> ReferenceData:
+    images = toy_samples([90, 91, 92], 6, -1, seed).values
+    positions = torch.arange(len(images[IMAGE]))
+    return ReferenceData(TensorSamples(images, positions, -1), ["bar of dots", "circle", "left arrow", "star"])
 
 
 def _images(label: int, count: int, generator: torch.Generator) -> Tensor:

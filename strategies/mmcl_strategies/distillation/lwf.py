@@ -23,6 +23,7 @@ from torch import Tensor
 
 from mmcl.data.label_space import LabelSpace
 from mmcl.errors import ConfigError
+from mmcl.learning.compose import Need
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin, Terms
 from mmcl.models.heads import TextHead
@@ -33,6 +34,7 @@ from mmcl_strategies.maths.distillation import contrast_logits, head_distillatio
 class LwF(StrategyPlugin):
     """Distils the previous model's answers on the current inputs."""
 
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.CLASSES})
     teachers: ClassVar[frozenset[str]] = frozenset({"previous"})
 
     strength: float = 1.0  # lambda_o

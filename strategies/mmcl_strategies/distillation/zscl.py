@@ -11,29 +11,34 @@ Equations, with s, t the unit image features of student and pre-trained teacher 
 Every ``average_every`` steps, the first included, the weights join a plain mean that began with the start weights; the
 mean is what is evaluated and handed over. Training itself goes on from the unaveraged weights.
 Kept between experiences: the handed-over weights and, for ever, the pre-trained teacher. No state of its own.
-Variants of the authors: ``consolidation = 0`` is ZSCL* (starred); that and ``average_every = 0`` is "minus".
-Deviation: the consolidation is added on the gradient side after the backward pass, which gives the same update; the
-teacher's features are kept, because its weights and the reference preprocessing never change.
+Variants of the authors: ``consolidation = 0`` is ZSCL* (starred); that and ``average_every = 0`` is "minus", which
+also has class prompts as reference texts. The class-incremental code has both weights at 5, ``average_every = 10`` and
+``consolidation = 0``. Options of the code that its released runs leave off: ``image_image_weight``,
+``feature_weight``, ``teacher = "interpolated"``, and ``alpha`` below 1 (called WE + WiSE).
+Deviation: the consolidation is added on the gradient side after the backward pass, which gives the same update. The
+teacher's features are kept, as its weights and the reference preprocessing do not change: those of all texts, and those
+of all images where an experience draws more than there are.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.reference import ReferenceData
-from mmcl.data.sample import Batch
+from mmcl.data.sample import Batch, Inputs
 from mmcl.errors import ConfigError
 from mmcl.learning.compose import Need
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import GradientValues, StrategyPlugin, Terms
-from mmcl_strategies.maths.averaging import add_consolidation_gradient, running_mean, weight_consolidation
-from mmcl_strategies.maths.distillation import contrast_logits, feature_mse, image_image_term, image_term, text_term
+from mmcl.learning.teachers import Initial, Interpolated, Policy, Teacher
+from mmcl_strategies.maths.averaging import add_consolidation_gradient, anchored_running_mean, weight_consolidation
+from mmcl_strategies.maths.distillation import contrast_logits, image_image_term, image_term, text_term, unit_rows
+from mmcl_strategies.maths.feature_distillation import mean_squared
 
 _CHUNK = 512  # texts encoded at once
 
@@ -43,7 +48,6 @@ class ZSCL(StrategyPlugin):
     """Distils the pre-trained similarities on reference data, consolidates and averages the weights."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.IMAGE_ENCODER, Need.TEXT_ENCODER, Need.REFERENCE_DATA})
-    teachers: ClassVar[frozenset[str]] = frozenset({"initial"})
     rewrites_weights: ClassVar[bool] = True
 
     temperature: float = 2.0  # T
@@ -54,6 +58,11 @@ class ZSCL(StrategyPlugin):
     consolidation: float = 1.0  # weight of the plain sum of squared weight changes
     average_every: int | None = None  # steps between two snapshots; 0: no averaging; None: a tenth of the experience,
     # which is the authors' 100 of 1,001 steps. Their class-incremental code has 10
+    alpha: float = (
+        1.0  # at every such step the mean moves to alpha times itself plus (1 - alpha) times the start weights
+    )
+    teacher: Literal["initial", "interpolated"] = "initial"  # pre-trained, or drawn to the handed-over weights
+    teacher_share: float = 0.8  # a, of the handed-over weights in an interpolated teacher
     batch_size: int | None = None  # reference images a step; None: as many as training images
     reference: str | None = None  # folder with images/ and captions.txt; None: the benchmark's reference data
 
@@ -64,8 +73,14 @@ class ZSCL(StrategyPlugin):
     _count: int = field(default=0, init=False, repr=False)
     _step: int = field(default=0, init=False, repr=False)
     _stream: Iterator[Batch] = field(default_factory=lambda: iter(()), init=False, repr=False)
+    _teacher: Teacher | None = field(default=None, init=False, repr=False)
     _keys: Tensor | None = field(default=None, init=False, repr=False)
-    _known: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False)
+    _table: Tensor | None = field(default=None, init=False, repr=False)
+
+    @property
+    def teachers(self) -> frozenset[str | Policy]:
+        """The one of ``teacher``."""
+        return frozenset({self._policy})
 
     def requirements(self) -> frozenset[Need]:
         """Reference data of its own stand in for the benchmark's."""
@@ -93,16 +108,25 @@ class ZSCL(StrategyPlugin):
         steps, size = len(learner.dataloader), self.batch_size or learner.config.batch_size
         self._every = max(1, steps // 10) if self.average_every is None else self.average_every
         self._stream = iter(learner.batches(data.images, steps, batch_size=size, augment=False, name="zscl"))
-        if self._keys is None:
-            self._keys = self._text_keys(learner, data)
+        teacher = learner.teacher(self._policy)
+        if teacher is not self._teacher:
+            self._teacher, self._table = teacher, None
+            self._keys = self._text_keys(learner, teacher, data)
+        # decided by this experience alone: a run that is continued here must do the same, bit by bit
+        if len(data.images) > steps * size:
+            self._table = None
+        elif self._table is None:
+            batches = learner.one_pass(data.images)
+            self._table = torch.cat([self._features_of_teacher(batch.inputs) for batch in batches])
 
     def loss_terms(self, learner: Learner) -> dict[str, Tensor]:
         """The distillation terms that have a weight, on the next reference batch."""
         batch = next(self._stream).to(learner.device)
         assert self._keys is not None
-        student = learner.model.encode(batch.inputs).features[IMAGE]
-        teacher = self._teacher_features(learner, batch)
-        scale = learner.teacher("initial").model.backbone.logit_scale
+        assert self._teacher is not None
+        student = learner.model.encode(_images(batch.inputs)).features[IMAGE]
+        teacher = self._table[batch.targets] if self._table is not None else self._features_of_teacher(batch.inputs)
+        scale = self._teacher.model.backbone.logit_scale
         z_student, z_teacher = (contrast_logits(features, self._keys, scale) for features in (student, teacher))
         terms: dict[str, tuple[float, Callable[[], Tensor]]] = {
             "image": (self.image_weight, lambda: image_term(z_student, z_teacher, self.temperature)),
@@ -111,7 +135,7 @@ class ZSCL(StrategyPlugin):
                 self.image_image_weight,
                 lambda: image_image_term(student, teacher, scale, self.temperature),
             ),
-            "feature": (self.feature_weight, lambda: feature_mse(student, teacher)),
+            "feature": (self.feature_weight, lambda: mean_squared(unit_rows(student), unit_rows(teacher))),
         }
         return {name: weight * term() for name, (weight, term) in terms.items() if weight}
 
@@ -127,7 +151,7 @@ class ZSCL(StrategyPlugin):
         """Every ``average_every`` steps, the first included, the weights join the mean."""
         if self._every and self._step % self._every == 0:
             weights = {name: parameter.detach() for name, parameter in learner.model.shared_parameters()}
-            self._average = running_mean(self._average, weights, self._count)
+            self._average = anchored_running_mean(self._average, weights, self._anchor, self._count, self.alpha)
             self._count += 1
         self._step += 1
 
@@ -150,21 +174,27 @@ class ZSCL(StrategyPlugin):
             )
         return data
 
-    @torch.no_grad()
-    def _text_keys(self, learner: Learner, data: ReferenceData) -> Tensor:
-        """The teacher's unit features of all reference texts, ``[M, D]``; computed once."""
-        backbone = learner.teacher("initial").model.backbone
-        chunks = [data.texts[start : start + _CHUNK] for start in range(0, len(data.texts), _CHUNK)]
-        features = [backbone.encode(TEXT, backbone.tokenize(chunk).to(learner.device)).pooled for chunk in chunks]
-        return functional.normalize(torch.cat(features), dim=-1)
+    @property
+    def _policy(self) -> Policy:
+        return Initial() if self.teacher == "initial" else Interpolated(self.teacher_share)
 
     @torch.no_grad()
-    def _teacher_features(self, learner: Learner, batch: Batch) -> Tensor:
-        """The teacher's image features ``[N, D]`` of a reference batch, each image encoded once in a run."""
-        indices = batch.targets.tolist()
-        unknown = [row for row, index in enumerate(indices) if index not in self._known]
-        if unknown:
-            rows = torch.tensor(unknown, device=learner.device)
-            features = learner.teacher("initial").model.encode(batch.inputs.select(rows)).features[IMAGE]
-            self._known |= {indices[row]: feature for row, feature in zip(unknown, features, strict=True)}
-        return torch.stack([self._known[index] for index in indices])
+    def _text_keys(self, learner: Learner, teacher: Teacher, data: ReferenceData) -> Tensor:
+        """The teacher's unit features of all reference texts, ``[M, D]``; computed once for a teacher."""
+        backbone = teacher.model.backbone
+        chunks = [data.texts[start : start + _CHUNK] for start in range(0, len(data.texts), _CHUNK)]
+        features = [backbone.encode(TEXT, backbone.tokenize(chunk).to(learner.device)).pooled for chunk in chunks]
+        return unit_rows(torch.cat(features))
+
+    @torch.no_grad()
+    def _features_of_teacher(self, inputs: Inputs) -> Tensor:
+        """The teacher's image features ``[N, D]`` of reference images."""
+        assert self._teacher is not None
+        return self._teacher.model.encode(_images(inputs)).features[IMAGE]
+
+
+def _images(inputs: Inputs) -> Inputs:
+    """Reference images without the texts that every batch of a stream with texts has."""
+    images = inputs.having(IMAGE)
+    assert images is not None
+    return images

@@ -126,8 +126,3 @@ def image_image_term(student: Tensor, teacher: Tensor, scale: Tensor | float, te
     own = torch.eye(len(student), dtype=torch.bool, device=student.device)
     masked = [contrast_logits(rows, rows, scale).masked_fill(own, -1e4) for rows in (student, teacher.detach())]
     return image_term(masked[0], masked[1], temperature)
-
-
-def feature_mse(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean over all entries of the squared difference of unit rows; both raw ``[rows, width]`` (an option of ZSCL)."""
-    return functional.mse_loss(unit_rows(student), unit_rows(teacher.detach()))

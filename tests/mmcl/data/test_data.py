@@ -59,6 +59,24 @@ def test_finished_tensors_are_not_preprocessed_again_when_they_are_remembered() 
     assert Prepared(memory, refuse)[0].inputs["image"].tolist() == [1, 1]
 
 
+def test_the_rows_that_have_a_modality_come_with_it_alone() -> None:
+    samples = [
+        Sample({"image": torch.ones(2), "text": torch.ones(3).long()}, 0, "a", 0),
+        Sample({"image": torch.zeros(2)}, 0, "b", 1),
+    ]
+    inputs = Collator(SPECS)(samples).inputs
+    images, texts = inputs.having("image"), inputs.having("text")
+    assert images is not None
+    assert texts is not None
+    assert set(images) == {"image"}
+    assert images.sample_ids == ("a", "b")
+    assert (texts.sample_ids, texts["text"].tolist(), texts.present["text"].tolist()) == (("a",), [[1, 1, 1]], [True])
+    assert texts.task_ids is not None
+    assert texts.task_ids.tolist() == [0]
+    assert images.having("text") is None
+    assert Collator(SPECS)(samples[1:]).inputs.having("text") is None
+
+
 def test_rows_are_selected_and_joined_with_all_that_belongs_to_them() -> None:
     samples = [Sample({"image": torch.full((2,), float(i))}, i, str(i), i % 2) for i in range(4)]
     batch = Collator(SPECS)(samples)

@@ -11,13 +11,14 @@ from mmcl_strategies.maths.averaging import (
 )
 from mmcl_strategies.maths.distillation import (
     contrast_logits,
-    feature_mse,
     head_distillation,
     image_image_term,
     image_term,
     old_heads,
     text_term,
+    unit_rows,
 )
+from mmcl_strategies.maths.feature_distillation import mean_squared
 from torch import Tensor
 from torch.nn import functional
 
@@ -71,7 +72,7 @@ def check_zscl_distill(case: Case) -> None:
         "image": image_term(logits, answer, temperature),
         "text": text_term(logits, answer, temperature),
         "imgimg": image_image_term(student, teacher, scale, temperature),
-        "feature_mse": feature_mse(student, teacher),
+        "feature_mse": mean_squared(unit_rows(student), unit_rows(teacher)),
     }
     for name, term in terms.items():
         case.expect(f"out_loss_{name}", term)

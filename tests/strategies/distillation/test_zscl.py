@@ -1,13 +1,16 @@
 """ZSCL's card, line by line: where easier versions go wrong."""
 
+import pytest
 import torch
 from mmcl_strategies.distillation.zscl import ZSCL
 from torch import Tensor
 
+from mmcl.data.modality import IMAGE, TEXT
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
+from mmcl.learning.teachers import Initial, Interpolated
 from mmcl.streams.scenario import TIL
-from mmcl.testing.toy import toy_benchmark, toy_learner, weights
+from mmcl.testing.toy import toy_benchmark, toy_learner, toy_pairs, weights
 
 
 class Recorder(StrategyPlugin):
@@ -115,3 +118,92 @@ def test_the_logit_scale_is_never_trained() -> None:
     before = learner.model.backbone.logit_scale.item()
     learner.train(benchmark.train[0])
     assert learner.model.backbone.logit_scale.item() == before
+
+
+@pytest.mark.parametrize("teacher", ["initial", "interpolated"])
+@pytest.mark.parametrize("iterations", [1, 4, 5])
+def test_features_of_the_teacher_are_those_it_has_now_whether_they_are_looked_up_or_not(
+    teacher: str, iterations: int
+) -> None:
+    """The reference data hold 18 images: 4 a step are fewer in 4 steps and more in 5."""
+    strategy, benchmark = ZSCL(teacher=teacher, average_every=0), toy_benchmark(TIL)  # type: ignore[arg-type]
+    policy = Initial() if teacher == "initial" else Interpolated()
+    used: list[tuple[Tensor, Tensor]] = []
+
+    class Peek(StrategyPlugin):
+        def before_backward(self, learner: Learner, **_: object) -> None:
+            model, data = learner.teacher(policy).model, learner.reference
+            assert data is not None
+            assert strategy._keys is not None
+            with torch.no_grad():
+                texts = model.backbone.encode(TEXT, model.backbone.tokenize(data.texts)).pooled
+                images = torch.stack([data.images[index].inputs[IMAGE] for index in range(len(data.images))])
+                images = model.backbone.encode(IMAGE, images).pooled
+            used.append((strategy._keys, torch.nn.functional.normalize(texts, dim=1)))
+            if strategy._table is not None:
+                used.append((strategy._table, images))
+            assert (strategy._table is not None) is (iterations == 5)
+
+    learner = toy_learner(benchmark, {"zscl": strategy, "peek": Peek()}, iterations=iterations, lr=1e-2)
+    for experience in benchmark.train[:2]:
+        learner.train(experience)
+    for found, expected in used:
+        torch.testing.assert_close(found, expected)
+
+
+def test_looked_up_features_belong_to_the_images_of_the_batch() -> None:
+    losses = []
+    for size in (4, 3):  # with 5 steps of 4 the features are looked up, with 5 of 3 they are computed
+        strategy, benchmark = ZSCL(batch_size=size, consolidation=0.0, average_every=0), toy_benchmark(TIL)
+        learner = toy_learner(benchmark, {"zscl": strategy}, iterations=5)
+        learner.train(benchmark.train[0])
+        learner.experience = benchmark.train[0]
+        batch = next(learner.one_pass(learner.reference.images, 18))  # type: ignore[union-attr]
+        order = torch.tensor([7, 2, 11])
+        strategy._stream = iter([batch.select(order)])
+        losses.append({name: float(value.detach()) for name, value in strategy.loss_terms(learner).items()})
+        assert (strategy._table is not None) is (size == 4)
+        with torch.no_grad():
+            for name, parameter in learner.model.named_parameters():
+                parameter.copy_(learner.teacher("initial").weights()[name])
+        strategy._stream = iter([batch.select(order)])
+        losses.append({name: float(value.detach()) for name, value in strategy.loss_terms(learner).items()})
+    # with the teacher's own weights both ways give the teacher's entropy
+    assert losses[1] == pytest.approx(losses[3], rel=1e-5)
+
+
+def test_alpha_draws_the_mean_to_the_start_weights_at_every_snapshot() -> None:
+    benchmark, recorder = toy_benchmark(TIL), Recorder()
+    strategies = {"zscl": ZSCL(average_every=2, alpha=0.9), "recorder": recorder}
+    learner = toy_learner(benchmark, strategies, iterations=5, lr=1e-2, schedule="constant")
+    start = {name: p.detach().clone() for name, p in learner.model.shared_parameters()}
+    learner.train(benchmark.train[0])
+    for name, handed_over in learner.model.shared_parameters():
+        expected = start[name]
+        for count, step in enumerate((0, 2, 4), start=1):
+            expected = 0.9 * (count * expected + recorder.steps[step][name]) / (count + 1) + 0.1 * start[name]
+        torch.testing.assert_close(handed_over.detach(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_terms_without_weight_are_not_there() -> None:
+    benchmark = toy_benchmark(TIL)
+    starred = ZSCL(consolidation=0.0)
+    assert starred.terms() == (("image", "text"), ())
+    learner = toy_learner(benchmark, {"zscl": ZSCL(consolidation=0.0, text_weight=0.0, feature_weight=1.0)})
+    learner.train(benchmark.train[0])
+    assert set(learner.loss_terms) == {"task", "zscl/image", "zscl/feature"}
+    assert not learner.gradient_values
+
+
+def test_reference_images_of_a_stream_of_pairs_bring_no_texts_to_encode() -> None:
+    encoded: list[set[str]] = []
+
+    class Peek(StrategyPlugin):
+        def before_training_exp(self, learner: Learner, **_: object) -> None:
+            plain = learner.model.encode
+            learner.model.encode = lambda inputs: encoded.append(set(inputs)) or plain(inputs)  # type: ignore[method-assign, func-returns-value]
+
+    benchmark = toy_pairs()
+    learner = toy_learner(benchmark, {"zscl": ZSCL(), "peek": Peek()}, iterations=2)
+    learner.train(benchmark.train[0])
+    assert encoded == [{IMAGE, TEXT}, {IMAGE}, {IMAGE, TEXT}, {IMAGE}]

@@ -6,7 +6,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmcl_strategies.maths.distillation import (
     contrast_logits,
-    feature_mse,
     head_distillation,
     image_image_term,
     image_term,
@@ -15,6 +14,7 @@ from mmcl_strategies.maths.distillation import (
     text_term,
     unit_rows,
 )
+from mmcl_strategies.maths.feature_distillation import mean_squared
 from torch import Tensor
 
 seeds = st.integers(0, 2**31 - 1)
@@ -54,7 +54,7 @@ def test_squared_temperature_is_a_visible_factor() -> None:
 
 def test_teacher_gets_no_gradient() -> None:
     student, teacher = draw(0, 3, 4).requires_grad_(), draw(1, 3, 4).requires_grad_()
-    loss = soft_cross_entropy(student, teacher, 2.0) + feature_mse(student, teacher)
+    loss = soft_cross_entropy(student, teacher, 2.0) + mean_squared(student, teacher)
     (loss + image_image_term(student, teacher, 10.0, 2.0)).backward()
     assert teacher.grad is None
 
@@ -131,4 +131,4 @@ def test_equal_models_have_no_divergence_and_no_feature_error() -> None:
     features, texts = draw(0, 4, 6), draw(1, 5, 6)
     logits = contrast_logits(features, texts, 100.0)
     assert float(image_term(logits, logits, 2.0, divergence=True)) == pytest.approx(0.0, abs=1e-12)
-    assert float(feature_mse(features, 3.0 * features)) == pytest.approx(0.0, abs=1e-20)
+    assert float(mean_squared(unit_rows(features), unit_rows(3.0 * features))) == pytest.approx(0.0, abs=1e-20)

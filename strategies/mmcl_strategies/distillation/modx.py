@@ -1,0 +1,112 @@
+"""Mod-X: maintain the off-diagonal information matrix.
+
+Paper: Ni et al., "Continual Vision-Language Representation Learning with Off-Diagonal Information", ICML 2023; the code
+that the first author released later decides.
+Idea: trained on new pairs, the spaces of images and texts turn, and they turn differently. Keep the whole row of
+similarities of every sample that the previous model still matches with its partner.
+Equations: ``M`` and ``O`` hold the cosines ``[B, B]`` of the images and texts of a batch under the current and the
+previous model. Row i of ``O`` is kept iff its largest entry is at column i. ``KL_it = sum over kept rows of
+KL(softmax(O_i) || softmax(M_i))``, and ``KL_ti`` the same with ``M^T``, ``O^T`` and their own kept rows;
+``L = L_task + strength (KL_it + KL_ti) / 2``, ``L_task`` being CLIP's contrastive loss. No logit scale, no temperature,
+the diagonal included.
+The divergences are sums over the batch, not means. The authors' strength 20 belongs to batches of 280 pairs (70 on each
+of 4 devices): with B pairs, ``20 * 280 / B`` gives the term the same weight against the task loss, which is a mean.
+The logit scale is trained and kept between 1 and 100 after every step.
+Kept between experiences: nothing but the weights; the teacher is the model that the last experience handed over.
+Deviations: in the first experience the teacher is the pre-trained model, as the authors' second phase has the model of
+the first; ``first = false`` leaves the first experience to the task loss, for models that have not been trained before.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from mmcl.data.modality import IMAGE, TEXT
+from mmcl.learning.compose import Need
+from mmcl.learning.learner import Learner
+from mmcl.learning.strategy import StrategyPlugin, Terms
+from mmcl_strategies.maths.distillation import unit_rows
+
+LARGEST_SCALE = math.log(100)  # of CLIP, as the stored logarithm
+
+
+class Alignment(NamedTuple):
+    """Both directions of the alignment with the previous model.
+
+    Attributes:
+        image_to_text: ``KL_it``, a scalar.
+        text_to_image: ``KL_ti``, a scalar.
+    """
+
+    image_to_text: Tensor
+    text_to_image: Tensor
+
+
+def kept_rows(scores: Tensor) -> Tensor:
+    """``bool[B]``: which rows of ``[B, B]`` have their largest entry on the diagonal; of equal ones the first."""
+    return scores.argmax(dim=1) == torch.arange(len(scores), device=scores.device)
+
+
+def screened_divergence(scores: Tensor, answer: Tensor) -> Tensor:
+    """``sum over kept rows of KL(softmax(answer) || softmax(scores))``, a scalar.
+
+    Args:
+        scores: ``[B, B]`` of the current model.
+        answer: ``[B, B]`` of the previous model, detached here; decides which rows are kept.
+    """
+    answer = answer.detach()
+    log_student, log_teacher = scores.log_softmax(dim=1), answer.log_softmax(dim=1)
+    rows = (log_teacher.exp() * (log_teacher - log_student)).sum(dim=1)
+    return rows.masked_fill(~kept_rows(answer), 0.0).sum()
+
+
+def alignment(image: Tensor, text: Tensor, old_image: Tensor, old_text: Tensor) -> Alignment:
+    """Both screened divergences between the cosines of a batch; raw features ``[B, D]``, pair n in row n."""
+    scores, answer = unit_rows(image) @ unit_rows(text).T, unit_rows(old_image) @ unit_rows(old_text).T
+    return Alignment(screened_divergence(scores, answer), screened_divergence(scores.T, answer.T))
+
+
+@dataclass(kw_only=True, eq=False)
+class ModX(StrategyPlugin):
+    """Keeps the similarity rows of pairs that the previous model matches."""
+
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.IMAGE_ENCODER, Need.TEXT_ENCODER, Need.PAIRS})
+    teachers: ClassVar[frozenset[str]] = frozenset({"previous"})
+
+    strength: float = 20.0  # alpha, of a sum over the batch: made for 280 pairs
+    first: bool = True  # align with the pre-trained model in the first experience
+    train_logit_scale: bool = True  # whatever the training settings freeze
+
+    _scales: tuple[str, ...] = field(default=(), init=False, repr=False)
+
+    def terms(self) -> Terms:
+        """One for each direction."""
+        return Terms(loss=("image-to-text", "text-to-image"))
+
+    def adapt_model(self, learner: Learner) -> None:
+        """Let the logit scale be trained."""
+        if self.train_logit_scale:
+            names = [name for name, _ in learner.model.named_parameters()]
+            self._scales = tuple(name for name in names if name.split(".")[-1] == "logit_scale")
+        for name in self._scales:
+            learner.model.get_parameter(name).requires_grad_(True)
+
+    def loss_terms(self, learner: Learner) -> dict[str, Tensor]:
+        """The alignment of the current batch with the previous model."""
+        if not self.first and len(learner.seen) == 1:
+            return {}
+        new, old = learner.output.features, learner.teacher("previous").output(learner.batch).features
+        found = alignment(new[IMAGE], new[TEXT], old[IMAGE], old[TEXT])
+        return {
+            "image-to-text": self.strength / 2 * found.image_to_text,
+            "text-to-image": self.strength / 2 * found.text_to_image,
+        }
+
+    def after_update(self, learner: Learner, **_: object) -> None:
+        """Keep the logit scale between 1 and 100."""
+        with torch.no_grad():
+            for name in self._scales:
+                learner.model.get_parameter(name).clamp_(0.0, LARGEST_SCALE)

@@ -1,0 +1,1 @@
+"""Strategies that remember by generating: pseudo replay of inputs or of features."""

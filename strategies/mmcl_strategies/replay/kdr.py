@@ -1,0 +1,252 @@
+"""KDR: knowledge decomposition and replay, for image-text retrieval.
+
+Paper: Yang et al., "Knowledge Decomposition and Replay: A Novel Cross-modal Image-Text Retrieval Continual Learning
+Method", ACM Multimedia 2023; the released code decides.
+Idea: split knowledge into a shared part, trained throughout, and a private gate per experience on top of frozen
+backbones; keep a few old pairs with the shared features they had, and let the new shared space reproduce their
+similarities.
+Computation: ``shared_image = S(E(f(x)))``, ``shared_text = S(g(y))`` with the trained towers f, g; ``gate_image =
+sigmoid(P_k(leaky(B_k(leaky(A_k(f_0(x)))))))``, ``gate_text = sigmoid(Q_k(g_0(y)))`` with frozen copies of the towers;
+the embedding is ``H_k(shared * gate)``. S and H_k are common to both modalities; A, B, P, Q, H belong to experience k.
+Equations: with S_ij the cosines of a batch and ``margin`` m, the task loss is ``sum_i max_j [m + S_ij - S_ii]_+ +
+sum_j max_i [m + S_ij - S_jj]_+``, a sum over the batch with the hardest negative of each row and column. Replay adds
+``strength * mean over K*K entries of q (log q - log p)``, q and p softmaxes over the images of ``(1 + u v^T) / 2`` with
+the shared features that K remembered pairs have now and had then: KL(now || then), features not normalised.
+Kept between experiences: ``samples`` random pairs of each, slot by slot with their shared features under the model that
+ended the experience; they are never refreshed. The private parts, in the model. Each step compares ``per_experience``
+pairs of every earlier experience, the same slot numbers in each.
+Deviations: the towers are CLIP's with their pooled features instead of ViT class scores and BERT first tokens, so all
+layers map their width to itself; one optimiser trains shared and private parts, as both have the same rate. Not taken
+over from the release: features stored in another order than the pairs, and choosing the epoch on the test split. A
+sample whose experience has no private part yet is embedded by the backbone alone.
+"""
+
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mmcl.data.label_space import LabelSpace
+from mmcl.data.modality import IMAGE, TEXT
+from mmcl.data.sample import Inputs
+from mmcl.errors import PluginError
+from mmcl.learning.compose import Need, Slot
+from mmcl.learning.learner import Learner
+from mmcl.learning.strategy import MemoryBudget, StrategyPlugin, Terms
+from mmcl.models.backbone import Backbone
+from mmcl.models.heads import Head
+from mmcl.models.output import Output
+from mmcl_strategies.maths.choices import require
+from mmcl_strategies.maths.distillation import unit_rows
+from mmcl_strategies.maths.stored_features import StoredFeatures, drawn_slots, recalled, remember
+
+
+def hardest_hinge(image: Tensor, text: Tensor, margin: float) -> Tensor:
+    """Hinge with the hardest negative in each direction, summed over the batch; raw features ``[B, D]``."""
+    scores = unit_rows(image) @ unit_rows(text).T
+    own = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
+    right = scores.diagonal()
+    of_texts = (margin + scores - right[:, None]).clamp(min=0).masked_fill(own, 0.0)
+    of_images = (margin + scores - right[None, :]).clamp(min=0).masked_fill(own, 0.0)
+    return of_texts.max(dim=1).values.sum() + of_images.max(dim=0).values.sum()
+
+
+def replay_divergence(
+    image: Tensor,
+    text: Tensor,
+    old_image: Tensor,
+    old_text: Tensor,
+    temperature: float,
+    *,
+    normalize: bool = False,
+    direction: Literal["new", "old"] = "new",
+) -> Tensor:
+    """``mean over K*K entries`` of the divergence between similarity columns now and then, softmax over the images.
+
+    Args:
+        image, text: shared features ``[K, D]`` now.
+        old_image, old_text: stored features ``[K, D]`` of the same pairs, detached here.
+        temperature: of the softmaxes of ``(1 + u v^T) / 2``.
+        normalize: take cosines instead of inner products.
+        direction: ``new``: KL(now || then); ``old``: KL(then || now).
+    """
+    rows = [unit_rows(part) if normalize else part for part in (image, text, old_image.detach(), old_text.detach())]
+    new, old = ((1 + u @ v.T) / 2 / temperature for u, v in (rows[:2], rows[2:]))
+    log_new, log_old = new.log_softmax(dim=0), old.log_softmax(dim=0)
+    first, second = (log_new, log_old) if direction == "new" else (log_old, log_new)
+    return (first.exp() * (first - second)).mean()
+
+
+class SharedPath(nn.Module):
+    """E and S: what all experiences share.
+
+    Args:
+        image_width: of the image tower's features.
+        width: of the text tower's features and of all that follows.
+    """
+
+    def __init__(self, image_width: int, width: int) -> None:
+        super().__init__()
+        self.image = nn.Linear(image_width, width)  # E
+        self.common = nn.Linear(width, width)  # S
+
+    def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Shared features ``[B, width]`` by modality, from features of the trained towers."""
+        return {name: self.common(self.image(rows) if name == IMAGE else rows) for name, rows in features.items()}
+
+
+class PrivatePart(nn.Module):
+    """A, B, P, Q and H: the gates and the common head of one experience; widths as in ``SharedPath``."""
+
+    def __init__(self, image_width: int, width: int) -> None:
+        super().__init__()
+        self.image_first = nn.Linear(image_width, width)  # A
+        self.image_second = nn.Linear(width, width)  # B
+        self.image_gate = nn.Linear(width, width)  # P
+        self.text_gate = nn.Linear(width, width)  # Q
+        self.head = nn.Linear(width, width)  # H
+
+    def gates(self, frozen: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Gates in (0, 1), ``[B, width]`` by modality, from features of the frozen towers."""
+        found = {}
+        if IMAGE in frozen:
+            hidden = functional.leaky_relu(self.image_second(functional.leaky_relu(self.image_first(frozen[IMAGE]))))
+            found[IMAGE] = self.image_gate(hidden).sigmoid()
+        if TEXT in frozen:
+            found[TEXT] = self.text_gate(frozen[TEXT]).sigmoid()
+        return found
+
+    def forward(self, shared: dict[str, Tensor], frozen: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Embeddings ``[B, width]`` by modality."""
+        return {name: self.head(shared[name] * gate) for name, gate in self.gates(frozen).items()}
+
+
+class DecomposedHead(Head):
+    """Embeds each sample with the shared path and the private part of its experience."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.frozen = deepcopy(backbone).requires_grad_(False).eval()
+        self.shared = SharedPath(backbone.embed_dim, backbone.embed_dim)
+        self.private = nn.ModuleDict()
+
+    def meet(self, task_id: int, label_space: LabelSpace, modalities: frozenset[str]) -> None:
+        """A private part for an experience; those of earlier ones are trained no more."""
+        self.private.requires_grad_(False)
+        width = self.shared.common.out_features
+        self.private[str(task_id)] = PrivatePart(width, width)
+
+    def embed(self, features: dict[str, Tensor], inputs: Inputs) -> dict[str, Tensor]:
+        """Embeddings by modality; rows without a private part keep the backbone's features.
+
+        Raises:
+            PluginError: if nobody says which experience a sample belongs to.
+        """
+        if inputs.task_ids is None:
+            raise PluginError(
+                "kdr", found="samples without a task id", allowed="samples with one", remedy="Choose scenario TIL."
+            )
+        shared = self.shared(features)
+        with torch.no_grad():
+            frozen = {name: self.frozen.encode(name, inputs[name]).pooled for name in features}
+        embedded = dict(features)
+        for task in inputs.task_ids.unique().tolist():
+            if str(task) not in self.private:
+                continue
+            there = (inputs.task_ids == task).unsqueeze(1)
+            part: dict[str, Tensor] = self.private[str(task)](shared, frozen)
+            embedded = {name: torch.where(there, part[name], rows) for name, rows in embedded.items()}
+        return embedded
+
+    def score(self, output: Output, inputs: Inputs, label_space: LabelSpace) -> Tensor:
+        """Classes are not scored.
+
+        Raises:
+            PluginError: always.
+        """
+        raise PluginError(
+            "kdr", found="classes to score", allowed="pairs to compare", remedy="Choose a benchmark of pairs."
+        )
+
+    def train(self, mode: bool = True) -> "DecomposedHead":
+        """The frozen towers stay in evaluation mode."""
+        super().train(mode)
+        self.frozen.eval()
+        return self
+
+
+@dataclass(kw_only=True, eq=False)
+class KDR(StrategyPlugin):
+    """Decomposes embeddings into shared and private parts and replays shared similarities."""
+
+    slots: ClassVar[frozenset[Slot]] = frozenset({Slot.HEAD, Slot.OBJECTIVE})
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.IMAGE_ENCODER, Need.TEXT_ENCODER, Need.PAIRS, Need.TASK_ID})
+    grows: ClassVar[bool] = True
+
+    margin: float = 0.2  # m
+    strength: float = 0.1  # of the replay loss
+    temperature: float = 1.0  # of the similarities of remembered pairs
+    normalize: bool = False  # cosines of remembered pairs instead of inner products
+    direction: Literal["new", "old"] = "new"  # KL(now || then), or KL(then || now)
+    samples: int = 500  # pairs remembered of each experience
+    per_experience: int = 8  # of these, compared in a step
+
+    state: StoredFeatures = field(default_factory=StoredFeatures, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name in ("margin", "temperature", "samples", "per_experience"):
+            require(getattr(self, name) > 0, f"kdr.{name}", getattr(self, name), "above 0")
+
+    def terms(self) -> Terms:
+        """One, from the second experience on."""
+        return Terms(loss=("replay",))
+
+    def memory_budget(self) -> MemoryBudget:
+        """No limit: ``samples`` of every experience."""
+        return MemoryBudget(samples=None)
+
+    def adapt_model(self, learner: Learner) -> None:
+        """Put the decomposition on top of the backbone."""
+        learner.model.head = DecomposedHead(learner.model.backbone)
+
+    def objective(self, learner: Learner) -> Tensor:
+        """The hinge."""
+        features = learner.output.features
+        return hardest_hinge(features[IMAGE], features[TEXT], self.margin)
+
+    def loss_terms(self, learner: Learner) -> dict[str, Tensor]:
+        """The shared similarities of remembered pairs against those they had."""
+        tasks = [record["task_id"] for record in self.state.records]
+        slots = drawn_slots(tasks, self.per_experience, learner.generator("kdr", learner.step))
+        if not slots:
+            return {}
+        batch, old = recalled(self.state, learner, slots)
+        new = _shared(learner, batch.inputs)
+        divergence = replay_divergence(
+            new[IMAGE],
+            new[TEXT],
+            old[IMAGE],
+            old[TEXT],
+            self.temperature,
+            normalize=self.normalize,
+            direction=self.direction,
+        )
+        return {"replay": self.strength * divergence}
+
+    def after_training_exp(self, learner: Learner, **_: object) -> None:
+        """Remember pairs of this experience with the shared features they have now."""
+        generator = learner.generator("kdr", "memory")
+        remember(self.state, learner, self.samples, lambda inputs: _shared(learner, inputs), generator)
+
+
+def _shared(learner: Learner, inputs: Inputs) -> dict[str, Tensor]:
+    model = learner.model
+    assert isinstance(model.head, DecomposedHead)
+    shared: dict[str, Tensor] = model.head.shared(
+        {name: model.backbone.encode(name, value).pooled for name, value in inputs.items()}
+    )
+    return shared
