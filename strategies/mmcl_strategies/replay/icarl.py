@@ -109,6 +109,7 @@ class ICaRL(StrategyPlugin):
     slots: ClassVar[frozenset[Slot]] = frozenset({Slot.BATCHES, Slot.OBJECTIVE, Slot.HEAD})
     needs: ClassVar[frozenset[Need]] = frozenset({Need.CLASSES})
     teachers: ClassVar[frozenset[str]] = frozenset({"previous"})
+    grows: ClassVar[bool] = True  # a unit and a mean for each class
 
     size: int = 2000  # K, exemplars of all classes together
     fixed_per_class: int | None = None  # m, exemplars of each class, however many there are; None: K // classes

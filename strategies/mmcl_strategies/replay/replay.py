@@ -31,7 +31,7 @@ from mmcl.data.memory import Memory, Record, by_reference, by_value, nbytes
 from mmcl.data.sample import Batch
 from mmcl.data.selection import given_up
 from mmcl.errors import ConfigError
-from mmcl.learning.compose import Need, Slot
+from mmcl.learning.compose import Slot
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import MemoryBudget, StrategyPlugin
 
@@ -55,7 +55,6 @@ class Replay(StrategyPlugin):
     """Mixes remembered samples into every batch."""
 
     slots: ClassVar[frozenset[Slot]] = frozenset({Slot.BATCHES})
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.CLASSES})
 
     size: int | None = 500  # samples in the memory; None: as many as max_bytes allows
     max_bytes: int | None = None  # of the values kept; None: no limit
@@ -83,10 +82,6 @@ class Replay(StrategyPlugin):
         ):
             if not holds:
                 raise ConfigError(f"replay.{name}", found=f"{value!r}", allowed=allowed, remedy="Choose one of these.")
-
-    def requirements(self) -> frozenset[Need]:
-        """A reservoir does not ask for classes."""
-        return self.needs - {Need.CLASSES} if self.selection == "reservoir" else self.needs
 
     def memory_budget(self) -> MemoryBudget:
         """The two limits; references keep no sample by value."""

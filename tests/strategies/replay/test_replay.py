@@ -11,7 +11,6 @@ from mmcl_strategies.replay.replay import SELECTIONS, Replay
 from mmcl.data.loader import IterationSampler
 from mmcl.data.memory import Memory, nbytes
 from mmcl.errors import ConfigError
-from mmcl.learning.compose import Need
 from mmcl.learning.learner import Learner
 from mmcl.learning.seeding import derive_generator
 from mmcl.learning.strategy import StrategyPlugin
@@ -180,8 +179,3 @@ def test_options_that_mean_nothing_are_refused() -> None:
     ):
         with pytest.raises(ConfigError, match=sentence):
             Replay(**options)
-
-
-def test_only_balanced_selections_ask_for_classes() -> None:
-    assert not Replay().requirements()
-    assert Replay(selection="ring").requirements() == {Need.CLASSES}
