@@ -54,7 +54,7 @@ def missing(name: str, text: str) -> list[str]:
     for option in read.options:
         row = rows.get(option.name, "")
         if not row.startswith(option_row(option)):
-            found.append(f"the row: {option_row(option)} {option.comment or '...'} | ... |")
+            found.append(f"the row: {option_row(option)} {_cell(option.comment) or '...'} | ... |")
         elif not all(cell.strip() for cell in row.split("|")[1:-1]):
             found.append(f"something in every cell of the row: {row}")
     known = {option.name for option in read.options}
@@ -65,13 +65,14 @@ def missing(name: str, text: str) -> list[str]:
 def page(name: str) -> str:
     """A page with everything that the code knows."""
     read = card(find(STRATEGIES, name))
-    parts = {"Paper": TODO, "Deviations": TODO, **_parts(read.text)}
+    title, _, text = read.text.partition("\n\n")
+    parts = {"Paper": TODO, "Deviations": TODO, **_parts(text)}
     outside = ("Paper", "Deviations", "Deviation")
-    options = [f"{option_row(option)} {option.comment or TODO} | {TODO} |" for option in read.options]
+    options = [f"{option_row(option)} {_cell(option.comment) or TODO} | {TODO} |" for option in read.options]
     computes = "\n\n".join(f"**{title}.** {text}" for title, text in parts.items() if title not in outside)
     return "\n".join(
         (
-            f"# `{name}`: {read.title.partition(':')[2].strip() or read.title}\n",
+            f"# `{name}`: {(title.partition(': ')[2] or title).strip(' .')}\n",
             f"{parts['Paper']}\n",
             "| | |\n|---|---|",
             *facts(name),
@@ -89,11 +90,16 @@ def page(name: str) -> str:
 def _parts(text: str) -> dict[str, str]:
     """The paragraphs of a card by their first word."""
     found = re.split(r"^([A-Z][a-z]+(?: [a-z]+){0,2})(?:, with [^:]*)?: ", text, flags=re.MULTILINE)
-    return dict(zip(found[1::2], (part.strip() for part in found[2::2]), strict=True))
+    parts = (part.strip().replace("``", "`") for part in found[2::2])
+    return {title: part[:1].upper() + part[1:] for title, part in zip(found[1::2], parts, strict=True)}
 
 
 def _section(text: str, title: str) -> list[str]:
     return text.partition(f"\n{title}\n")[2].partition("\n## ")[0].splitlines()
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _listed(names: Iterable[str]) -> str:
