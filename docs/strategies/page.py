@@ -66,14 +66,14 @@ def page(name: str) -> str:
     """A page with everything that the code knows."""
     read = card(find(STRATEGIES, name))
     title, _, text = read.text.partition("\n\n")
-    parts = {"Paper": TODO, "Deviations": TODO, **_parts(text)}
-    outside = ("Paper", "Deviations", "Deviation")
+    parts = {"Deviations": TODO, **_parts(text)}
+    outside = ("Paper", "Papers", "Deviations", "Deviation")
     options = [f"{option_row(option)} {_cell(option.comment) or TODO} | {TODO} |" for option in read.options]
     computes = "\n\n".join(f"**{title}.** {text}" for title, text in parts.items() if title not in outside)
     return "\n".join(
         (
             f"# `{name}`: {(title.partition(': ')[2] or title).strip(' .')}\n",
-            f"{parts['Paper']}\n",
+            f"{parts.get('Paper') or parts.get('Papers') or TODO}\n",
             "| | |\n|---|---|",
             *facts(name),
             f"| parity | {TODO} |",
