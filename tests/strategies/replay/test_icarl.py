@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmcl_strategies.distillation.lwf import LwF
+from mmcl_strategies.distillation.zscl import ZSCL
 from mmcl_strategies.regularization.ewc import EWC
 from mmcl_strategies.replay.icarl import ICaRL, icarl_losses, next_exemplars
 from mmcl_strategies.replay.nearest_mean import ExemplarHead, exemplar_features, mirrored, prototype, squared_distances
@@ -471,6 +472,19 @@ def test_it_composes_with_penalties_and_distillation_and_each_of_them_acts() -> 
         assert head(learner).held.all()
     for name in ("ewc", "lwf"):
         assert any(not torch.equal(value, runs["icarl"][key]) for key, value in runs[name].items())
+
+
+def test_exemplars_and_means_are_those_of_the_weights_that_are_handed_over() -> None:
+    benchmark, strategy = toy_benchmark(CIL), ICaRL(size=8)
+    learner = toy_learner(benchmark, {"icarl": strategy, "zscl": ZSCL(average_every=1)}, lr=1e-2)
+    learner.train(benchmark.train[0])
+    samples = benchmark.train[0].samples
+    features = features_now(learner, samples)
+    for label, own in ((0, list(range(8))), (1, list(range(8, 16)))):
+        order = herding(features[own].double(), 4)
+        assert ids(strategy)[label] == [f"0/{own[i]}" for i in order]
+        unit = functional.normalize(features[[own[i] for i in order]], dim=1)
+        torch.testing.assert_close(head(learner).means[label], functional.normalize(unit.mean(0), dim=0))
 
 
 @pytest.mark.parametrize(
