@@ -259,6 +259,7 @@ class Experiment:
             "parameters": {
                 "total": sum(p.numel() for p in parameters),
                 "trainable": sum(p.numel() for p in parameters if p.requires_grad),
+                "per_experience": self.learner.sizes,
             },
             "training": self.training.to_dict(),
             "metadata": self.benchmark.metadata,

@@ -75,6 +75,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         step: index of the current training step in its experience, from 0.
         config: the settings of the current experience.
         untouched: names of the pre-trained parameters that have never been trained.
+        sizes: how many parameters the model has had from each experience on.
     """
 
     plugins: list[Any]
@@ -104,6 +105,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         self.loss_terms: dict[str, Tensor] = {}
         self.gradient_values: GradientValues = {}
         self.step = 0
+        self.sizes: list[int] = []
         self._output: Output | None = None
         self._settings = (dict(defaults or {}), dict(training or {}))
         self.config = resolve_training(*self._settings)
@@ -192,6 +194,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
             with seeded(derive_seed(self.seed, "grow", experience.index)):
                 self.model.grow(experience.index, experience.label_space, experience.modalities)
             self.model.to(self.device)
+            self.sizes.append(sum(parameter.numel() for parameter in self.model.parameters()))
 
     def label_space_of(self, task_id: int) -> LabelSpace:
         """The classes of an experience met before, with their training prompts."""
