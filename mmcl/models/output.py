@@ -13,7 +13,7 @@ class Output:
 
     Attributes:
         logits: ``[B, C]``, one column per class of the label space considered.
-        features: modality -> pooled features ``[B, D]`` as the backbone gives them, not normalised.
+        features: modality -> pooled features ``[B, D]``, not normalised: the backbone's or what the head makes of them.
         fused: ``[B, D]``, the features the head works on.
         predictions: generated texts.
     """

@@ -17,8 +17,8 @@ a copy of the student. The queues take its features of the batch after the losse
 Kept between experiences: the two queues; they begin as random unit columns and are never emptied.
 Deviations: the authors' further terms, masked language modelling and its distillation from the momentum model, need a
 fusion encoder; CLIP-like backbones have none, so the terms are dropped. For the same reason the features are those of
-the backbone instead of projections of width 256. Queues may have any length of at least a batch: the oldest columns go.
-One process: negatives do not come from several devices.
+the backbone instead of projections of width 256. Queues may have any length: the oldest columns go, and a batch that is
+longer leaves its last rows. Negatives come from one process, not from several devices.
 """
 
 from dataclasses import dataclass, field

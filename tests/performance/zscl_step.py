@@ -1,0 +1,116 @@
+"""Cost of a ZSCL step against a fine-tuning step at equal batch sizes, on glyph-clip.
+
+    python tests/performance/zscl_step.py
+
+Reported as ratios of runs that alternate on the same machine; nothing is asserted. 64 training images of 50 classes, 64
+reference images and 1,000 reference texts a step. The teacher's features of all reference texts and images are computed
+before the first step, as in any experience that draws more reference images than there are, and are not in these times.
+
+What remains is the student's pass over the reference images: with I and T the costs of a training pass of the image and
+the text tower and O that of the optimiser, the ratio cannot be below ``1 + I / (I + T + O)``. Measured with tensors in
+memory, and with images as data sets have them, which are augmented anew in training and prepared once as reference.
+"""
+
+import statistics
+import time
+
+import torch
+from mmcl_strategies.distillation.zscl import ZSCL
+from PIL import Image
+
+from mmcl.backbones.openclip import GlyphCLIP
+from mmcl.data.collate import TensorSamples
+from mmcl.data.experience_data import ExperienceData
+from mmcl.data.label_space import LabelSpace
+from mmcl.data.modality import IMAGE
+from mmcl.data.reference import ReferenceData
+from mmcl.data.sample import Sample, SampleDataset
+from mmcl.learning.learner import Learner
+from mmcl.learning.strategy import StrategyPlugin
+from mmcl.models.multimodal import MultimodalModel
+from mmcl.streams.experience import Experience
+from mmcl.streams.scenario import TIL
+
+STEPS, PAIRS, BATCH, CLASSES, TEXTS = 12, 7, 64, 50, 1000
+
+VARIANTS: dict[str, dict[str, float]] = {
+    "the whole method": {},
+    "distillation alone": {"consolidation": 0.0, "average_every": 0},
+}
+
+
+class Pictures:
+    """The images of tensors in memory, as Pillow images."""
+
+    def __init__(self, samples: TensorSamples) -> None:
+        pixels = (samples.values[IMAGE].clamp(0, 1) * 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        self.images, self.targets = [Image.fromarray(image) for image in pixels], samples.targets.tolist()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Sample:
+        return Sample({IMAGE: self.images[index]}, self.targets[index], str(index), 0)
+
+
+def tensors(count: int, classes: int, seed: int) -> TensorSamples:
+    """Random images."""
+    values = torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
+    return TensorSamples({IMAGE: values}, torch.arange(count) % classes)
+
+
+class TrainingTime:
+    """Notes how long the inner loop of an experience takes, without set-up."""
+
+    seconds = 0.0
+
+    def before_training_epoch(self, learner: Learner, **_: object) -> None:
+        """Start."""
+        self._began = time.process_time()
+
+    def after_training_epoch(self, learner: Learner, **_: object) -> None:
+        """Stop."""
+        self.seconds = time.process_time() - self._began
+
+
+def seconds(data: Experience, reference: ReferenceData, strategies: dict[str, StrategyPlugin]) -> float:
+    """Processor time of the steps of one experience."""
+    clock = TrainingTime()
+    learner = Learner(
+        model=MultimodalModel(GlyphCLIP().build()),
+        scenario=TIL,
+        strategies=strategies,
+        plugins=[clock],
+        reference=reference,
+        training={"iterations": STEPS, "batch_size": BATCH, "lr": 1e-5},
+    )
+    learner.train(data)
+    return clock.seconds
+
+
+def compare(name: str, stream: SampleDataset, images: SampleDataset, options: dict[str, float]) -> None:
+    """Print the ratio of one variant on one kind of data."""
+    space = LabelSpace.of([f"symbol {i}" for i in range(CLASSES)], templates=["the symbol {}"])
+    data = Experience(ExperienceData("e", stream, stream, space), stream, 0)
+    reference = ReferenceData(images, [f"a drawing number {i}" for i in range(TEXTS)])
+    ratios = []
+    for pair in range(PAIRS + 1):
+        zscl = seconds(data, reference, {"zscl": ZSCL(**options)})  # type: ignore[arg-type]
+        plain = seconds(data, reference, {})
+        if pair:  # the first pair warms up
+            ratios.append(zscl / plain)
+    median, low, high = statistics.median(ratios), min(ratios), max(ratios)
+    print(f"ZSCL / fine-tuning, {name}: median {median:.3f} ({low:.3f} to {high:.3f})")
+
+
+def main() -> None:
+    """Print a ratio for the whole method and for its variants."""
+    torch.set_num_threads(1)
+    stream, images = tensors(BATCH * 8, CLASSES, seed=0), tensors(BATCH * 4, BATCH * 4, seed=1)
+    for name, options in VARIANTS.items():
+        compare(f"{name}, tensors in memory", stream, images, options)
+    compare("the whole method, images", Pictures(stream), Pictures(images), {})
+
+
+if __name__ == "__main__":
+    main()
