@@ -89,9 +89,12 @@ def page(name: str) -> str:
 
 def _parts(text: str) -> dict[str, str]:
     """The paragraphs of a card by their first word."""
-    found = re.split(r"^([A-Z][a-z]+(?: [a-z]+){0,2})(?:, with [^:]*)?: ", text, flags=re.MULTILINE)
-    parts = (part.strip().replace("``", "`") for part in found[2::2])
-    return {title: part[:1].upper() + part[1:] for title, part in zip(found[1::2], parts, strict=True)}
+    found = re.split(r"^([A-Z][a-z]+(?: [a-z]+){0,2})((?:, with [^:]*)?):\s", text, flags=re.MULTILINE)
+    parts = {}
+    for title, clause, part in zip(found[1::3], found[2::3], found[3::3], strict=True):
+        said = f"{clause.removeprefix(', ')}: {part}" if clause else part
+        parts[title] = (said[:1].upper() + said[1:]).strip().replace("``", "`")
+    return parts
 
 
 def _section(text: str, title: str) -> list[str]:
