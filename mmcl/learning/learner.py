@@ -347,6 +347,11 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
             output: Output = self.model(self.batch.inputs)
         return output
 
+    def encode(self, inputs: Inputs) -> Output:
+        """The model's features of further inputs, in the chosen precision, as ``forward`` gives those of the batch."""
+        with self._autocast:
+            return self.model.encode(inputs)
+
     def criterion(self) -> Tensor:
         """The loss of the benchmark's objective on the current batch."""
         return self._task_loss(self.output, self.batch.targets)

@@ -185,7 +185,7 @@ class CTP(StrategyPlugin):
             self.state.queues[TEXT],
             self.temperature,
         )
-        if len(learner.seen) == 1:
+        if learner.experience is learner.seen[0]:
             return {"cmc": self.cmc_weight * cmc}
         old = learner.teacher("previous").output(learner.batch).features
         cross, same = topology(new[IMAGE], new[TEXT], old[IMAGE], old[TEXT], self.temperature)

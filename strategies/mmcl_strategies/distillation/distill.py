@@ -36,7 +36,7 @@ from mmcl.learning.strategy import MemoryBudget, StrategyPlugin, Terms
 from mmcl.learning.teachers import CompatibleMomentum, Initial, Interpolated, Momentum, Policy, Previous
 from mmcl.models.output import Output
 from mmcl_strategies.maths.choices import require
-from mmcl_strategies.maths.distillation import soft_cross_entropy, unit_rows
+from mmcl_strategies.maths.distillation import full_precision, soft_cross_entropy, unit_rows
 from mmcl_strategies.maths.feature_distillation import (
     cosine_distance,
     dimension_divergence,
@@ -134,7 +134,7 @@ class Distill(StrategyPlugin):
 
     def loss_terms(self, learner: Learner) -> dict[str, Tensor]:
         """The loss under the name of its kind; nothing where there is nothing to compare."""
-        if len(learner.seen) == 1 and not self.first:
+        if not self.first and learner.experience is learner.seen[0]:
             return {}
         if self.kind == "logits":
             loss, rows = self._of_logits(learner)
@@ -174,7 +174,7 @@ class Distill(StrategyPlugin):
         if not (slots := drawn_slots(tasks, self.per_experience, generator)):
             return None, 0
         batch, teacher = recalled(self.state, learner, slots)
-        return self._of_features(self._views(learner.model.encode(batch.inputs)), teacher, batch.inputs)
+        return self._of_features(self._views(learner.encode(batch.inputs)), teacher, batch.inputs)
 
     def _of_features(
         self, student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], inputs: Inputs
@@ -197,12 +197,11 @@ class Distill(StrategyPlugin):
 
     def _views(self, output: Output) -> dict[str, Tensor]:
         """The features that are compared, by name."""
-        if self._form == "cross":
-            return output.features
-        if self.features == FUSED:
+        if self.features == FUSED and self._form != "cross":
             assert output.fused is not None
-            return {FUSED: output.fused}
-        return {name: rows for name, rows in output.features.items() if self.features in ("each", name)}
+            return {FUSED: full_precision(output.fused)}
+        every = self.features == "each" or self._form == "cross"
+        return {n: full_precision(rows) for n, rows in output.features.items() if every or n == self.features}
 
     def _old_classes(self, learner: Learner) -> LabelSpace:
         """The classes of the earlier experiences, one object as long as they are the same; heads recognise it."""

@@ -87,7 +87,7 @@ class LwFVR(StrategyPlugin):
             return {}
         assert self._keys is not None
         teacher = learner.teacher("previous").model
-        student = learner.model.encode(images).features[IMAGE]
+        student = learner.encode(images).features[IMAGE]
         with torch.no_grad():
             answers = contrast_logits(teacher.encode(images).features[IMAGE], self._keys, teacher.backbone.logit_scale)
         logits = contrast_logits(student, self._keys, teacher.backbone.logit_scale)

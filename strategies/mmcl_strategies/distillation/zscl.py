@@ -124,7 +124,7 @@ class ZSCL(StrategyPlugin):
         batch = next(self._stream).to(learner.device)
         assert self._keys is not None
         assert self._teacher is not None
-        student = learner.model.encode(_images(batch.inputs)).features[IMAGE]
+        student = learner.encode(_images(batch.inputs)).features[IMAGE]
         teacher = self._table[batch.targets] if self._table is not None else self._features_of_teacher(batch.inputs)
         scale = self._teacher.model.backbone.logit_scale
         z_student, z_teacher = (contrast_logits(features, self._keys, scale) for features in (student, teacher))

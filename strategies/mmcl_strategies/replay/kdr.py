@@ -183,7 +183,9 @@ class KDR(StrategyPlugin):
     """Decomposes embeddings into shared and private parts and replays shared similarities."""
 
     slots: ClassVar[frozenset[Slot]] = frozenset({Slot.HEAD, Slot.OBJECTIVE})
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.IMAGE_ENCODER, Need.TEXT_ENCODER, Need.PAIRS, Need.TASK_ID})
+    needs: ClassVar[frozenset[Need]] = frozenset(
+        {Need.IMAGE_ENCODER, Need.TEXT_ENCODER, Need.PAIRS, Need.TASK_ID, Need.IN_TURN}
+    )
     grows: ClassVar[bool] = True
 
     margin: float = 0.2  # m

@@ -99,6 +99,17 @@ def test_composed_with_another_it_trains_or_is_refused_with_the_reason(make: Mak
     assert all(bool(value.isfinite().all()) for value in weights(learner).values())
 
 
+@pytest.mark.parametrize("make", STRATEGIES.values(), ids=list(STRATEGIES))
+def test_it_trains_in_half_precision(make: Make) -> None:
+    strategy = make()
+    benchmark = stream(strategy, experiences=2)
+    learner = toy_learner(benchmark, {"it": strategy}, precision="bf16", lr=1e-2)
+    for experience in benchmark.train:
+        learner.train(experience)
+        assert all(bool(value.isfinite()) for value in learner.loss_terms.values())
+    assert all(value.dtype == torch.float32 for value in weights(learner).values())
+
+
 def test_merged_weights_are_what_ewc_anchors_and_what_the_next_teacher_is() -> None:
     benchmark, ewc = toy_pairs(), EWC(samples=6)
     learner = toy_learner(benchmark, {"ewc": ewc, "wise_ft": WiSEFT(), "modx": ModX()}, lr=1e-2)

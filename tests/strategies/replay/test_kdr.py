@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmcl_strategies.baselines.joint import Joint
 from mmcl_strategies.maths.stored_features import drawn_slots
 from mmcl_strategies.replay.kdr import KDR, DecomposedHead, hardest_hinge, replay_divergence
 from torch import Tensor
@@ -169,6 +170,11 @@ def test_without_the_task_id_at_test_it_is_refused() -> None:
     (batch,) = learner.one_pass(benchmark.test[0].samples, 100)
     with pytest.raises(PluginError, match="without a task id"):
         learner.model.encode(batch.inputs.with_task_ids(None))
+
+
+def test_the_whole_stream_at_once_would_leave_all_private_parts_but_the_last_untrained() -> None:
+    with pytest.raises(CompositionError, match="one after the other"):
+        check_composition([Joint(), KDR()], ["joint", "kdr"], surroundings(benchmark=toy_pairs(TIL)))
 
 
 def test_classes_are_not_scored() -> None:
