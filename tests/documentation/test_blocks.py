@@ -1,7 +1,7 @@
 """Every block of README.md and of docs/**/*.md does what it shows.
 
-One test plays the reader of one page: in an empty folder, with one Python session and one shell, from the first block
-to the last. docs/contributing.md says how blocks are marked. A block that is not run is listed in ``NOT_RUN``.
+One test plays the reader of one page: in an empty folder, with one Python interpreter and one shell, from the first
+block to the last. docs/contributing.md says how blocks are marked. A block that is not run is listed in ``NOT_RUN``.
 """
 
 import ast
@@ -44,7 +44,6 @@ INSTRUCTIONS = {
     "python": {"", "file", "replaces", "not-run"},
     "sh": {"", "not-run"},
     "output": {""},  # what the block before it prints
-    "toml": {"file"},
     "text": {""},  # no code
 }
 WIDTH = 100  # of tables on the command line
@@ -83,8 +82,8 @@ class Reader:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.patch = patch
         self.folder = Path.cwd()
-        self.session = ModuleType("__main__")
-        patch.setitem(sys.modules, "__main__", self.session)
+        self.interpreter = ModuleType("__main__")
+        patch.setitem(sys.modules, "__main__", self.interpreter)
         patch.setattr(sys, "path", [str(self.folder), *sys.path])
         patch.setattr(cli.output, "width", WIDTH)
         patch.setenv("PATH", os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])))
@@ -112,7 +111,7 @@ class Reader:
         printed = StringIO()
         code = compile("\n" * (block.line - 1) + block.content, block.page, "exec")
         with redirect_stdout(printed):
-            exec(code, vars(self.session))
+            exec(code, vars(self.interpreter))
         return printed.getvalue()
 
     def shell(self, block: Block) -> str:
