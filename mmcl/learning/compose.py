@@ -36,6 +36,7 @@ class Need(Enum):
     WHOLE_STREAM = "all experiences at once"
     CLASSES = "experiences with classes"
     PAIRS = "pairs of images and texts without classes"
+    IMAGES_ALONE = "a stream of images alone"
     TASK_ID = "the task id at test time"
     IN_TURN = "experiences one after the other"
 
@@ -72,6 +73,7 @@ class Surroundings:
             Need.WHOLE_STREAM: True,
             Need.CLASSES: self.classifies,
             Need.PAIRS: self.contrasts,
+            Need.IMAGES_ALONE: None if self.stream_modalities is None else self.stream_modalities == {IMAGE},
             Need.TASK_ID: None if self.scenario is None else self.scenario.task_id_known_at_test,
             Need.IN_TURN: True,
         }
@@ -89,6 +91,7 @@ _REMEDIES = {
     Need.WHOLE_STREAM: "Run it through mmcl.run.",
     Need.CLASSES: "Choose a benchmark of classes, or a strategy for pairs.",
     Need.PAIRS: "Choose a benchmark of pairs, or a strategy for classes.",
+    Need.IMAGES_ALONE: "Choose a benchmark of images, or a strategy that replays features.",
     Need.TASK_ID: "Choose a benchmark of scenario TIL or MDTIL, or a strategy that does not ask for it.",
     Need.IN_TURN: "Run it without a strategy that learns the whole stream at once.",
 }

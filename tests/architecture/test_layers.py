@@ -123,7 +123,7 @@ def test_strategies_know_neither_benchmarks_nor_backbones_nor_each_other(path: P
         if module.startswith("mmcl_strategies."):
             assert module.startswith(("mmcl_strategies.maths", family)), f"{name(path)} imports {module}"
             assert not any(f"{module}.".startswith(f"{other}.") for other in strategies), f"{name(path)}: {module}"
-    assert third_party(path) <= {"torch", "torchvision", "peft"}
+    assert third_party(path) <= {"torch", "torchvision", "peft", "sklearn"}
 
 
 @pytest.mark.parametrize("path", files("benchmarks"), ids=name)
@@ -132,10 +132,14 @@ def test_benchmarks_know_neither_learners_nor_models(path: Path) -> None:
         assert not module.startswith(("mmcl_strategies", "mmcl.learning", "mmcl.models", "mmcl.backbones")), module
 
 
-def test_open_clip_is_imported_in_its_backbone_and_where_the_shipped_one_is_made() -> None:
+def test_open_clip_is_imported_in_its_backbone_where_the_shipped_one_is_made_and_for_its_class_names() -> None:
     every = files("mmcl", "strategies", "benchmarks")
     users = {name(p) for p in every if "open_clip" in third_party(p)}
-    assert users == {"mmcl/backbones/openclip.py", "benchmarks/mmcl_benchmarks/glyphs/pretrain_clip.py"}
+    assert users == {
+        "mmcl/backbones/openclip.py",
+        "benchmarks/mmcl_benchmarks/glyphs/pretrain_clip.py",
+        "benchmarks/mmcl_benchmarks/imagenet_names.py",
+    }
 
 
 @pytest.mark.parametrize("entry", [entry for group in GROUPS for entry in entries(group)], ids=lambda e: e.name)

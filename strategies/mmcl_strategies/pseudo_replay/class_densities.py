@@ -1,0 +1,119 @@
+"""Densities by class: fitted when an experience ends, drawn from in all later ones."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from mmcl.data.sample import Batch
+from mmcl_strategies.pseudo_replay.density import draw, fit
+
+Record = dict[str, Any]
+
+
+class Drawn(NamedTuple):
+    """Features as a backbone would give them, of samples that never existed.
+
+    Attributes:
+        features: modality -> ``[B, D]``, raw; zero where it is not present.
+        present: modality -> ``bool[B]``.
+        targets: class ids, ``int64[B]``.
+        task_ids: experiences, ``int64[B]``.
+    """
+
+    features: dict[str, Tensor]
+    present: dict[str, Tensor]
+    targets: Tensor
+    task_ids: Tensor
+
+
+class ClassDensities:
+    """Draws features of old classes.
+
+    Args:
+        records: one for each class, experience and set of modalities: these, the width of each, the number of samples,
+            and the tensors of the density of their concatenated features, modalities in the order of their names.
+    """
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self._sets: dict[tuple[int, int], list[Record]] = {}
+        for record in records:
+            # noise is drawn on the CPU; a restart may have put the records on the device
+            own = {name: value.cpu() if isinstance(value, Tensor) else value for name, value in record.items()}
+            self._sets.setdefault((record["task_id"], record["target"]), []).append(own)
+        self._keys = list(self._sets)
+
+    @property
+    def task_ids(self) -> list[int]:
+        """The experiences they are from, in ascending order."""
+        return sorted({task_id for task_id, _ in self._keys})
+
+    def draw(self, count: int, like: Mapping[str, Tensor], generator: torch.Generator) -> Drawn:
+        """Features of ``count`` samples, their classes drawn uniformly, their modalities as often as they occurred.
+
+        Args:
+            count: B.
+            like: features ``[_, D]`` of each modality of the stream, for width and device.
+            generator: on the CPU.
+        """
+        features = {name: torch.zeros(count, value.shape[1]) for name, value in like.items()}
+        present = {name: torch.zeros(count, dtype=torch.bool) for name in like}
+        chosen = torch.randint(len(self._keys), (count,), generator=generator).tolist()
+        for row, key in enumerate(chosen):
+            record = self._one_of(self._sets[self._keys[key]], generator)
+            parts = draw(record, generator).split(record["widths"])
+            for name, part in zip(record["modalities"], parts, strict=True):
+                features[name][row], present[name][row] = part, True
+        device = next(iter(like.values())).device
+        return Drawn(
+            {name: value.to(device) for name, value in features.items()},
+            {name: value.to(device) for name, value in present.items()},
+            torch.tensor([self._keys[key][1] for key in chosen], device=device),
+            torch.tensor([self._keys[key][0] for key in chosen], device=device),
+        )
+
+    def _one_of(self, records: Sequence[Record], generator: torch.Generator) -> Record:
+        counts = torch.tensor([float(record["count"]) for record in records])
+        return records[int(torch.multinomial(counts, 1, generator=generator))] if len(records) > 1 else records[0]
+
+
+def fit_classes(
+    passed: Iterable[tuple[Batch, Mapping[str, Tensor]]],
+    components: int,
+    diagonal: bool,
+    shrinkage: float | None,
+    seed: int,
+) -> list[Record]:
+    """One record for each class, experience and set of modalities.
+
+    Args:
+        passed: batches and their raw features, modality -> ``[B, D]``.
+        components, diagonal, shrinkage, seed: as in ``density.fit``.
+    """
+    found: dict[tuple[int, int, tuple[str, ...]], list[Tensor]] = {}
+    widths: dict[str, int] = {}
+    for batch, features in passed:
+        widths |= {name: value.shape[1] for name, value in features.items()}
+        there = {name: present.tolist() for name, present in batch.inputs.present.items()}
+        for row, (task_id, target) in enumerate(zip(batch.task_ids.tolist(), batch.targets.tolist(), strict=True)):
+            modalities = tuple(sorted(name for name in features if there[name][row]))
+            sample = torch.cat([features[name][row].float().cpu() for name in modalities])
+            found.setdefault((task_id, target, modalities), []).append(sample)
+    return [
+        {
+            "task_id": task_id,
+            "target": target,
+            "modalities": list(modalities),
+            "widths": [widths[name] for name in modalities],
+            "count": len(samples),
+            **fit(torch.stack(samples), components, diagonal, shrinkage, seed),
+        }
+        for (task_id, target, modalities), samples in found.items()
+    ]
+
+
+def joined(features: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
+    """The features of all modalities of a sample in one row, zero where a modality is missing, ``[B, W]``."""
+    parts = [torch.where(present[name].unsqueeze(1), value.float(), 0.0) for name, value in features.items()]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)

@@ -1,0 +1,54 @@
+"""ImageGenerator: what deep generative replay asks of a generator; your own comes by ``dgr:generator=module:Class``."""
+
+from abc import ABC, abstractmethod
+from pkgutil import resolve_name
+
+import torch
+from torch import Tensor, nn
+
+from mmcl.errors import ConfigError
+
+
+class ImageGenerator(nn.Module, ABC):
+    """Learns to draw images as the backbone takes them: preprocessed, ``float[N, C, H, W]``.
+
+    Its constructor takes the shape ``(C, H, W)`` alone. Everything it learns is in ``state_dict``. It is trained by one
+    optimiser over all its parameters, and copied; the copy is frozen, in evaluation mode, and asked for samples.
+    """
+
+    @abstractmethod
+    def loss(self, images: Tensor, classes: Tensor, generator: torch.Generator) -> Tensor:
+        """What is minimised, a mean over the images, a scalar.
+
+        Args:
+            images: real ones, or samples of the previous generator.
+            classes: ``int64[N]``, global ids; unconditional generators do not read them.
+            generator: source of all randomness, on the CPU.
+        """
+
+    @abstractmethod
+    def sample(self, classes: Tensor, generator: torch.Generator) -> Tensor:
+        """One image per entry of ``classes``, ``[N, C, H, W]``; unconditional generators read its length alone."""
+
+
+def named_generator(name: str) -> type[ImageGenerator]:
+    """The class that ``package.module:Class`` stands for.
+
+    Raises:
+        ConfigError: if it cannot be imported or is no complete generator.
+    """
+    allowed = "package.module:Class, a class derived from ImageGenerator that defines 'loss' and 'sample'"
+    try:
+        found = resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(
+            "dgr.generator",
+            found=f"{name!r} cannot be imported ({error})",
+            allowed=allowed,
+            remedy="Check the spelling; the module is installed or in the working directory.",
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, ImageGenerator) and not found.__abstractmethods__):
+        raise ConfigError(
+            "dgr.generator", found=f"{name!r} is none", allowed=allowed, remedy="Derive it from ImageGenerator."
+        )
+    return found
