@@ -112,7 +112,7 @@ def reading(who: str, what: str, owner: str) -> Iterator[None]:
 
 
 def check_size(who: str, found: Mapping[str, int], official: Mapping[str, int], strict: bool) -> None:
-    """Compare numbers of samples with the official ones, by kind such as ``training``; kinds not listed are not known.
+    """Compare numbers with the official ones, by kind such as ``test samples``; kinds not listed are not known.
 
     Raises:
         DataError: with ``strict``, if they differ. Otherwise a warning says so.
@@ -124,10 +124,8 @@ def check_size(who: str, found: Mapping[str, int], official: Mapping[str, int], 
     if strict:
         raise DataError(
             who,
-            found=f"{seen} samples",
+            found=seen,
             allowed=allowed,
             remedy="Get a complete copy, or leave out --set benchmark.strict=true.",
         )
-    warnings.warn(
-        f"{who}: {seen} samples instead of {allowed}; scores are not comparable with published ones.", stacklevel=3
-    )
+    warnings.warn(f"{who}: {seen} instead of {allowed}; scores are not comparable with published ones.", stacklevel=3)

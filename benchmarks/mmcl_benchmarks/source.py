@@ -1,6 +1,6 @@
 """What a reader finds on disk, free of any stream: labelled files or arrays, how they become samples, their digest."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -15,49 +15,56 @@ from mmcl_benchmarks.packed import PackedSamples
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a split: image files, or images ``uint8[N, H, W(, 3)]``, and labels counted from 0."""
+    """One side of a split: image files, or rows of images ``uint8[N, H, W(, 3)]``, and labels counted from 0."""
 
     labels: Sequence[int]
     files: Sequence[Path] = ()
     images: NDArray[np.uint8] | None = None
+    rows: Sequence[int] | None = None  # of the images; by default all
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def samples(
-        self, root: Path, name: str, id_of: Sequence[int], task_id: int, rows: Sequence[int] | None = None
-    ) -> SampleDataset:
-        """The side, or some rows of it, as samples.
+    def part(self, positions: Sequence[int]) -> "Side":
+        """The samples at some positions, in that order."""
+        labels = [self.labels[i] for i in positions]
+        if self.images is None:
+            return Side(labels, [self.files[i] for i in positions])
+        return Side(labels, images=self.images, rows=[self._row(i) for i in positions])
+
+    def samples(self, root: Path, name: str, id_of: Sequence[int] | Mapping[int, int], task_id: int) -> SampleDataset:
+        """The side as samples.
 
         Args:
             root: the data root; files are named by their place below it.
             name: names packed images.
             id_of: label -> class id.
             task_id: of all samples.
-            rows: which ones, in which order; by default all.
         """
-        rows = range(len(self)) if rows is None else rows
-        targets = [id_of[self.labels[row]] for row in rows]
+        targets = [id_of[label] for label in self.labels]
         if self.images is not None:
-            return PackedSamples(self.images, rows, targets, name, task_id)
-        files = [(self.files[row], target) for row, target in zip(rows, targets, strict=True)]
-        return LabelledFiles(files, root, task_id)
+            return PackedSamples(self.images, [self._row(i) for i in range(len(self))], targets, name, task_id)
+        return LabelledFiles(list(zip(self.files, targets, strict=True)), root, task_id)
 
     def ids(self, root: Path) -> Iterator[str]:
         """What names each sample in the digest: its path, or its row."""
         if self.images is None:
             yield from (path.relative_to(root).as_posix() for path in self.files)
         else:
-            yield from map(str, range(len(self)))
+            yield from (str(self._row(i)) for i in range(len(self)))
+
+    def _row(self, position: int) -> int:
+        return position if self.rows is None else self.rows[position]
 
 
 @dataclass(frozen=True)
 class Source:
-    """A data set as it lies on disk."""
+    """A data set as it lies on disk; ``missing`` files are listed, but not there."""
 
     train: Side
     test: Side
     names: Sequence[str]
+    missing: int = 0
 
 
 def digest(sides: Iterable[Side], root: Path) -> str:
@@ -75,7 +82,7 @@ def check_plausible(source: Source, root: Path) -> None:
     for kind, side in (("training", source.train), ("test", source.test)):
         if not side.labels:
             raise ValueError(f"no {kind} sample is listed")
-        if side.images is not None and len(side.images) != len(side.labels):
+        if side.images is not None and side.rows is None and len(side.images) != len(side.labels):
             raise ValueError(f"{len(side.images)} {kind} images, but {len(side.labels)} labels")
         if not 0 <= min(side.labels) <= max(side.labels) < len(source.names):
             raise ValueError(f"{kind} labels from {min(side.labels)} to {max(side.labels)}, {len(source.names)} names")

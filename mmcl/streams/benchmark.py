@@ -122,15 +122,18 @@ class BenchmarkPlugin(ABC):
 
     Attributes:
         name: as registered.
-        scenario: what is known at test time.
         modalities: what its samples may have.
         objective: what its batches are trained for: ``"classification"``, or ``"contrastive"`` for pairs.
     """
 
     name: ClassVar[str]
-    scenario: ClassVar[Scenario]
     modalities: ClassVar[frozenset[str]] = frozenset({IMAGE})
     objective: ClassVar[str] = "classification"
+
+    @property
+    @abstractmethod
+    def scenario(self) -> Scenario:
+        """What is known at test time: a class variable, or a property if an option decides."""
 
     @abstractmethod
     def build(self) -> Benchmark:

@@ -155,7 +155,7 @@ def test_both_orders_hold_the_same_data_sets() -> None:
 
 
 def test_strict_refuses_another_size(official: Path) -> None:
-    with pytest.raises(DataError, match=r"Aircraft.*15 training and 9 test samples.*3334 and 3333"):
+    with pytest.raises(DataError, match=r"Aircraft.*15 training samples and 9 test samples.*3334 and 3333"):
         MTIL(data_root=str(official), strict=True).build()
 
 

@@ -113,7 +113,7 @@ class MTIL(BenchmarkPlugin):
             counts[name] = [len(train), len(test)]
             digests[name] = digest((source.train, source.test), root)
             if edition.official:
-                found = {"training": len(train), "test": len(test)}
+                found = {"training samples": len(train), "test samples": len(test)}
                 official = dict(zip(found, ORIGINS[name].sizes, strict=True))
                 check_size(f"benchmark 'mtil', data set {name}", found, official, self.strict)
             training = {"lr": FASTER[name]} if name in FASTER and not edition.training else {}

@@ -1,0 +1,107 @@
+"""CIFAR-100 class by class: a hundred classes in 10, 20 or 50 experiences, classified by CLIP's text tower.
+
+Source: protocol of Continual-CLIP (Thengane et al. 2022), also used by ZSCL (Zheng et al., ICCV 2023) and
+MoE-Adapters4CL (Yu et al., CVPR 2024).
+Scenario: CIL. Nothing but the image is known at test time; all classes seen so far compete, no others. With
+``task_ids`` the same stream is task-incremental (TIL): only the classes of a sample's own experience compete.
+Protocol: learn the new classes; then classify the test images of all classes seen so far with the one prompt "a bad
+photo of a {}.", no ensemble. Scores: Last is accuracy on the union of all test sets after the last experience
+(``acc_weighted``), Avg the mean over experiences of accuracy on the union of those seen so far (``aia_weighted``).
+Order: the fixed one of DER and DyTox; class names as ``meta`` has them, with underscores.
+Training defaults: ZSCL's class-incremental settings: one epoch per experience, AdamW, rate 7.1e-6, batch 128 (64 with
+50 experiences), label smoothing 0.2.
+Data: ``--data-root`` holds ``cifar-100-python``; ``--download`` lets torchvision fetch it. The embedded edition has
+the same files with a hundred held-out symbols of the glyph world.
+Deviations: test images are resized and centre-cropped; the reference code tests with its training transform, a random
+crop, which moves its numbers by about 0.1 to 0.3 points (our estimate).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
+from mmcl.streams.grouping import group_sizes
+from mmcl.streams.scenario import CIL, TIL, Scenario
+from mmcl_benchmarks.cifar100 import FOLDER, OWNER, SIZES, read_cifar100
+from mmcl_benchmarks.cil.embedded import EDITION, write_embedded_cifar100
+from mmcl_benchmarks.cil.orders import CIFAR100_ORDER
+from mmcl_benchmarks.cil.stream import class_stream
+from mmcl_benchmarks.data_root import check_size, find_root, reading, require, require_count
+from mmcl_benchmarks.edition import read_edition
+from mmcl_benchmarks.source import check_plausible
+
+TEMPLATE = "a bad photo of a {}."
+TRAINING: Mapping[str, Any] = {
+    "epochs": 1,
+    "batch_size": 128,
+    "lr": 7.1e-6,
+    "weight_decay": 0.0,
+    "label_smoothing": 0.2,
+}
+
+
+@dataclass(kw_only=True)
+class CIFAR100(BenchmarkPlugin):
+    """A hundred classes, as many in every experience."""
+
+    name: ClassVar[str] = "cifar100"
+
+    data_root: str | None = None  # folder that holds cifar-100-python
+    embedded: bool = False  # the edition that comes with MMCL
+    steps: Literal[10, 20, 50] = 10  # experiences that the classes are cut into
+    experiences: int | None = None  # only the first ones
+    task_ids: bool = False  # reveal the experience of every test image: TIL instead of CIL
+    download: bool = False  # let torchvision fetch what is missing
+    strict: bool = False  # refuse data that do not have the official size
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        require_count(self.name, self.experiences, self.steps)
+
+    @property
+    def scenario(self) -> Scenario:
+        """CIL, or TIL with ``task_ids``."""
+        return TIL if self.task_ids else CIL
+
+    def build(self) -> Benchmark:
+        """Read the three files.
+
+        Raises:
+            ConfigError: if neither or both of ``embedded`` and ``data_root`` are given.
+            DataError: if a file is missing or damaged or, with ``strict``, not of its official size.
+        """
+        root = find_root(
+            self.name,
+            embedded=self.embedded,
+            folder=self.data_root,
+            write=write_embedded_cifar100,
+            version=EDITION,
+            contents=FOLDER,
+            download=self.download,
+        )
+        edition = read_edition(root, (self.name,))
+        who = f"benchmark {self.name!r}"
+        if not self.download:
+            require(root, FOLDER, who, OWNER, f"Get it from {OWNER}, or add --download.")
+        with reading(who, f"{FOLDER} below {root}", OWNER):
+            source = read_cifar100(root, self.download)
+            check_plausible(source, root)
+            if len(source.names) != len(CIFAR100_ORDER):
+                raise ValueError(f"meta: {len(source.names)} class names instead of {len(CIFAR100_ORDER)}")
+        if edition.official:
+            found = {"training samples": len(source.train), "test samples": len(source.test)}
+            check_size(who, found, dict(zip(found, SIZES, strict=True)), self.strict)
+        return class_stream(
+            self.name,
+            source,
+            root=root,
+            edition=edition,
+            scenario=self.scenario,
+            order=CIFAR100_ORDER,
+            sizes=group_sizes(len(CIFAR100_ORDER), self.steps),
+            template=TEMPLATE,
+            training={**TRAINING, "batch_size": 64} if self.steps == 50 else TRAINING,
+            convention="der-order",
+            experiences=self.experiences,
+        )

@@ -1,0 +1,70 @@
+"""The embedded editions of the class-incremental benchmarks: symbols of the glyph world in the official layouts.
+
+Every symbol is held out: no pre-trained model of this project has seen it in any font. No two symbols of an edition
+look alike. Test images are drawn in fonts that the training images do not use.
+
+| benchmark | symbols | images per class |
+|---|---|---|
+| cifar100 | 100 | 6 training, 3 test |
+| tiny-imagenet | 20 | 10 training, 4 test |
+| imagenet100 | 20 | 10 training, 4 test |
+| imagenet1000 | 100 | 6 training, 2 test |
+
+The wnids begin with n9, which WordNet does not use.
+"""
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmcl_benchmarks.cifar100 import write_cifar100
+from mmcl_benchmarks.cil.layouts import write_imagenet, write_imagenet100, write_tiny_imagenet
+from mmcl_benchmarks.drawn import Drawn
+from mmcl_benchmarks.edition import write_edition
+from mmcl_benchmarks.glyphs.sets import distinct_symbols, drawn
+
+EDITION = "embedded-1"
+TEMPLATES = ("the symbol {}",)
+TRAINING: Mapping[str, Any] = {
+    "iterations": 20,
+    "batch_size": 32,
+    "lr": 1e-3,
+    "warmup": 2,
+    "label_smoothing": 0.0,
+}
+
+
+def write_embedded_cifar100(folder: Path) -> None:
+    """A hundred symbols as CIFAR-100's three pickles; two calls write the same bytes."""
+    write_cifar100(folder, _drawings("cifar100", 100, 6, 3))
+    write_edition(folder, templates={"cifar100": TEMPLATES}, training=TRAINING)
+
+
+def write_embedded_tiny_imagenet(folder: Path, classes: int = 20) -> None:
+    """Symbols as Tiny ImageNet; ``wnids.txt`` is not sorted, as in the official copy."""
+    wnids = _wnids(classes)
+    listed = random.Random("wnids.txt").sample(wnids, classes)
+    write_tiny_imagenet(folder, _drawings("tiny-imagenet", classes, 10, 4), wnids, listed)
+    write_edition(folder, templates={"tiny-imagenet": TEMPLATES}, training=TRAINING)
+
+
+def write_embedded_imagenet100(folder: Path, classes: int = 20) -> None:
+    """Symbols as ImageNet with the two lists."""
+    write_imagenet100(folder, _drawings("imagenet100", classes, 10, 4), _wnids(classes))
+    write_edition(folder, templates={"imagenet100": TEMPLATES}, training=TRAINING)
+
+
+def write_embedded_imagenet1000(folder: Path, classes: int = 100) -> None:
+    """Symbols as ImageNet."""
+    write_imagenet(folder, _drawings("imagenet1000", classes, 6, 2), _wnids(classes))
+    write_edition(folder, templates={"imagenet1000": TEMPLATES}, training=TRAINING)
+
+
+def _drawings(name: str, classes: int, train: int, test: int) -> Drawn:
+    generator = random.Random(name)
+    return drawn(distinct_symbols(classes, generator), generator, train, test)
+
+
+def _wnids(classes: int) -> list[str]:
+    return [f"n9{number:07d}" for number in range(classes)]

@@ -1,0 +1,118 @@
+"""ImageNet class by class: a thousand classes in 10 experiences.
+
+Source: protocol of Continual-CLIP (Thengane et al. 2022).
+Scenario: CIL, or TIL with ``task_ids``; as in ``cifar100``.
+Protocol: as in ``cifar100``, with the prompt "a good photo of a {}.".
+Order: NumPy's legacy permutation of 1000 with seed 1993; a class's number is the rank of its wnid.
+Class names: CLIP's curated ImageNet names by wnid.
+Training defaults: as in ``imagenet100``.
+Data: ``--data-root`` holds ImageNet's folders ``train/WNID`` and ``val/WNID``, read through torchvision's
+``ImageFolder``. The embedded edition has the same layout with 100 held-out symbols, named in
+``LOC_synset_mapping.txt``.
+Deviations: as in ``cifar100``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torchvision.datasets import ImageFolder
+
+from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
+from mmcl.streams.grouping import group_sizes
+from mmcl.streams.scenario import CIL, TIL, Scenario
+from mmcl_benchmarks.cil.embedded import EDITION, write_embedded_imagenet1000
+from mmcl_benchmarks.cil.orders import imagenet_order
+from mmcl_benchmarks.cil.stream import class_stream
+from mmcl_benchmarks.data_root import check_size, find_root, reading, require, require_count
+from mmcl_benchmarks.edition import read_edition
+from mmcl_benchmarks.imagenet_names import class_names
+from mmcl_benchmarks.source import Side, Source, check_plausible
+
+FOLDERS = ("train", "val")
+OWNER = "ImageNet"
+SIZES: Mapping[str, int] = {"classes": 1000, "training samples": 1_281_167, "test samples": 50_000}
+STEPS = 10
+TEMPLATE = "a good photo of a {}."
+TRAINING: Mapping[str, Any] = {"epochs": 1, "batch_size": 128, "lr": 7e-6, "weight_decay": 0.0, "label_smoothing": 0.0}
+
+
+@dataclass(kw_only=True)
+class ImageNet1000(BenchmarkPlugin):
+    """A thousand classes in ten equal parts."""
+
+    name: ClassVar[str] = "imagenet1000"
+
+    data_root: str | None = None  # folder that holds train and val
+    embedded: bool = False  # the edition that comes with MMCL
+    experiences: int | None = None  # only the first ones
+    task_ids: bool = False  # reveal the experience of every test image: TIL instead of CIL
+    strict: bool = False  # refuse data that do not have the official size
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        require_count(self.name, self.experiences, STEPS)
+
+    @property
+    def scenario(self) -> Scenario:
+        """CIL, or TIL with ``task_ids``."""
+        return TIL if self.task_ids else CIL
+
+    def build(self) -> Benchmark:
+        """List the folders.
+
+        Raises:
+            ConfigError: if neither or both of ``embedded`` and ``data_root`` are given.
+            DataError: if a folder is missing or empty or, with ``strict``, the copy is incomplete.
+        """
+        root = find_root(
+            self.name,
+            embedded=self.embedded,
+            folder=self.data_root,
+            write=write_embedded_imagenet1000,
+            version=EDITION,
+            contents=f"ImageNet's folders {' and '.join(FOLDERS)}",
+        )
+        edition = read_edition(root, (self.name,))
+        who = f"benchmark {self.name!r}"
+        for place in FOLDERS:
+            require(root, place, who, OWNER)
+        with reading(who, f"the copy below {root}", OWNER):
+            source = read_imagenet(root)
+            check_plausible(source, root)
+        classes = len(source.names)
+        if edition.official:
+            found = {"classes": classes, "training samples": len(source.train), "test samples": len(source.test)}
+            check_size(who, found, SIZES, self.strict)
+        return class_stream(
+            self.name,
+            source,
+            root=root,
+            edition=edition,
+            scenario=self.scenario,
+            order=imagenet_order(classes),
+            sizes=group_sizes(classes, STEPS),
+            template=TEMPLATE,
+            training=TRAINING,
+            convention="wnid-rank-seed1993",
+            experiences=self.experiences,
+        )
+
+
+def read_imagenet(root: Path) -> Source:
+    """The images below ``train`` and ``val``, a folder per class.
+
+    Raises:
+        OSError: if a folder is missing or empty.
+        ValueError: if the two sides have different classes; the official validation archive is flat and has to be
+            sorted into folders first.
+    """
+    folders = [ImageFolder(str(root / place)) for place in FOLDERS]
+    if folders[0].classes != folders[1].classes:
+        odd = sorted(set(folders[0].classes) ^ set(folders[1].classes))
+        raise ValueError(f"train and val have different class folders, such as {odd[0]}")
+    train, test = (
+        Side([label for _, label in folder.samples], [Path(path) for path, _ in folder.samples]) for folder in folders
+    )
+    return Source(train, test, class_names(folders[0].classes, root / "LOC_synset_mapping.txt"))

@@ -1,0 +1,1 @@
+"""Domain-incremental streams on CLIP: CDDB, CORe50 and DomainNet."""

@@ -1,0 +1,126 @@
+"""The embedded editions of the domain-incremental benchmarks: symbols of the glyph world in the official layouts.
+
+Fonts alone do not make glyph-clip forget: it knows most of them. So a domain is a font and a drawing style. Every
+symbol is held out: no pre-trained model of this project has seen it in any font. No two symbols of an edition look
+alike.
+
+| domain | font | style | | domain | font | style |
+|---|---|---|---|---|---|---|
+| clipart | DejaVu Sans Bold | flat colours | | quickdraw | DejaVu Sans Mono | outline |
+| infograph | DejaVu Sans | light on dark stripes | | real | STIX | tilted, on dark noise |
+| painting | DejaVu Serif | blurred on bright noise | | sketch | DejaVu Serif Italic | mirrored, hatched |
+
+CORe50's eleven sessions use the same styles in turn. In CDDB the fakes of a source carry its own regular grid, as
+upsampling leaves it, and its real images faintly that of the source before, as compression leaves it: a detector of
+grids alone is not enough, and what gave a fake away is later a sign of the real.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mmcl_benchmarks.dil.layouts import write_cddb, write_core50, write_domainnet
+from mmcl_benchmarks.drawn import Drawn
+from mmcl_benchmarks.edition import write_edition
+from mmcl_benchmarks.glyphs import styles
+from mmcl_benchmarks.glyphs.drawing import draw, jitter
+from mmcl_benchmarks.glyphs.sets import distinct_symbols
+from mmcl_benchmarks.glyphs.styles import Style
+from mmcl_benchmarks.glyphs.symbols import Symbol
+
+EDITION = "embedded-1"
+TEMPLATES = ("the symbol {}",)
+TRAINING: Mapping[str, Any] = {
+    "iterations": 60,
+    "batch_size": 32,
+    "lr": 1e-3,
+    "warmup": 6,
+    "label_smoothing": 0.0,
+}
+DOMAINS: Mapping[str, tuple[str, Style]] = {
+    "clipart": ("DejaVuSans-Bold", styles.flat),
+    "infograph": ("DejaVuSans", styles.poster),
+    "painting": ("DejaVuSerif", styles.wash),
+    "quickdraw": ("DejaVuSansMono", styles.stroke),
+    "real": ("STIXGeneral", styles.scene),
+    "sketch": ("DejaVuSerif-Italic", styles.pencil),
+}
+FONTS = tuple(font for font, _ in DOMAINS.values())
+CORE50_ORDER, CORE50_TEST = (8, 2, 11, 5, 1, 9, 4, 6), (3, 7, 10)
+CDDB_SOURCES: Mapping[str, tuple[str, ...]] = {  # with the object folders of those that have them
+    "gaugan": ("",),
+    "biggan": ("",),
+    "cyclegan": ("arrows", "letters"),
+    "imle": ("",),
+    "deepfake": ("",),
+    "crn": ("",),
+    "wild": ("",),
+    "glow": ("arrows", "letters"),
+    "stargan_gf": ("arrows", "letters"),
+    "stylegan": ("arrows", "letters"),
+    "whichfaceisreal": ("",),
+    "san": ("",),
+}
+
+
+def write_embedded_domainnet(folder: Path, classes: int = 30, train: int = 6, test: int = 3) -> None:
+    """Symbols in six domains; two calls write the same bytes."""
+    generator = random.Random("domainnet")
+    symbols = distinct_symbols(classes, generator, FONTS)
+    domains = {}
+    for domain, (font, style) in DOMAINS.items():
+        sides = [[_pictures(s, font, style, count, generator) for s in symbols] for count in (train, test)]
+        domains[domain] = Drawn([symbol.name for symbol in symbols], *sides)
+    write_domainnet(folder, domains)
+    write_edition(folder, templates={"domainnet": TEMPLATES}, training=TRAINING)
+
+
+def write_embedded_core50(folder: Path, objects: int = 10, frames: int = 6) -> None:
+    """Symbols as objects, filmed in eleven sessions."""
+    generator = random.Random("core50")
+    symbols = distinct_symbols(objects, generator, FONTS)
+    looks = list(DOMAINS.values())
+    sessions = {}
+    for session in range(1, 12):
+        font, style = FONTS[session * 5 % len(FONTS)], looks[session % len(looks)][1]
+        sessions[session] = [_pictures(symbol, font, style, frames, generator) for symbol in symbols]
+    write_core50(folder, sessions, CORE50_ORDER, CORE50_TEST)
+    names = {"core50": [symbol.name for symbol in symbols]}
+    write_edition(folder, templates={"core50": TEMPLATES}, names=names, training={**TRAINING, "iterations": 30})
+
+
+def write_embedded_cddb(folder: Path, train: int = 30, val: int = 15) -> None:
+    """Real and fake drawings of twelve sources; sizes are per class."""
+    generator = random.Random("cddb")
+    symbols = distinct_symbols(train + val, generator, FONTS)
+    for number, (source, objects) in enumerate(CDDB_SOURCES.items()):
+        style = (styles.flat, styles.wash)[number % 2]
+        real, fake = (
+            [style(jitter(draw(s.character, FONTS[number % len(FONTS)]), generator), generator) for s in symbols]
+            for _ in ("real", "fake")
+        )
+        fake = [_with_grid(image, number, 0.45) for image in fake]
+        if number:
+            real = [_with_grid(image, number - 1, 0.2) for image in real]
+        write_cddb(folder, source, [real[:train], fake[:train]], [real[train:], fake[train:]], objects)
+    write_edition(folder, templates={"cddb": ("a {} drawing",)}, training=TRAINING)
+
+
+def _pictures(symbol: Symbol, font: str, style: Style, count: int, generator: random.Random) -> list[Image.Image]:
+    """Jittered drawings in one font and style."""
+    return [style(jitter(draw(symbol.character, font), generator), generator) for _ in range(count)]
+
+
+def _with_grid(image: Image.Image, number: int, strength: float) -> Image.Image:
+    """The regular grid of the source of this number: its direction, period and colour."""
+    rows, columns = np.indices((image.height, image.width))
+    along: Sequence[np.ndarray[Any, Any]] = (rows, columns, rows + columns, rows - columns)
+    wave = np.where(along[number % 4] % (2 + number // 4) == 0, strength, 0.0)
+    tint = np.roll((255.0, 0.0, 128.0), number % 3)
+    pixels = np.asarray(image, dtype=np.float64)
+    pixels = pixels + wave[..., None] * (tint - pixels)
+    return Image.fromarray(pixels.clip(0, 255).round().astype(np.uint8))

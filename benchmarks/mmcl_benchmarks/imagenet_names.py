@@ -1,0 +1,38 @@
+"""Names of ImageNet's classes by their WordNet id (``wnid``).
+
+CLIP's curated names come from open_clip, in the order of the classifier's outputs, and the ids in that order from timm,
+which open_clip brings along. What is none of ImageNet's thousand classes is called by the first synonym that the data
+set's own list gives it: ``words.txt`` of Tiny ImageNet, ``LOC_synset_mapping.txt`` of ImageNet.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def curated_names() -> Mapping[str, str]:
+    """Names by wnid, for the thousand classes, sorted by wnid."""
+    from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
+    from timm.data.imagenet_info import ImageNetInfo
+
+    wnids: list[str] = ImageNetInfo().label_names()  # type: ignore[no-untyped-call]
+    return dict(zip(wnids, IMAGENET_CLASSNAMES, strict=True))
+
+
+def class_names(wnids: Sequence[str], companion: Path) -> list[str]:
+    """A name for every class; ``companion`` is the data set's own list, read only if it is needed.
+
+    Raises:
+        OSError: if the companion is needed and missing.
+        ValueError: if it does not name a class either.
+    """
+    curated = curated_names()
+    if all(wnid in curated for wnid in wnids):
+        return [curated[wnid] for wnid in wnids]
+    lines = [line.split(maxsplit=1) for line in companion.read_text("utf-8").splitlines()]
+    listed = {line[0]: line[1].partition(",")[0].strip() for line in lines if len(line) == 2}
+    unknown = [wnid for wnid in wnids if wnid not in curated and wnid not in listed]
+    if unknown:
+        raise ValueError(f"{companion.name} has no name for {unknown[0]}")
+    return [curated.get(wnid) or listed[wnid] for wnid in wnids]
