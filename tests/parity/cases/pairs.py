@@ -11,7 +11,8 @@ from mmcl_strategies.distillation.ctp import (
 from mmcl_strategies.distillation.modx import alignment, kept_rows
 from mmcl_strategies.maths.distillation import contrast_logits, image_term, text_term, unit_rows
 from mmcl_strategies.maths.sentences import sentences_of
-from mmcl_strategies.replay.kdr import PrivatePart, SharedPath, hardest_hinge, replay_divergence
+from mmcl_strategies.replay.decomposed_head import PrivatePart, SharedPath
+from mmcl_strategies.replay.kdr import hardest_hinge, replay_divergence
 from torch import Tensor, nn
 
 from mmcl.data.modality import IMAGE, TEXT

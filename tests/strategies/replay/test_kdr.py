@@ -4,7 +4,8 @@ import pytest
 import torch
 from mmcl_strategies.baselines.joint import Joint
 from mmcl_strategies.maths.stored_features import drawn_slots
-from mmcl_strategies.replay.kdr import KDR, DecomposedHead, hardest_hinge, replay_divergence
+from mmcl_strategies.replay.decomposed_head import DecomposedHead
+from mmcl_strategies.replay.kdr import KDR, hardest_hinge, replay_divergence
 from torch import Tensor
 
 from mmcl.build import surroundings
