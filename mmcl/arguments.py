@@ -7,7 +7,7 @@ from typing import Any
 
 from mmcl.config import PluginConfig, RunConfig, TrainingConfig
 from mmcl.errors import ConfigError, nearest
-from mmcl.registry import BACKBONES, entries
+from mmcl.registry import BACKBONES, GROUPS, entries
 
 
 def parse_strategy(text: str) -> PluginConfig:
@@ -49,6 +49,16 @@ def parse_backbone(text: str) -> PluginConfig:
         if qualified or all(part.isidentifier() for part in second.split(".")):
             name, weights = f"{name}:{second}", rest
     return PluginConfig(name, {"weights": weights} if weights else {})
+
+
+def registered_groups(text: str) -> list[str]:
+    """The entry-point groups with a registered plugin of the name in ``text``, which may have options."""
+    found = []
+    for group in GROUPS:
+        name = (parse_backbone if group == BACKBONES else parse_strategy)(text).name
+        if any(name in (entry.name, entry.qualified) for entry in entries(group)):
+            found.append(group)
+    return found
 
 
 def default_backbone(benchmark: PluginConfig) -> PluginConfig:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from mmcl.arguments import apply_overrides, default_backbone, parse_backbone, parse_strategy
+from mmcl.arguments import apply_overrides, default_backbone, parse_backbone, parse_strategy, registered_groups
 from mmcl.config import PluginConfig, RunConfig, read_toml
 from mmcl.errors import MMCLError, PluginError, nearest
 from mmcl.registry import BACKBONES, BENCHMARKS, GROUPS, STRATEGIES, Entry, card, entries, find, imported_card
@@ -95,13 +95,7 @@ def show(name: Annotated[str, typer.Argument(help="A strategy, benchmark or back
     """Show the card of a plugin: paper, equation, deviations, and its options with their defaults."""
     matches = [entry for group in GROUPS for entry in entries(group) if name in (entry.name, entry.qualified)]
     if not matches:
-        known = [entry.name for group in GROUPS for entry in entries(group)]
-        raise PluginError(
-            f"plugin {name!r}",
-            found="no installed distribution has a plugin of this name",
-            allowed=", ".join(known),
-            remedy=nearest(name, known),
-        )
+        raise _unknown(name)
     for entry in matches:
         read = card(entry)
         output.print(f"[bold]{_usable_name(entry)}[/bold]  {entry.module}:{entry.attribute}  ({entry.distribution})")
@@ -113,6 +107,30 @@ def show(name: Annotated[str, typer.Argument(help="A strategy, benchmark or back
             for option in read.options:
                 table.add_row(*map(escape, (option.name, option.kind, option.default, option.comment)))
             output.print(table)
+
+
+@app.command()
+def check(
+    name: Annotated[str, typer.Argument(help="NAME, NAME:key=value,... or package.module:Class.", show_default=False)],
+    kind: Annotated[Optional[PluginKind], typer.Option(help="For a name that several kinds have.")] = None,  # noqa: UP045
+) -> None:
+    """Examine what a strategy, benchmark or backbone promises; exit code 1 if a promise is broken."""
+    if ":" not in name and not registered_groups(name):
+        raise _unknown(name)
+
+    from mmcl.testing.check import outcomes
+    from mmcl.testing.kit import CHECKS, examined
+
+    plugin = examined(name, None if kind is None else kind.value)
+    counts = dict.fromkeys(("ok", "skipped", "broken"), 0)
+    for outcome in outcomes(CHECKS[plugin.group], plugin):
+        word = "skipped" if outcome.skipped else "ok" if outcome.error is None else "broken"
+        counts[word] += 1
+        sentence = outcome.skipped or outcome.error or outcome.check.promise
+        output.print(f"{word:<8} {outcome.check.name}: {sentence}", soft_wrap=True, markup=False)
+    output.print(f"{name}: {', '.join(f'{count} {word}' for word, count in counts.items())}", markup=False)
+    if counts["broken"]:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -325,6 +343,16 @@ def _interruptible(action: "Callable[[], RunResult]", folder: str) -> "RunResult
 def _print_result(result: "RunResult") -> None:
     output.print(result.table())
     output.print(f"kept in {result.folder}", soft_wrap=True, markup=False)
+
+
+def _unknown(name: str) -> PluginError:
+    known = [entry.name for group in GROUPS for entry in entries(group)]
+    return PluginError(
+        f"plugin {name!r}",
+        found="no installed distribution has a plugin of this name",
+        allowed=", ".join(known),
+        remedy=nearest(name, known),
+    )
 
 
 def _require(group: str, name: str) -> None:

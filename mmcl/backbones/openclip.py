@@ -187,6 +187,10 @@ class OpenCLIP(BackbonePlugin):
             )
         return _load(architecture, source)
 
+    def of_export(self, folder: Path) -> "OpenCLIP":
+        """Exports are folders in open_clip's own format."""
+        return OpenCLIP(weights=f"local-dir/{folder}")
+
     def miniature(self) -> OpenCLIPBackbone:
         """A random CLIP of open_clip's classes."""
         return tiny_clip()
@@ -204,6 +208,10 @@ class GlyphCLIP(BackbonePlugin):
     def build(self) -> OpenCLIPBackbone:
         """Load the shipped half-precision weights into a float32 model."""
         return _load(f"local-dir:{GLYPH_CLIP}", None)
+
+    def of_export(self, folder: Path) -> "OpenCLIP":
+        """Exports are folders in open_clip's own format."""
+        return OpenCLIP(weights=f"local-dir/{folder}")
 
     def miniature(self) -> OpenCLIPBackbone:
         """A random CLIP of open_clip's classes."""

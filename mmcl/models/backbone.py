@@ -137,6 +137,10 @@ class BackbonePlugin(ABC):
     def build(self) -> Backbone:
         """Load weights and preprocessing."""
 
+    def of_export(self, folder: Path) -> "BackbonePlugin | None":
+        """The plugin that loads what ``export`` of its backbone wrote into ``folder``; ``None`` if there is none."""
+        return None
+
     def miniature(self) -> Backbone:
         """A random backbone of the same class that needs no weights and trains in a fraction of a second, for tests."""
         raise NotImplementedError(f"{type(self).__name__} has no miniature")

@@ -12,16 +12,18 @@ A plugin is named as on the command line (``ewc``, ``ewc:samples=10``, ``package
 as an object; every check works on fresh objects with the same options.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 from unittest import SkipTest
 
 from mmcl.arguments import parse_backbone, parse_strategy
 from mmcl.build import build_plugin
 from mmcl.errors import MMCLError
 from mmcl.options import instantiate
-from mmcl.registry import BACKBONES, name_of
+from mmcl.registry import BACKBONES, kind_of, name_of
+
+T = TypeVar("T")
 
 
 class ConformanceError(MMCLError, AssertionError):
@@ -32,7 +34,15 @@ class NotApplicable(SkipTest):
     """A promise that this plugin does not make; pytest shows it as skipped, with the reason."""
 
 
-@dataclass(frozen=True)
+class BrokenPromiseError(Exception):
+    """What a check has seen and what to do about it."""
+
+    def __init__(self, seen: str, remedy: str) -> None:
+        self.seen, self.remedy = seen, remedy
+        super().__init__(seen)
+
+
+@dataclass(frozen=True, eq=False)
 class Subject:
     """A plugin under examination.
 
@@ -45,10 +55,18 @@ class Subject:
     name: str
     group: str
     plugin: Any
+    _kept: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
-    def fresh(self) -> Any:
-        """A new object with the same options."""
-        return replace(self.plugin)
+    def fresh(self, **changes: Any) -> Any:
+        """A new object with the same options, apart from ``changes``."""
+        return replace(self.plugin, **changes)
+
+    def once(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """What ``compute`` returns, computed for the first check that asks; the others must leave it as it is."""
+        if key not in self._kept:
+            self._kept[key] = compute()
+        value: T = self._kept[key]
+        return value
 
 
 @dataclass(frozen=True)
@@ -58,45 +76,43 @@ class Check:
     Attributes:
         name: short, for tables and test ids.
         promise: the sentence that must hold.
-        examine: raises ``BrokenPromise`` or whatever the plugin raises.
+        examine: raises ``BrokenPromiseError``, ``NotApplicable`` or whatever the plugin raises.
     """
 
     name: str
     promise: str
-    group: str
     examine: Callable[[Subject], None]
 
-    def __call__(self, plugin: Any) -> None:
+    def __call__(self, plugin: Subject) -> None:
         """Examine a plugin.
 
         Raises:
             ConformanceError: if the promise is broken or the plugin raises.
             NotApplicable: if the plugin does not make it.
         """
-        subject = plugin if isinstance(plugin, Subject) else subject_of(plugin, self.group)
         try:
-            self.examine(subject)
+            self.examine(plugin)
         except NotApplicable:
             raise
-        except BrokenPromise as broken:
-            raise self._error(subject, broken.seen, broken.remedy) from None
+        except BrokenPromiseError as broken:
+            raise self._error(plugin, broken.seen, broken.remedy) from broken.__cause__
         except Exception as error:
             remedy = "The traceback above this error shows where."
-            raise self._error(subject, f"{type(error).__name__}: {error}", remedy) from error
+            raise self._error(plugin, f"{type(error).__name__}: {error}", remedy) from error
 
-    def _error(self, subject: Subject, seen: str, remedy: str) -> ConformanceError:
-        kind = subject.group.removeprefix("mmcl.")
+    def _error(self, plugin: Subject, seen: str, remedy: str) -> ConformanceError:
         return ConformanceError(
-            f"check {self.name!r} of {subject.name!r} ({kind})", found=seen, allowed=self.promise, remedy=remedy
+            f"check {self.name!r} of {kind_of(plugin.group)} {plugin.name!r}",
+            found=seen.rstrip("."),
+            allowed=self.promise[0].lower() + self.promise[1:].rstrip("."),
+            remedy=remedy,
         )
 
 
-class BrokenPromise(Exception):
-    """What a check has seen and what to do about it."""
-
-    def __init__(self, seen: str, remedy: str) -> None:
-        self.seen, self.remedy = seen, remedy
-        super().__init__(seen)
+def promise(examine: Callable[[Subject], None]) -> Check:
+    """Make a check of a function: its name with blanks, and as promise the first sentence of its docstring."""
+    sentence = " ".join((examine.__doc__ or "").partition("\n\n")[0].split())
+    return Check(examine.__name__.replace("_", " "), sentence, examine)
 
 
 @dataclass(frozen=True)
@@ -121,13 +137,13 @@ def outcomes(checks: Iterable[Check], plugin: Subject) -> Iterator[Outcome]:
             yield Outcome(check)
 
 
-def require(checks: Iterable[Check], plugin: Any, group: str) -> None:
+def require(checks: Iterable[Check], plugin: Subject) -> None:
     """Examine all promises and stop at the first broken one.
 
     Raises:
         ConformanceError: naming check, plugin, what was seen and what to do.
     """
-    for outcome in outcomes(checks, subject_of(plugin, group)):
+    for outcome in outcomes(checks, plugin):
         if outcome.error is not None:
             raise outcome.error
 
@@ -139,6 +155,8 @@ def subject_of(plugin: Any, group: str) -> Subject:
         PluginError: if there is no such plugin.
         ConfigError: if its options are wrong or a required one is missing.
     """
+    if isinstance(plugin, Subject):
+        return plugin
     if isinstance(plugin, str):
         parse = parse_backbone if group == BACKBONES else parse_strategy
         return Subject(plugin, group, build_plugin(group, parse(plugin)))

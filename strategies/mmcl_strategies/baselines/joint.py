@@ -1,12 +1,13 @@
 """Joint training: learn all experiences of the stream at once.
 
+Paper: none.
 Idea: the upper bound, what a model reaches that never has to learn one thing after another.
 Computation: at the first experience, train on the union of all experiences, with as many steps as they would have
 had one after the other. Later experiences that were part of the union are not trained again, so every row of the
 result matrix shows the same, joint model. An experience that joins the stream later (``mmcl extend``) is trained
 together with everything that is there by then.
 Kept between experiences: which experiences have been learned.
-Deviations: none; there is no paper. The learning-rate schedule runs once over the whole union.
+Deviations: none. The learning-rate schedule runs once over the whole union.
 """
 
 from collections.abc import Sequence

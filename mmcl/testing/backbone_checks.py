@@ -1,0 +1,265 @@
+"""What a backbone promises: all checks, and those of its parts. Everything is tried on its miniature."""
+
+import inspect
+import pickle
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from mmcl.data.modality import IMAGE, TEXT
+from mmcl.errors import PluginError
+from mmcl.models.backbone import Backbone
+from mmcl.testing.audit import audited
+from mmcl.testing.check import BrokenPromiseError, Check, NotApplicable, Subject, promise
+from mmcl.testing.feature_checks import FEATURE_CHECKS
+from mmcl.testing.miniature import miniature, values
+from mmcl.testing.nested import difference
+from mmcl.testing.option_checks import OPTION_CHECKS
+from mmcl.testing.trial import disturbed, global_generators
+from mmcl.testing.weight_checks import WEIGHT_CHECKS
+
+_LARGEST = 2_000_000  # parameters of a miniature
+
+
+@promise
+def card(backbone: Subject) -> None:
+    """Its docstring says what it is."""
+    kind = type(backbone.plugin)
+    text = inspect.cleandoc(vars(kind).get("__doc__") or "")
+    if text.startswith(f"{kind.__name__}(") or len(text) < 40:
+        raise BrokenPromiseError(
+            "its class has no docstring, or hardly one",
+            "Say what it is, where the weights come from and under which licence; 'mmcl show' prints it.",
+        )
+
+
+@promise
+def small_miniature(backbone: Subject) -> None:
+    """It has a miniature of the same kind, built from nothing, always with the same weights."""
+    with audited() as audit:
+        try:
+            mini = backbone.fresh().miniature()
+        except Exception as error:
+            raise BrokenPromiseError(
+                f"miniature() raises {type(error).__name__}: {error}",
+                "Build the class that 'build' gives, as small as it gets, with random weights.",
+            ) from error
+    if audit.called:
+        raise BrokenPromiseError(f"miniature() calls {audit.called[0]}", "Build it without the network.")
+    if not isinstance(mini, Backbone):
+        raise BrokenPromiseError(f"miniature() gives a {type(mini).__name__}", "Give a Backbone.")
+    size = sum(parameter.numel() for parameter in mini.parameters())
+    if size > _LARGEST:
+        raise BrokenPromiseError(
+            f"the miniature has {size:,} parameters", f"Stay below {_LARGEST:,}: tests build many."
+        )
+    with disturbed(3):
+        again = backbone.fresh().miniature()
+    if found := difference(again.state_dict(), mini.state_dict()):
+        raise BrokenPromiseError(f"built twice, {found}", "Seed the weights, inside torch.random.fork_rng.")
+
+
+@promise
+def modalities(backbone: Subject) -> None:
+    """The modalities that it declares are those that its backbone encodes and prepares."""
+    mini, declared = miniature(backbone), backbone.plugin.modalities
+    for what, found in (
+        ("specs", set(mini.specs)),
+        ("preprocess_train", set(mini.preprocess_train)),
+        ("preprocess_eval", set(mini.preprocess_eval)),
+    ):
+        if found != set(declared):
+            raise BrokenPromiseError(
+                f"it declares {sorted(declared)}, and {what} has {sorted(found)}", "Let the two say the same."
+            )
+
+
+@promise
+def preparation(backbone: Subject) -> None:
+    """Preparing a value gives what its spec says; for evaluation always the same, in worker processes too."""
+    mini, tried = miniature(backbone), 0
+    for name, raw in _raw().items():
+        if name not in mini.specs:
+            continue
+        for phase, prepare in (("train", mini.preprocess_train[name]), ("eval", mini.preprocess_eval[name])):
+            try:
+                pickle.dumps(prepare)
+            except Exception as error:
+                raise BrokenPromiseError(
+                    f"preprocess_{phase}[{name!r}] cannot be sent to a worker process ({error})",
+                    "Use functions and objects of modules, no lambdas.",
+                ) from error
+            for value in raw:
+                tried += 1
+                _require_spec(mini, f"preprocess_{phase}[{name!r}]", name, prepare(value))
+        if found := difference(mini.preprocess_eval[name](raw[0]), mini.preprocess_eval[name](raw[0])):
+            raise BrokenPromiseError(
+                f"preprocess_eval[{name!r}] of the same value twice: {found}", "Augment in training only."
+            )
+    if not tried:
+        raise NotApplicable("nobody but itself knows what raw values of its modalities look like")
+
+
+@promise
+def tokens(backbone: Subject) -> None:
+    """Texts become token ids of one length, each text independently of the others."""
+    mini = miniature(backbone)
+    if TEXT not in mini.specs:
+        raise NotApplicable("it reads no text")
+    spec, texts = mini.specs[TEXT], ["a dog", "two cats", "", "word " * 200]
+    found = mini.tokenize(texts)
+    _require_tokens(found, (len(texts), *spec.shape), f"{len(texts)} texts become")
+    for text, row in zip(texts, found, strict=True):
+        alone = mini.tokenize([text])
+        _require_tokens(alone, (1, *spec.shape), f"{text[:20]!r} alone becomes")
+        if difference(alone[0], row):
+            raise BrokenPromiseError(
+                f"{text[:20]!r} alone has other tokens than among others", "Pad to a fixed length."
+            )
+    if torch.equal(found[0], found[1]):
+        raise BrokenPromiseError("different texts have the same tokens", "Look at the tokeniser.")
+    for text in texts[:2]:
+        if difference(mini.preprocess_eval[TEXT](text), mini.tokenize([text])[0]):
+            raise BrokenPromiseError("preprocess_eval['text'] and tokenize disagree", "Use one for the other.")
+
+
+@promise
+def towers(backbone: Subject) -> None:
+    """Each modality has a tower in which the gradient of its features arrives."""
+    mini = miniature(backbone)
+    inside = {id(module) for module in mini.modules()}
+    for name in mini.specs:
+        tower = mini.tower(name)
+        if id(tower) not in inside:
+            raise BrokenPromiseError(f"tower({name!r}) is no part of the backbone", "Return one of its modules.")
+        mini.zero_grad()
+        with torch.enable_grad():
+            mini.encode(name, values(mini, name, 4)).pooled.square().sum().backward()
+        if not any(p.grad is not None and bool(p.grad.any()) for p in tower.parameters()):
+            raise BrokenPromiseError(
+                f"no gradient of the features of {name!r} arrives in tower({name!r})",
+                "Compute the features with that module, and do not detach them.",
+            )
+    mini.zero_grad()
+
+
+@promise
+def blocks(backbone: Subject) -> None:
+    """The blocks of a tower are modules of the backbone that keep the shape of what they are given."""
+    mini, tried = miniature(backbone), 0
+    inside = {id(module) for module in mini.modules()}
+    for name in mini.specs:
+        for index, block in enumerate(mini.blocks(name)):
+            tried += 1
+            if id(block) not in inside:
+                raise BrokenPromiseError(f"block {index} of {name!r} is no part of the backbone", "Return its modules.")
+            shapes = _shapes(mini, name, block)
+            if not shapes or any(before != after or len(after) != 3 for before, after in shapes):
+                raise BrokenPromiseError(
+                    f"block {index} of {name!r} {_in_words(shapes)}",
+                    "Return modules that are called with [B, L, W] and give the same shape: add-ons act on it.",
+                )
+    if not tried:
+        raise NotApplicable("it shows no blocks")
+
+
+@promise
+def embeddings(backbone: Subject) -> None:
+    """Texts given as embeddings of their tokens have the features of the texts."""
+    mini = miniature(backbone)
+    if TEXT not in mini.specs:
+        raise NotApplicable("it reads no text")
+    try:
+        table = mini.token_embedding
+    except PluginError as error:
+        raise NotApplicable("it shows no token_embedding") from error
+    ids = mini.tokenize(["a dog", "two cats and a bar"])
+    with torch.no_grad():
+        plain, embedded = mini.encode(TEXT, ids).pooled, mini.encode_embedded(ids, table(ids)).pooled
+        changed = mini.encode_embedded(ids, 2 * table(ids)).pooled
+    if found := difference(plain, embedded, 1e-6):
+        raise BrokenPromiseError(
+            f"encode_embedded(tokens, token_embedding(tokens)) and encode: {found}",
+            "Let token_embedding be the module that the text tower calls.",
+        )
+    if not difference(plain, changed):
+        raise BrokenPromiseError(
+            "other embeddings do not change the features", "Let token_embedding be the module that the tower calls."
+        )
+
+
+@promise
+def random_state(backbone: Subject) -> None:
+    """Building it, and encoding in evaluation mode, draws nothing from the global generators."""
+    miniature(backbone)
+    before = global_generators()
+    mini = backbone.fresh().miniature().eval()
+    with torch.no_grad():
+        for name in mini.specs:
+            mini.encode(name, values(mini, name, 2))
+    changed = [name for name, state in global_generators().items() if state != before[name]]
+    if changed:
+        raise BrokenPromiseError(
+            f"it uses the global generator of {changed[0]}", "Seed the weights inside torch.random.fork_rng."
+        )
+
+
+BACKBONE_CHECKS: tuple[Check, ...] = (
+    card,
+    *OPTION_CHECKS,
+    small_miniature,
+    modalities,
+    preparation,
+    tokens,
+    towers,
+    blocks,
+    embeddings,
+    random_state,
+    *FEATURE_CHECKS,
+    *WEIGHT_CHECKS,
+)
+
+
+def _raw() -> dict[str, list[Any]]:
+    noise = torch.randint(256, (41, 50, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)).numpy()
+    return {IMAGE: [Image.fromarray(noise), Image.new("RGB", (20, 70), "red")], TEXT: ["a dog", ""]}
+
+
+def _require_tokens(found: Tensor, shape: tuple[int, ...], how: str) -> None:
+    if tuple(found.shape) != shape or found.dtype != torch.int64:
+        raise BrokenPromiseError(
+            f"{how} {found.dtype} of shape {list(found.shape)}", f"Give int64 of shape {list(shape)}: cut and pad."
+        )
+
+
+def _require_spec(mini: Backbone, who: str, name: str, value: Any) -> None:
+    spec = mini.specs[name]
+    if not isinstance(value, Tensor) or tuple(value.shape) != spec.shape or value.dtype != spec.dtype:
+        seen = f"{value.dtype} of shape {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise BrokenPromiseError(f"{who} gives {seen}", f"Give {spec.dtype} of shape {list(spec.shape)}, as specs say.")
+
+
+def _shapes(mini: Backbone, name: str, block: nn.Module) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Shapes of what a block was given and gave while a batch was encoded."""
+    seen: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+
+    def look(_: nn.Module, given: tuple[Any, ...], result: Any) -> None:
+        seen.append((_shape(next(iter(given), None)), _shape(result)))
+
+    handle = block.register_forward_hook(look)
+    try:
+        with torch.no_grad():
+            mini.encode(name, values(mini, name, 2))
+    finally:
+        handle.remove()
+    return seen
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    return tuple(value.shape) if isinstance(value, Tensor) else ()
+
+
+def _in_words(shapes: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> str:
+    return f"is given {list(shapes[0][0])} and gives {list(shapes[0][1])}" if shapes else "is not called"

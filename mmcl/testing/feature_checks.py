@@ -1,0 +1,155 @@
+"""What the features of a backbone promise."""
+
+import torch
+from torch import Tensor
+
+from mmcl.data.sample import Inputs
+from mmcl.learning.learner import Learner
+from mmcl.models.multimodal import MultimodalModel
+from mmcl.streams.scenario import CIL
+from mmcl.testing.check import BrokenPromiseError, Check, NotApplicable, Subject, promise
+from mmcl.testing.miniature import miniature, stream_for, values
+from mmcl.testing.nested import difference, tensors
+from mmcl.testing.trial import answers
+
+_ROWS = 3
+_TOLERANCE = 1e-5  # other batch sizes add up in another order
+
+
+@promise
+def features(backbone: Subject) -> None:
+    """Pooled features are as wide as embed_dim says, a row for each sample, and finite."""
+    mini = miniature(backbone)
+    for name in mini.specs:
+        for rows in (_ROWS, 1):
+            with torch.no_grad():
+                pooled, tokens = mini.encode(name, values(mini, name, rows))
+            if tuple(pooled.shape) != (rows, mini.embed_dim) or not pooled.is_floating_point():
+                raise BrokenPromiseError(
+                    f"{rows} values of {name!r} give {pooled.dtype} of shape {list(pooled.shape)}",
+                    f"Give floating-point features of shape {[rows, mini.embed_dim]}, or correct embed_dim.",
+                )
+            if not bool(pooled.isfinite().all()):
+                raise BrokenPromiseError(f"features of {name!r} are not finite", "Look for a division by zero.")
+            if tokens is not None and (tokens.ndim != 3 or len(tokens) != rows):
+                raise BrokenPromiseError(
+                    f"token features of {name!r} have shape {list(tokens.shape)}", "Give [B, L, W]."
+                )
+
+
+@promise
+def logit_scale(backbone: Subject) -> None:
+    """The logit scale is a positive number."""
+    scale = miniature(backbone).logit_scale
+    if not isinstance(scale, Tensor) or scale.numel() != 1 or not 0 < float(scale.detach()) < torch.inf:
+        raise BrokenPromiseError(f"logit_scale is {scale!r}", "Give a scalar tensor above 0, already exponentiated.")
+
+
+@promise
+def determinism(backbone: Subject) -> None:
+    """In evaluation mode the same values always have the same features."""
+    mini = miniature(backbone)
+    for name in mini.specs:
+        with torch.no_grad():
+            once, twice = (mini.encode(name, values(mini, name, _ROWS)).pooled for _ in range(2))
+        if found := difference(once, twice):
+            raise BrokenPromiseError(f"features of {name!r}, encoded twice, {found.partition(' ')[2]}", "Obey eval().")
+
+
+@promise
+def independence(backbone: Subject) -> None:
+    """The features of a sample do not depend on the other samples of its batch."""
+    mini = miniature(backbone)
+    for name in mini.specs:
+        batch = values(mini, name, _ROWS)
+        with torch.no_grad():
+            together = mini.encode(name, batch).pooled
+            apart = torch.cat([mini.encode(name, row.unsqueeze(0)).pooled for row in batch])
+        if found := difference(together, apart, _TOLERANCE * max(1.0, float(together.abs().max()))):
+            raise BrokenPromiseError(
+                f"features of {name!r}, alone and in a batch, {found.partition(' ')[2]}",
+                "Let each row pass through the tower by itself in evaluation mode.",
+            )
+
+
+@promise
+def distinction(backbone: Subject) -> None:
+    """Different values have different features."""
+    mini = miniature(backbone)
+    for name in mini.specs:
+        with torch.no_grad():
+            pooled = mini.encode(name, values(mini, name, 2)).pooled
+        if torch.allclose(pooled[0], pooled[1], rtol=1e-6, atol=1e-8):
+            raise BrokenPromiseError(f"two different values of {name!r} have the same features", "Look at 'encode'.")
+
+
+@promise
+def missing_values(backbone: Subject) -> None:
+    """What stands in for a missing value changes no score."""
+    mini = miniature(backbone)
+    if len(mini.specs) == 1:
+        raise NotApplicable("it encodes one modality")
+    benchmark = stream_for(mini)
+    model = MultimodalModel(mini).eval()
+    model.label_space = benchmark.label_space
+    model.grow(0, benchmark.label_space)
+    first = next(iter(mini.specs))
+    present = {name: torch.tensor([True, name != first, name == first]) for name in mini.specs}
+    scores = []
+    for seed in (1, 2):
+        filled = {}
+        for name in mini.specs:
+            filled[name] = values(mini, name, _ROWS)
+            filled[name][~present[name]] = values(mini, name, _ROWS, seed)[~present[name]]
+        with torch.no_grad():
+            scores.append(model(Inputs(filled, present)).logits)
+    if found := difference(scores[0], scores[1], 1e-6):
+        raise BrokenPromiseError(
+            f"the scores, with other stand-ins for missing values, {found.partition(' ')[2]}",
+            "Give finite features for any value, each modality from its own values alone.",
+        )
+
+
+@promise
+def learns(backbone: Subject) -> None:
+    """Fine-tuning learns a toy stream with it."""
+    miniature(backbone)
+    mini = backbone.fresh().miniature()
+    benchmark = stream_for(mini)
+    learner = Learner(
+        model=MultimodalModel(mini),
+        scenario=CIL,
+        training={"iterations": 20, "lr": 3e-3, "device": "cpu"},
+        defaults=benchmark.training,
+    )
+    first = benchmark.train[0]
+    losses = []
+    for _ in range(2):
+        learner.meet(first)
+        with torch.no_grad():
+            (batch,) = learner.one_pass(first.samples)
+            losses.append(-float(learner.log_likelihood(batch).mean()))
+        if len(losses) == 1:
+            learner.train(first)
+    if not losses[1] < losses[0]:
+        raise BrokenPromiseError(
+            f"the loss of the first experience is {losses[0]:.3g} before and {losses[1]:.3g} after 20 steps",
+            "Look for parameters that need no gradient.",
+        )
+    learner.train(benchmark.train[1])
+    scores = answers(learner, benchmark.test)
+    if not all(bool(tensor.isfinite().all()) for _, tensor in tensors(scores)):
+        raise BrokenPromiseError(
+            "after two experiences the scores are not finite", "Look at 'encode' and 'logit_scale'."
+        )
+
+
+FEATURE_CHECKS: tuple[Check, ...] = (
+    features,
+    logit_scale,
+    determinism,
+    independence,
+    distinction,
+    missing_values,
+    learns,
+)

@@ -1,0 +1,98 @@
+"""Setting: a toy stream and the miniature that learns it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmcl.backbones.openclip import tiny_clip
+from mmcl.data.modality import IMAGE, TEXT
+from mmcl.errors import CompositionError
+from mmcl.learning.compose import Surroundings, check_composition
+from mmcl.learning.learner import Learner
+from mmcl.learning.strategy import StrategyPlugin
+from mmcl.models.backbone import Backbone
+from mmcl.streams.benchmark import Benchmark
+from mmcl.streams.scenario import CIL, DIL, MDTIL, TIL, Scenario
+from mmcl.testing.models import ImageTower, TextTower
+from mmcl.testing.samples import Raw, rewritten
+from mmcl.testing.toy import toy_benchmark, toy_learner, toy_pairs
+
+_TRAINING = {"iterations": 3, "batch_size": 4, "device": "cpu"}  # a GPU does not add up in the same order twice
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a strategy is tried in.
+
+    Attributes:
+        name: as sentences say it.
+        scenario: of the stream.
+        encodes: modalities of the backbone.
+        backbone: builds it.
+        raw: whether images are Pillow images, which are prepared and augmented.
+        pairs: whether the stream shows pairs of images and texts without classes.
+    """
+
+    name: str
+    scenario: Scenario
+    encodes: frozenset[str] = frozenset({IMAGE, TEXT})
+    backbone: Callable[[], Backbone] = field(default=tiny_clip, compare=False)
+    raw: bool = False
+    pairs: bool = False
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """As compositions are checked against them."""
+        both = self.scenario.modalities_change or self.pairs
+        return Surroundings(
+            scenario=self.scenario,
+            backbone_modalities=self.encodes,
+            reference_data=True,
+            stream_modalities=frozenset({IMAGE, TEXT}) if both else self.encodes - {TEXT} or self.encodes,
+            generates=False,
+            classifies=not self.pairs,
+            contrasts=self.pairs,
+        )
+
+    def benchmark(self, experiences: int = 3, *, classes: int = 2, per_class: int = 6, seed: int = 0) -> Benchmark:
+        """A fresh stream."""
+        if self.pairs:
+            return toy_pairs(self.scenario, experiences, classes * per_class, seed)
+        turns = None if IMAGE in self.encodes else [self.encodes]
+        benchmark = toy_benchmark(self.scenario, experiences, classes, per_class, seed, turns)
+        return rewritten(benchmark, lambda samples, *_: Raw(samples)) if self.raw else benchmark
+
+    def learner(self, benchmark: Benchmark, strategies: dict[str, StrategyPlugin], **training: Any) -> Learner:
+        """A fresh learner with a few short steps per experience."""
+        return toy_learner(benchmark, strategies, backbone=self.backbone(), **{**_TRAINING, **training})
+
+    def refusal(self, strategy: StrategyPlugin, name: str) -> str:
+        """Why a strategy does not compose with it; empty if it does."""
+        try:
+            check_composition([strategy], [name], self.surroundings)
+        except CompositionError as refused:
+            return str(refused)
+        return ""
+
+
+TEXT_TOWER = Setting("scenario TIL without images", TIL, frozenset({TEXT}), TextTower)
+IMAGE_TOWER = Setting("scenario TIL without texts", TIL, frozenset({IMAGE}), ImageTower)
+CLASS_SETTING = Setting("scenario CIL", CIL)
+CHANGING_SETTING = Setting("scenario MDTIL", MDTIL)
+PAIR_SETTING = Setting("scenario DIL with pairs", DIL, pairs=True)
+CLIP_SETTINGS = (
+    CLASS_SETTING,
+    Setting("scenario DIL", DIL),
+    Setting("scenario TIL", TIL),
+    CHANGING_SETTING,
+    PAIR_SETTING,
+    Setting("scenario CIL with image files", CIL, raw=True),
+)
+
+
+def composing(strategy: StrategyPlugin, name: str) -> Iterator[Setting]:
+    """The settings with a CLIP that a strategy composes with."""
+    return (setting for setting in CLIP_SETTINGS if not setting.refusal(strategy, name))

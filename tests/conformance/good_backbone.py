@@ -1,0 +1,113 @@
+"""A backbone that keeps every promise, to be sabotaged one promise at a time."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torchvision.transforms.functional import pil_to_tensor, resize
+
+from mmcl.data.modality import IMAGE, TEXT, ModalitySpec
+from mmcl.models.backbone import Backbone, BackbonePlugin, Features
+
+LENGTH = 12
+
+
+def pixels(image: Any) -> Tensor:
+    return resize(pil_to_tensor(image), [8, 8]).float() / 255
+
+
+def letters(text: str) -> Tensor:
+    row = [1 + byte % 50 for byte in text.encode()[:LENGTH]]
+    return torch.tensor(row + [0] * (LENGTH - len(row)))
+
+
+class Towers(Backbone):
+    """A linear image tower and a bag of letters, each through a block of its own."""
+
+    def __init__(self, width: int = 8) -> None:
+        super().__init__()
+        self.embed_dim = width
+        self.specs = {IMAGE: ModalitySpec((3, 8, 8)), TEXT: ModalitySpec((LENGTH,), torch.int64)}
+        self.preprocess_train = self.preprocess_eval = {IMAGE: pixels, TEXT: letters}
+        self.image = nn.Sequential(nn.Linear(48, width), nn.Tanh())
+        self.embedding = nn.Embedding(51, width)
+        self.text = nn.Sequential(nn.Linear(width, width), nn.Tanh())
+
+    def encode(self, modality: str, value: Tensor) -> Features:
+        if modality == IMAGE:
+            value = value.unflatten(-1, (4, 2)).flatten(1, 2).transpose(1, 2).flatten(2)  # [B, 4, 48]
+        else:
+            value = self.embedding(value)
+        tokens = self.tower(modality)(value)
+        return Features(tokens.mean(1), tokens)
+
+    def tower(self, modality: str) -> nn.Module:
+        return self.image if modality == IMAGE else self.text
+
+    def blocks(self, modality: str) -> Sequence[nn.Module]:
+        return [self.tower(modality)[1]]  # type: ignore[index]
+
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        return torch.stack([letters(text) for text in texts])
+
+    @property
+    def token_embedding(self) -> nn.Module:
+        return self.embedding
+
+    @property
+    def logit_scale(self) -> Tensor:
+        return torch.full((), 10.0)
+
+    def export(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps({"width": self.embed_dim}))
+        save_file({name: value.contiguous() for name, value in self.state_dict().items()}, folder / "weights")
+
+
+def seeded(kind: Callable[[], Towers]) -> Towers:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return kind()
+
+
+@dataclass(kw_only=True)
+class GoodBackbone(BackbonePlugin):
+    """Two towers with random weights, under no licence at all."""
+
+    modalities: ClassVar[frozenset[str]] = frozenset({IMAGE, TEXT})
+
+    weights: str | None = None  # a folder that ``export`` wrote
+
+    def build(self) -> Towers:
+        towers = self.miniature()
+        if self.weights is not None:
+            towers.load_state_dict(load_file(Path(self.weights) / "weights"))
+        return towers
+
+    def of_export(self, folder: Path) -> BackbonePlugin:
+        return type(self)(weights=str(folder))
+
+    def miniature(self) -> Towers:
+        return seeded(Towers)
+
+
+def plugin(miniature: Callable[[], Any], **facts: Any) -> type:
+    """A plugin class like the good one, with another miniature."""
+    name = facts.pop("name", None) or miniature.__name__
+    namespace = {
+        "__module__": __name__,
+        "__doc__": GoodBackbone.__doc__,
+        "__annotations__": {"weights": str | None},
+        "modalities": GoodBackbone.modalities,
+        "weights": None,
+        "miniature": lambda self: miniature(),
+        "build": GoodBackbone.build,
+        "of_export": GoodBackbone.of_export,
+        **facts,
+    }
+    return dataclass(kw_only=True)(type(name, (BackbonePlugin,), namespace))
