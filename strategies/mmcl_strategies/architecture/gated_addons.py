@@ -9,6 +9,7 @@ from mmcl.data.modality import TEXT
 from mmcl.data.sample import Inputs
 from mmcl.errors import CompositionError
 from mmcl.models.addons import AddOn
+from mmcl.models.heads import TextHead
 from mmcl.models.multimodal import MultimodalModel
 from mmcl_strategies.architecture.gate import Gate
 from mmcl_strategies.architecture.guard import Link
@@ -98,13 +99,14 @@ def attach_adapters(model: MultimodalModel, make_gate: Callable[[], Gate]) -> No
 
 
 def attach_to_units(model: MultimodalModel, make_gate: MakeGate) -> None:
-    """Gates in the MLP of every block of every tower but the one that encodes class prompts.
+    """Gates in the MLP of every block of every tower, but not where class prompts are encoded too.
 
     Raises:
         CompositionError: if a tower has no blocks, or blocks without ``mlp.c_fc``, ``mlp.gelu`` and ``mlp.c_proj``.
     """
-    for modality in model.backbone.specs:
-        for block in _blocks(model, modality) if modality != TEXT else ():
+    prompts = {TEXT} if isinstance(model.head, TextHead) else set()
+    for modality in sorted(model.backbone.specs.keys() - prompts):
+        for block in _blocks(model, modality):
             mlp = getattr(block, "mlp", None)
             enter, activation, leave = (getattr(mlp, name, None) for name in ("c_fc", "gelu", "c_proj"))
             if not isinstance(enter, nn.Linear) or not isinstance(leave, nn.Linear) or activation is None:

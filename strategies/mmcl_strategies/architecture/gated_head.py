@@ -91,7 +91,7 @@ class GatedHead(Head):
 
     def score(self, output: Output, inputs: Inputs, label_space: LabelSpace) -> Tensor:
         """Each class is scored through the gates and by the output layer of the experience it belongs to."""
-        value = output.fused if self.reads is None else inputs[self.reads]
+        value = output.fused if self.reads is None else _present(inputs, self.reads)
         assert value is not None
         return self.ownership.gather(label_space, inputs.task_ids, lambda row: self.logits(value, row))
 
@@ -99,6 +99,12 @@ class GatedHead(Head):
         """The scores of the classes of one experience."""
         scores: Tensor = self.outputs[row](self.stack(value, row))
         return scores
+
+
+def _present(inputs: Inputs, modality: str) -> Tensor:
+    """The values of a modality; those that are missing are 0, whatever stands in for them."""
+    value, present = inputs[modality], inputs.present[modality]
+    return value * present.reshape(-1, *[1] * (value.ndim - 1))
 
 
 def linear_stack(width: int, hidden: Sequence[int], dropout: float, make_gate: MakeGate) -> GatedStack:

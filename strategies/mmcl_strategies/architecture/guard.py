@@ -44,6 +44,13 @@ class Guard:
         self.frozen = bool(self.protected.all())
         self._values = parameter.detach().clone()
 
+    @classmethod
+    def of_rows(cls, parameter: Tensor, count: int) -> "Guard":
+        """Protects the first rows, those of earlier classes in a linear head."""
+        factor = torch.ones_like(parameter)
+        factor[:count] = 0
+        return cls(parameter, factor)
+
     def scale_gradient(self) -> None:
         """Multiply the gradient; a frozen parameter gets none, so that no optimiser touches it."""
         if self.frozen:

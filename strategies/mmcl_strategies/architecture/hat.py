@@ -12,9 +12,10 @@ Kept between experiences: all gates and A, in the model; one output layer per ex
 are always scored through its own gates, so the task id must be known at test time.
 Networks: ``mlp`` is the paper's, on the features of the frozen backbone; ``conv`` is its convolutional one, on images
 (the frozen backbone encodes them too, and is not asked). Ours: ``adapter`` gates bottlenecks beside the blocks of the
-frozen backbone, ``transformer`` the hidden units of the image tower's own MLPs. There the classifier is made of text,
-gates follow the experience of each sample, and what has no gate learns in the first experience only. A sample of an
-experience that has not been learned passes by the adapters, and finds all units of a transformer open.
+frozen backbone, ``transformer`` the hidden units of its own MLPs, but not in a tower that encodes class prompts. There
+gates follow the experience of each sample, the head stays (rows of a linear one are kept for earlier classes), and what
+has no gate learns in the first experience only. A sample of an experience that has not been learned passes by the
+adapters, and finds all units of a transformer open.
 Deviations: the optimiser is that of the training settings; ``optimizer=sgd momentum=0`` is the paper's. Any other moves
 weights whose gradient is small or 0 (Adam's step does not depend on the size of the gradient, decay needs none).
 There gates become 0 or 1 at the end of an experience, old experiences are evaluated with these, tensors without a free
@@ -28,6 +29,7 @@ from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmcl.config import TrainingConfig
 from mmcl.data.modality import IMAGE
@@ -35,6 +37,7 @@ from mmcl.errors import ConfigError
 from mmcl.learning.compose import Need, Slot
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin, Terms
+from mmcl.models.heads import LinearHead
 from mmcl.models.multimodal import MultimodalModel
 from mmcl_strategies.architecture.gate import Gate
 from mmcl_strategies.architecture.gated_addons import GatedAddOn, attach_adapters, attach_to_units
@@ -96,9 +99,8 @@ class HAT(StrategyPlugin):
         return frozenset({Slot.GRADIENT} | ({Slot.HEAD} if self.network in HEADS else set()))
 
     def requirements(self) -> frozenset[Need]:
-        """Networks inside the backbone need a classifier that does not learn, one made of text."""
-        of_network = {"conv": {Need.IMAGE_ENCODER}, "adapter": {Need.TEXT_ENCODER}, "transformer": {Need.TEXT_ENCODER}}
-        return self.needs | of_network.get(self.network, set())
+        """Convolutions read images."""
+        return self.needs | ({Need.IMAGE_ENCODER} if self.network == "conv" else set())
 
     def terms(self) -> Terms:
         """The pressure to leave units free."""
@@ -129,8 +131,10 @@ class HAT(StrategyPlugin):
         """Learn the gates of this experience; guard what earlier ones need."""
         assert learner.experience is not None
         model, experience = learner.model, learner.experience
-        if self.network != "transformer":
-            model.backbone.eval()  # what is frozen keeps its statistics too
+        earlier = [other for other in learner.seen if other is not experience]
+        for module in model.backbone.modules():  # what is frozen keeps its statistics too
+            if self.network != "transformer" or (earlier and isinstance(module, _BatchNorm)):
+                module.eval()
         parts = [model.head, *(model.backbone.tower(modality) for modality in sorted(experience.modalities))]
         self._gates = [gate for part in parts for gate in _parts(part, (Gate,))]
         for gate in self._gates:
@@ -138,10 +142,13 @@ class HAT(StrategyPlugin):
         links = _links(model)
         _require_protection(self._as_binary(learner.config), learner.config, links)
         self._guards = []
-        if len(learner.seen) > 1:
+        if earlier:
             gated = {id(parameter) for link in links for parameter in link.layer.parameters()}
             ungated = [parameter for _, parameter in model.shared_parameters() if id(parameter) not in gated]
             self._guards = guards(links, ungated)
+        if earlier and isinstance(model.head, LinearHead):
+            known = len({id_ for other in earlier for id_ in other.label_space.ids})
+            self._guards += [Guard.of_rows(parameter, known) for parameter in model.head.parameters()]
 
     def before_forward(self, learner: Learner, **_: object) -> None:
         """Sharpen the gates for this step."""

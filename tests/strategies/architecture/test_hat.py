@@ -309,7 +309,6 @@ def test_only_networks_in_the_place_of_the_head_take_its_slot() -> None:
         assert hat(network).slots == {Slot.HEAD, Slot.GRADIENT}
     for network in ("adapter", "transformer"):
         assert hat(network).slots == {Slot.GRADIENT}
-        assert Need.TEXT_ENCODER in hat(network).requirements()
     assert Need.IMAGE_ENCODER in hat("conv").requirements()
 
 

@@ -20,6 +20,7 @@ from mmcl.backbones.openclip import tiny_clip
 from mmcl.build import strategy
 from mmcl.data.collate import concatenate
 from mmcl.data.modality import IMAGE, ModalitySpec
+from mmcl.data.sample import Inputs
 from mmcl.errors import CompositionError, ConfigError
 from mmcl.learning.compose import Surroundings, check_composition
 from mmcl.learning.learner import Learner
@@ -27,7 +28,9 @@ from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.weights import model_tensors, restore_model
 from mmcl.models.backbone import Backbone, Features
 from mmcl.models.multimodal import MultimodalModel
+from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import CIL, DIL, TIL
+from mmcl.testing.models import ImageTower, TextTower
 from mmcl.testing.toy import toy_benchmark, toy_learner
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -51,8 +54,8 @@ def learner_of(kind: str, others: dict[str, StrategyPlugin] | None = None, **tra
 
 
 @torch.no_grad()
-def answers(learner: Learner, task: int) -> Tensor:
-    (batch,) = learner.one_pass(toy_benchmark().test[task].samples, 100)
+def answers(learner: Learner, task: int, benchmark: Benchmark | None = None) -> Tensor:
+    (batch,) = learner.one_pass((benchmark or toy_benchmark()).test[task].samples, 100)
     learner.consider(batch)
     logits = learner.model.eval().predict(batch.inputs).logits
     assert logits is not None
@@ -212,6 +215,35 @@ def test_what_is_frozen_keeps_its_statistics(kind: str) -> None:
     for experience in toy_benchmark().train[:2]:
         learner.train(experience)
     assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items())
+
+
+@pytest.mark.parametrize("tower", [ImageTower, TextTower], ids=lambda tower: tower.__name__)
+@pytest.mark.parametrize("kind", [kind for kind in SMALL if kind != "hat:conv"])
+def test_on_a_backbone_of_one_tower_with_statistics_it_forgets_nothing(kind: str, tower: type[Backbone]) -> None:
+    modality = next(iter(tower().specs))
+    benchmark = toy_benchmark(modalities=[frozenset({modality})])
+    learner = toy_learner(benchmark, {"it": small(kind)}, backbone=tower(), weight_decay=0.1)
+    before: dict[int, Tensor] = {}
+    for task, experience in enumerate(benchmark.train):
+        learner.train(experience)
+        for earlier, logits in before.items():
+            assert torch.equal(answers(learner, earlier, benchmark), logits)
+        before[task] = answers(learner, task, benchmark)
+
+
+def test_what_stands_in_for_a_missing_image_is_nothing_to_convolutions() -> None:
+    learner = learner_of("hat:conv")
+    learner.train(toy_benchmark().train[0])
+    learner.model.eval()
+    batch = next(learner.one_pass(toy_benchmark().test[0].samples, 2))
+    scores = []
+    for fill in (0.0, 7.0):
+        values = torch.stack([batch.inputs[IMAGE][0], torch.full((3, 32, 32), fill)])
+        inputs = Inputs(
+            {IMAGE: values}, {IMAGE: torch.tensor([True, False])}, task_ids=torch.zeros(2, dtype=torch.long)
+        )
+        scores.append(learner.model(inputs).logits)
+    assert torch.equal(*scores)
 
 
 @pytest.mark.parametrize("kind", ["hat:mlp", "progressive:adapter"])
