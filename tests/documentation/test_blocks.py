@@ -38,6 +38,7 @@ NOT_RUN = {
     ("docs/contributing.md", "the repository is the place for these, not an empty folder"),
     ("docs/example_plugin/README.md", "minutes; tests/end_to_end/test_example_plugin.py runs them"),
     ("docs/performance.md", "it times the machine, in the repository, for minutes"),
+    ("docs/results.md", "18 runs of two to ten minutes"),
     ("docs/write_a_strategy.md", "it publishes"),
 }
 INSTRUCTIONS = {
