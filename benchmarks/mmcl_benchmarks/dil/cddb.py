@@ -116,15 +116,16 @@ class CDDB(BenchmarkPlugin):
         edition = read_edition(root, (self.name,))
         sources = {}
         for name in ORDERS[self.variant][: self.experiences]:
-            who = f"benchmark {self.name!r}, source {name}"
-            require(root, name, who, OWNER)
-            with reading(who, f"{name} below {root}", OWNER):
+            require(root, name, _who(name), OWNER)
+            with reading(_who(name), f"{name} below {root}", OWNER):
                 train, test = (_side(root / name / side, name in WITH_OBJECTS) for side in ("train", "val"))
                 sources[name] = Source(train, test, NAMES)
                 check_plausible(sources[name], root)
-            if edition.official:
-                images = _rounded(_images_below(root / name), SIZES[name])
-                check_size(who, {"images": images}, {"images": SIZES[name]}, self.strict)
+        if edition.official:
+            for name in sources:
+                images = _images_below(root / name)
+                official = images if _as_published(images, SIZES[name]) else SIZES[name]
+                check_size(_who(name), {"images": images}, {"images": official}, self.strict)
         return domain_stream(
             self.name,
             sources,
@@ -166,6 +167,10 @@ def _images_below(folder: Path) -> int:
     return sum(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.rglob("*"))
 
 
-def _rounded(number: int, official: int) -> int:
-    """As precise as the published table."""
-    return round(number, -2) if official >= 1000 else number
+def _as_published(number: int, published: int) -> bool:
+    """Whether a number is the published one, to the precision of the table."""
+    return (round(number, -2) if published >= 1000 else number) == published
+
+
+def _who(source: str) -> str:
+    return f"benchmark 'cddb', source {source}"

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from mmcl.errors import ConfigError
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import DIL, Scenario
 from mmcl_benchmarks.data_root import check_size, find_root, reading, require, require_count
@@ -51,6 +52,7 @@ CATEGORIES = (
 OBJECTS = tuple(f"{category} {number}" for category in CATEGORIES for number in range(1, 6))
 SIZES = {"training images": 119_894, "test images": 44_972}
 SESSIONS = 8  # for training
+RUNS = 10  # official orders of them
 TEST = "test"  # name of the fixed test set
 TEMPLATE = "a photo of a {}."
 SETTINGS = Settings(
@@ -84,6 +86,13 @@ class CORe50(BenchmarkPlugin):
     def __post_init__(self) -> None:
         """Check the options."""
         require_count(self.name, self.experiences, SESSIONS)
+        if not 0 <= self.run < RUNS:
+            raise ConfigError(
+                f"{self.name}.run",
+                found=f"{self.run}",
+                allowed=f"0 to {RUNS - 1}",
+                remedy="Choose one of the official orders; papers report run 0.",
+            )
 
     def build(self) -> Benchmark:
         """Read the lists.
