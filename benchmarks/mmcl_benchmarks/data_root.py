@@ -8,6 +8,7 @@ from pathlib import Path
 from scipy.io.matlab import MatReadError
 
 from mmcl.data.cache import materialise
+from mmcl.data.reference import ReferenceData
 from mmcl.errors import ConfigError, DataError
 
 # what torchvision, scipy and json raise over lists and matrices that are incomplete or hold something else
@@ -58,6 +59,16 @@ def find_root(
             remedy=f"Correct --data-root{'' if download is None else ', add --download'}, or use --embedded.",
         )
     return root
+
+
+def reference_below(root: Path) -> ReferenceData | None:
+    """What lies in the folder ``reference``, for strategies that need data outside the stream.
+
+    Raises:
+        DataError: if the folder is there and holds no images or no captions.
+    """
+    folder = root / "reference"
+    return ReferenceData.from_folder(folder) if folder.is_dir() else None
 
 
 def require(root: Path, place: str, who: str, owner: str, remedy: str = "") -> Path:

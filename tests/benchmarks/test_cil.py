@@ -23,7 +23,7 @@ from mmcl_benchmarks.cil.layouts import write_imagenet, write_imagenet100, write
 from mmcl_benchmarks.cil.orders import CIFAR100_ORDER, imagenet_order, tiny_imagenet_order
 from mmcl_benchmarks.cil.tiny_imagenet import TinyImageNet
 from mmcl_benchmarks.drawn import Drawn
-from mmcl_benchmarks.glyphs.symbols import held_out_symbols
+from mmcl_benchmarks.glyphs.symbols import held_out_symbols, seen_symbols
 from mmcl_benchmarks.imagenet_names import curated_names
 from PIL import Image
 
@@ -448,6 +448,8 @@ def test_embedded_editions_are_read_by_the_same_reader_and_say_so(
     benchmark = PLUGINS[name](data_root=str(tmp_path)).build()  # type: ignore[call-arg]
     assert benchmark.edition == "embedded"
     assert benchmark.metadata["synthetic"] is True
+    assert benchmark.reference is not None
+    assert set(benchmark.reference.texts) <= {symbol.name for symbol in seen_symbols()}
     unseen = {symbol.name for symbol in held_out_symbols()}
     assert {label.replace("_", " ") for label in benchmark.label_space.names} <= unseen
     again = tmp_path / "again"

@@ -21,7 +21,7 @@ from mmcl_benchmarks.dil.embedded import (
 )
 from mmcl_benchmarks.dil.layouts import write_cddb, write_core50, write_domainnet
 from mmcl_benchmarks.drawn import Drawn
-from mmcl_benchmarks.glyphs.symbols import held_out_symbols
+from mmcl_benchmarks.glyphs.symbols import held_out_symbols, seen_symbols
 from PIL import Image
 
 import mmcl
@@ -411,6 +411,8 @@ def test_embedded_editions_are_read_by_the_same_reader_and_say_so(
     benchmark = PLUGINS[name](data_root=str(tmp_path)).build()  # type: ignore[call-arg]
     assert benchmark.edition == "embedded"
     assert benchmark.metadata["synthetic"] is True
+    assert benchmark.reference is not None
+    assert set(benchmark.reference.texts) <= {symbol.name for symbol in seen_symbols()}
     assert not any(data.training for data in benchmark.experiences)
     if name != "cddb":
         assert set(benchmark.label_space.names) <= {symbol.name for symbol in held_out_symbols()}

@@ -10,7 +10,8 @@ look alike. Test images are drawn in fonts that the training images do not use.
 | imagenet100 | 20 | 10 training, 4 test |
 | imagenet1000 | 100 | 6 training, 2 test |
 
-The wnids begin with n9, which WordNet does not use.
+The wnids begin with n9, which WordNet does not use. ``reference`` holds pictures and captions of what the pre-trained
+models know, for strategies that need data outside the stream.
 """
 
 import random
@@ -22,9 +23,11 @@ from mmcl_benchmarks.cifar100 import write_cifar100
 from mmcl_benchmarks.cil.layouts import write_imagenet, write_imagenet100, write_tiny_imagenet
 from mmcl_benchmarks.drawn import Drawn
 from mmcl_benchmarks.edition import write_edition
+from mmcl_benchmarks.glyphs.reference import write_reference
 from mmcl_benchmarks.glyphs.sets import distinct_symbols, drawn
 
-EDITION = "embedded-1"
+EDITION = "embedded-2"
+REFERENCE_IMAGES, REFERENCE_TEXTS = 400, 1000
 TEMPLATES = ("the symbol {}",)
 TRAINING: Mapping[str, Any] = {
     "iterations": 20,
@@ -38,7 +41,7 @@ TRAINING: Mapping[str, Any] = {
 def write_embedded_cifar100(folder: Path) -> None:
     """A hundred symbols as CIFAR-100's three pickles; two calls write the same bytes."""
     write_cifar100(folder, _drawings("cifar100", 100, 6, 3))
-    write_edition(folder, templates={"cifar100": TEMPLATES}, training=TRAINING)
+    _finish(folder, "cifar100")
 
 
 def write_embedded_tiny_imagenet(folder: Path, classes: int = 20) -> None:
@@ -46,24 +49,29 @@ def write_embedded_tiny_imagenet(folder: Path, classes: int = 20) -> None:
     wnids = _wnids(classes)
     listed = random.Random("wnids.txt").sample(wnids, classes)
     write_tiny_imagenet(folder, _drawings("tiny-imagenet", classes, 10, 4), wnids, listed)
-    write_edition(folder, templates={"tiny-imagenet": TEMPLATES}, training=TRAINING)
+    _finish(folder, "tiny-imagenet")
 
 
 def write_embedded_imagenet100(folder: Path, classes: int = 20) -> None:
     """Symbols as ImageNet with the two lists."""
     write_imagenet100(folder, _drawings("imagenet100", classes, 10, 4), _wnids(classes))
-    write_edition(folder, templates={"imagenet100": TEMPLATES}, training=TRAINING)
+    _finish(folder, "imagenet100")
 
 
 def write_embedded_imagenet1000(folder: Path, classes: int = 100) -> None:
     """Symbols as ImageNet."""
     write_imagenet(folder, _drawings("imagenet1000", classes, 6, 2), _wnids(classes))
-    write_edition(folder, templates={"imagenet1000": TEMPLATES}, training=TRAINING)
+    _finish(folder, "imagenet1000")
 
 
 def _drawings(name: str, classes: int, train: int, test: int) -> Drawn:
     generator = random.Random(name)
     return drawn(distinct_symbols(classes, generator), generator, train, test)
+
+
+def _finish(folder: Path, name: str) -> None:
+    write_reference(folder / "reference", REFERENCE_IMAGES, REFERENCE_TEXTS)
+    write_edition(folder, templates={name: TEMPLATES}, training=TRAINING)
 
 
 def _wnids(classes: int) -> list[str]:

@@ -9,7 +9,7 @@ from mmcl.data.label_space import LabelSpace
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.grouping import class_groups, group_names, rows_by_group
 from mmcl.streams.scenario import Scenario
-from mmcl_benchmarks.data_root import require_count
+from mmcl_benchmarks.data_root import reference_below, require_count
 from mmcl_benchmarks.edition import Edition
 from mmcl_benchmarks.source import Source, digest
 
@@ -71,6 +71,7 @@ def class_stream(
         scenario=scenario,
         experiences=data,
         training={**training, **edition.training},
+        reference=reference_below(root),
         metadata={
             "convention": convention,
             "synthetic": edition.synthetic,

@@ -12,7 +12,8 @@ alike.
 
 CORe50's eleven sessions use the same styles in turn. In CDDB the fakes of a source carry its own regular grid, as
 upsampling leaves it, and its real images faintly that of the source before, as compression leaves it: a detector of
-grids alone is not enough, and what gave a fake away is later a sign of the real.
+grids alone is not enough, and what gave a fake away is later a sign of the real. ``reference`` holds pictures and
+captions of what the pre-trained models know, for strategies that need data outside the stream.
 """
 
 import random
@@ -28,11 +29,13 @@ from mmcl_benchmarks.drawn import Drawn
 from mmcl_benchmarks.edition import write_edition
 from mmcl_benchmarks.glyphs import styles
 from mmcl_benchmarks.glyphs.drawing import draw, jitter
+from mmcl_benchmarks.glyphs.reference import write_reference
 from mmcl_benchmarks.glyphs.sets import distinct_symbols
 from mmcl_benchmarks.glyphs.styles import Style
 from mmcl_benchmarks.glyphs.symbols import Symbol
 
-EDITION = "embedded-1"
+EDITION = "embedded-2"
+REFERENCE_IMAGES, REFERENCE_TEXTS = 400, 1000
 TEMPLATES = ("the symbol {}",)
 TRAINING: Mapping[str, Any] = {
     "iterations": 60,
@@ -76,6 +79,7 @@ def write_embedded_domainnet(folder: Path, classes: int = 30, train: int = 6, te
         sides = [[_pictures(s, font, style, count, generator) for s in symbols] for count in (train, test)]
         domains[domain] = Drawn([symbol.name for symbol in symbols], *sides)
     write_domainnet(folder, domains)
+    write_reference(folder / "reference", REFERENCE_IMAGES, REFERENCE_TEXTS)
     write_edition(folder, templates={"domainnet": TEMPLATES}, training=TRAINING)
 
 
@@ -90,6 +94,7 @@ def write_embedded_core50(folder: Path, objects: int = 10, frames: int = 6) -> N
         sessions[session] = [_pictures(symbol, font, style, frames, generator) for symbol in symbols]
     write_core50(folder, sessions, CORE50_ORDER, CORE50_TEST)
     names = {"core50": [symbol.name for symbol in symbols]}
+    write_reference(folder / "reference", REFERENCE_IMAGES, REFERENCE_TEXTS)
     write_edition(folder, templates={"core50": TEMPLATES}, names=names, training={**TRAINING, "iterations": 30})
 
 
@@ -107,6 +112,7 @@ def write_embedded_cddb(folder: Path, train: int = 30, val: int = 15) -> None:
         if number:
             real = [_with_grid(image, number - 1, 0.2) for image in real]
         write_cddb(folder, source, [real[:train], fake[:train]], [real[train:], fake[train:]], objects)
+    write_reference(folder / "reference", REFERENCE_IMAGES, REFERENCE_TEXTS)
     write_edition(folder, templates={"cddb": ("a {} drawing",)}, training=TRAINING)
 
 

@@ -10,6 +10,7 @@ from mmcl.data.label_space import LabelSpace
 from mmcl.data.sample import SampleDataset
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import DIL
+from mmcl_benchmarks.data_root import reference_below
 from mmcl_benchmarks.edition import Edition
 from mmcl_benchmarks.source import Side, Source, digest
 
@@ -74,6 +75,7 @@ def domain_stream(
         experiences=data,
         training={**settings.later, **edition.training},
         common_test=common_test,
+        reference=reference_below(root),
         metadata={
             "convention": convention,
             "synthetic": edition.synthetic,

@@ -25,11 +25,10 @@ from typing import Any, ClassVar
 
 from mmcl.data.experience_data import ExperienceData
 from mmcl.data.label_space import LabelSpace
-from mmcl.data.reference import ReferenceData
 from mmcl.errors import ConfigError
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import TIL, Scenario
-from mmcl_benchmarks.data_root import check_size, find_root, reading, require, require_count
+from mmcl_benchmarks.data_root import check_size, find_root, reading, reference_below, require, require_count
 from mmcl_benchmarks.edition import read_edition
 from mmcl_benchmarks.mtil.embedded import EDITION, write_mtil
 from mmcl_benchmarks.mtil.prompts import TEMPLATES
@@ -119,14 +118,13 @@ class MTIL(BenchmarkPlugin):
             training = {"lr": FASTER[name]} if name in FASTER and not edition.training else {}
             data.append(ExperienceData(name, train, test, space, training=training))
             first_id += len(space)
-        reference = root / "reference"
         return Benchmark(
             name=self.name,
             edition=edition.name,
             scenario=self.scenario,
             experiences=data,
             training={**TRAINING, **edition.training},
-            reference=ReferenceData.from_folder(reference) if reference.is_dir() else None,
+            reference=reference_below(root),
             metadata={
                 "convention": "zscl",
                 "order": self.order,

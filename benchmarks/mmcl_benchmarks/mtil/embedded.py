@@ -28,9 +28,9 @@ from sklearn.datasets import load_digits
 from mmcl_benchmarks.cifar100 import write_cifar100
 from mmcl_benchmarks.drawn import Drawn
 from mmcl_benchmarks.edition import write_edition
-from mmcl_benchmarks.glyphs.drawing import coverage, draw
+from mmcl_benchmarks.glyphs.reference import write_reference
 from mmcl_benchmarks.glyphs.sets import drawn
-from mmcl_benchmarks.glyphs.symbols import PRETRAINING_FONTS, Symbol, held_out_symbols, seen_symbols
+from mmcl_benchmarks.glyphs.symbols import Symbol, held_out_symbols
 from mmcl_benchmarks.mtil import layouts
 from mmcl_benchmarks.mtil.layouts import Labelled
 
@@ -74,7 +74,7 @@ def write_mtil(folder: Path) -> None:
         symbols = [symbol for symbol in held_out_symbols() if seat.holds(symbol)]
         seat.write(folder, drawn(symbols, random.Random(name), TRAIN_PER_CLASS, TEST_PER_CLASS))
     layouts.write_mnist(folder, *_digits())
-    _write_reference(folder / "reference")
+    write_reference(folder / "reference", REFERENCE_IMAGES, REFERENCE_TEXTS)
     templates = dict.fromkeys(SEATS, TEMPLATES) | {"MNIST": ("digit {}", "{}", "a {}", "a drawing of {}")}
     write_edition(folder, templates=templates, training=TRAINING)
 
@@ -87,15 +87,3 @@ def _digits() -> tuple[Labelled, Labelled]:
     order = np.random.default_rng(0).permutation(len(large))
     train, test = order[:DIGITS_TRAIN], order[DIGITS_TRAIN : DIGITS_TRAIN + DIGITS_TEST]
     return (large[train], labels[train]), (large[test], labels[test])
-
-
-def _write_reference(folder: Path) -> None:
-    """Pictures and captions from the pre-training split; they do not belong together."""
-    generator = random.Random("reference")
-    symbols = [s for s in seen_symbols() if any(s.character in coverage(font) for font in PRETRAINING_FONTS)]
-    (folder / "images").mkdir(parents=True)
-    for number, symbol in enumerate(generator.sample(symbols, REFERENCE_IMAGES)):
-        font = generator.choice([font for font in PRETRAINING_FONTS if symbol.character in coverage(font)])
-        draw(symbol.character, font).convert("RGB").save(folder / "images" / f"{number:05d}.png")
-    captions = [symbol.name for symbol in generator.sample(symbols, REFERENCE_TEXTS)]
-    (folder / "captions.txt").write_text("\n".join(captions) + "\n", encoding="utf-8")
