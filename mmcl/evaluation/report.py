@@ -1,7 +1,9 @@
 """Reports: one run as a table and as Markdown, and several runs side by side."""
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from statistics import mean, stdev
 from typing import Any
 
@@ -22,11 +24,28 @@ HEADLINES = {
     "forgetting": "Forgetting",
     "bwt": "BWT",
 }
+# class-incremental papers call other scores by the same words: accuracy on the union of all classes seen so far
+CIL_HEADLINES = {
+    "transfer": "Transfer",
+    "aia_weighted": "Avg",
+    "acc_weighted": "Last",
+    "acc": "ACC",
+    "aia": "AIA",
+    "forgetting": "Forgetting",
+    "bwt": "BWT",
+}
 
-COMPARED = ("transfer", "avg", "last", "forgetting")
+COMPARED = ("Transfer", "Avg", "Last", "Forgetting")
+# where scenarios are mixed, only words that mean the same in all of them
+COMPARED_ACROSS = ("ACC", "AIA", "Forgetting", "BWT")
 
 # training settings that decide where and how fast, not what is learned
 WITHOUT_EFFECT = {"device", "num_workers", "eval_batch_size", "check_data"}
+
+
+def headlines(results: Results) -> Mapping[str, str]:
+    """The scores that papers of the run's scenario print, by name, with their words for them."""
+    return CIL_HEADLINES if results["scenario"] == "CIL" else HEADLINES
 
 
 def edition_note(results: Results) -> str:
@@ -51,7 +70,7 @@ def strategies_label(results: Results) -> str:
 
 def results_table(results: Results) -> Table:
     """The result matrix with the headline scores below it."""
-    scores = "  ".join(f"{HEADLINES[name]} {_number(results['summary'][name])}" for name in HEADLINES)
+    scores = "  ".join(f"{word} {_number(results['summary'][name])}" for name, word in headlines(results).items())
     table = Table(title=escape(title(results)), caption=scores, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("after learning", overflow="fold")
     for column in results["columns"]:
@@ -103,8 +122,10 @@ def markdown_report(results: Results) -> str:
 def comparison(runs: Sequence[Results]) -> tuple[list[str], list[list[str]]]:
     """Header and rows: runs that differ in nothing but the seed share a row, as mean and standard deviation.
 
-    Where training settings or experiences differ, the column ``settings`` says how.
+    Where training settings, experiences, scenario or data differ, the column ``settings`` says how.
     """
+    one_scenario = len({run["scenario"] for run in runs}) <= 1
+    words = COMPARED if one_scenario else COMPARED_ACROSS
     all_settings = [_settings(run) for run in runs]
     keys = sorted({key for settings in all_settings for key in settings})
     varying = [key for key in keys if len({settings.get(key, "-") for settings in all_settings}) > 1]
@@ -114,11 +135,11 @@ def comparison(runs: Sequence[Results]) -> tuple[list[str], list[list[str]]]:
         key += [", ".join(f"{name}={settings.get(name, '-')}" for name in varying)] if varying else []
         groups[tuple(key)].append(run)
     descriptions = ["benchmark", "edition", "backbone", "strategies", *(["settings"] if varying else []), "seeds"]
-    header = [*descriptions, *(HEADLINES[name] for name in COMPARED)]
+    header = [*descriptions, *words]
     rows = []
     for group_key, group in groups.items():
         seeds = ", ".join(str(run["seed"]) for run in group)
-        rows.append([*group_key, seeds, *(_spread([run["summary"][name] for run in group]) for name in COMPARED)])
+        rows.append([*group_key, seeds, *(_spread([_score(run, word) for run in group]) for word in words)])
     return header, rows
 
 
@@ -148,7 +169,26 @@ def _strategy_label(strategy: Mapping[str, Any]) -> str:
 def _settings(run: Results) -> dict[str, str]:
     """What may change the numbers of a run besides its seed, its strategies and its backbone."""
     training = {name: str(value) for name, value in run["training"].items() if name not in WITHOUT_EFFECT}
-    return {**training, "experiences": " ".join(run["columns"])}
+    return {
+        **training,
+        "experiences": " ".join(run["columns"]),
+        "scenario": run["scenario"],
+        "data": _fingerprint(run),
+    }
+
+
+def _fingerprint(run: Results) -> str:
+    """Stands for the samples, their split and their order, as far as the benchmark records them."""
+    metadata = run.get("metadata", {})
+    recorded = {name: metadata.get(name) for name in ("convention", "digest")}
+    return sha256(json.dumps(recorded).encode()).hexdigest()[:8]
+
+
+def _score(run: Results, word: str) -> float | None:
+    """The score that the run's scenario knows by a word."""
+    name = next(name for name, known in headlines(run).items() if known == word)
+    score: float | None = run["summary"][name]
+    return score
 
 
 def _spread(values: Sequence[float | None]) -> str:

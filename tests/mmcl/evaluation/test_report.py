@@ -7,6 +7,7 @@ from rich.console import Console
 
 from mmcl.config import TrainingConfig
 from mmcl.evaluation.report import (
+    CIL_HEADLINES,
     HEADLINES,
     comparison,
     comparison_markdown,
@@ -20,7 +21,7 @@ def results(seed: int = 0, score: float = 50.0, edition: str = "embedded", **tra
     return {
         "benchmark": "mtil",
         "edition": edition,
-        "scenario": "CIL",
+        "scenario": "TIL",
         "backbone": "glyph-clip",
         "strategies": [{"name": "ewc", "strength": 3}],
         "seed": seed,
@@ -89,3 +90,31 @@ def test_runs_over_other_experiences_are_not_averaged() -> None:
 def test_settings_that_change_no_number_do_not_separate_runs() -> None:
     _, rows = comparison([results(0, device="cpu", num_workers=2), results(1, eval_batch_size=8, check_data=False)])
     assert len(rows) == 1
+
+
+def cil(seed: int = 0) -> dict[str, Any]:
+    """A class-incremental run whose scores all differ."""
+    scores = {name: float(number) for number, name in enumerate({**HEADLINES, **CIL_HEADLINES})}
+    return {**results(seed), "scenario": "CIL", "summary": scores}
+
+
+def test_avg_and_last_of_a_class_incremental_run_are_over_the_union_of_seen_classes() -> None:
+    run = cil()
+    shown = printed(results_table(run))
+    assert f"Avg {run['summary']['aia_weighted']:.1f}" in shown
+    assert f"Last {run['summary']['acc_weighted']:.1f}" in shown
+    header, (row,) = comparison([run])
+    assert row[header.index("Last")] == f"{run['summary']['acc_weighted']:.1f}"
+    assert row[header.index("Avg")] == f"{run['summary']['aia_weighted']:.1f}"
+
+
+def test_runs_of_different_scenarios_are_neither_averaged_nor_compared_in_ambiguous_words() -> None:
+    header, rows = comparison([results(0), cil(1)])
+    assert len(rows) == 2
+    assert {"Avg", "Last"}.isdisjoint(header)
+    assert [row[header.index("settings")] for row in rows] == ["scenario=TIL", "scenario=CIL"]
+
+
+def test_runs_over_other_data_are_not_averaged() -> None:
+    other = {**results(1), "metadata": {"convention": "ni-run1", "digest": {"session 8": "0123"}}}
+    assert len(comparison([results(0), other])[1]) == 2
