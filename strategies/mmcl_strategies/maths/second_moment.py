@@ -8,7 +8,7 @@ nearly all of it.
 import torch
 from torch import Tensor
 
-_COLUMNS = 2**16  # of the rows, converted to double precision at a time
+_COLUMNS = 2**14  # of the rows, converted to double precision at a time
 _ROUNDING = 16  # units in the last place that sums of products may be off
 
 
@@ -20,7 +20,7 @@ class SecondMoment:
         pending: so many new rows are collected before they are merged with the ones kept.
     """
 
-    def __init__(self, tolerance: float, pending: int = 512) -> None:
+    def __init__(self, tolerance: float, pending: int = 256) -> None:
         self._tolerance, self._limit = tolerance, pending
         self._kept: Tensor | None = None
         self._pending: list[Tensor] = []

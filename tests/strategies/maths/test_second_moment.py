@@ -14,7 +14,7 @@ def draw(seed: int, *shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def collected(rows: Tensor, tolerance: float = 0.0, pending: int = 512) -> Tensor:
+def collected(rows: Tensor, tolerance: float = 0.0, pending: int = 256) -> Tensor:
     moment = SecondMoment(tolerance, pending)
     for row in rows:
         moment.add(row)

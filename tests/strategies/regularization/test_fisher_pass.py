@@ -11,6 +11,7 @@ from mmcl_strategies.regularization.ewc import EWC
 from mmcl_strategies.replay.replay import Replay
 from torch import Tensor
 
+from mmcl.backbones.openclip import GlyphCLIP
 from mmcl.data.collate import TensorSamples
 from mmcl.data.experience_data import ExperienceData
 from mmcl.errors import TrainingError
@@ -77,6 +78,25 @@ def test_it_is_the_mean_of_squares_of_one_sample_at_a_time() -> None:
             total += gradient.square() / len(benchmark.train[0].samples)
     for name, value in expected.items():
         assert float((found[name] - value).norm()) <= 5e-3 * float(value.norm()), name
+
+
+def test_both_towers_of_glyph_clip_agree_with_one_sample_at_a_time() -> None:
+    """``tests/performance/fisher_cost.py`` does the same on real data, and measures what it costs."""
+    benchmark = toy_benchmark(TIL, experiences=1, classes=6, per_class=4)
+    learner = toy_learner(benchmark, backbone=GlyphCLIP().build())
+    found = estimate(learner, benchmark.train[0])
+    learner.model.eval()
+    truth = {name: torch.zeros_like(value) for name, value in found.items()}
+    for batch in learner.one_pass(benchmark.train[0].samples, 1):
+        parameters = [learner.model.get_parameter(name) for name in found]
+        gradients = torch.autograd.grad(learner.log_likelihood(batch).sum(), parameters)
+        for total, gradient in zip(truth.values(), gradients, strict=True):
+            total += gradient.square()
+    for tower in (True, False):
+        names = [name for name in found if ("visual" in name) == tower]
+        ours, theirs = (torch.cat([f[name].flatten() for name in names]).double() for f in (found, truth))
+        assert float(torch.cosine_similarity(ours, theirs, dim=0)) >= 0.9999
+        assert float(ours.sum() * 24 / theirs.sum()) == pytest.approx(1.0, abs=0.01)
 
 
 def test_duplicating_the_data_leaves_it_unchanged() -> None:
