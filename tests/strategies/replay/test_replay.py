@@ -3,13 +3,18 @@
 import io
 from collections import Counter
 from dataclasses import replace
+from math import inf
+from types import SimpleNamespace
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mmcl_strategies.replay.replay import SELECTIONS, Replay
 
 from mmcl.data.loader import IterationSampler
 from mmcl.data.memory import Memory, nbytes
+from mmcl.data.sample import Sample
 from mmcl.errors import ConfigError
 from mmcl.learning.learner import Learner
 from mmcl.learning.seeding import derive_generator
@@ -123,6 +128,62 @@ def test_neither_limit_is_ever_exceeded(selection: str, scenario: object) -> Non
     assert limits.checked == 30
     assert len(strategy.state.records) >= 4
     assert strategy.memory_budget() == (7, 4 * one_image + 500)
+
+
+@given(
+    texts=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 60)), max_size=30),
+    size=st.none() | st.integers(0, 8),
+    max_bytes=st.integers(0, 200),
+    selection=st.sampled_from(SELECTIONS),
+)
+@settings(deadline=None)
+def test_whatever_is_offered_both_limits_hold_and_the_largest_keys_stay(
+    texts: list[tuple[int, int]], size: int | None, max_bytes: int, selection: str
+) -> None:
+    samples = [Sample({"text": "x" * length}, label, str(i), 0) for i, (label, length) in enumerate(texts)]
+    strategy, generator = Replay(size=size, max_bytes=max_bytes, selection=selection), torch.Generator().manual_seed(0)
+    learner = SimpleNamespace(experience=SimpleNamespace(samples=samples, index=0))
+    state, keys = strategy.state, dict[str, float]()
+    for index, sample in enumerate(samples):
+        strategy.offer(learner, index, torch.tensor(sample.target), generator)  # type: ignore[arg-type]
+        assert size is None or len(state.records) <= size
+        assert nbytes(state.records) <= max_bytes
+        assert len(state.records) == len(state.keys) == len(state.groups)
+        keys |= {record["sample_id"]: key for record, key in zip(state.records, state.keys, strict=True)}
+    inside = {record["sample_id"] for record in state.records}
+    for left in keys.keys() - inside:
+        assert keys[left] <= max(state.closed.values())
+    for record, key, group in zip(state.records, state.keys, state.groups, strict=True):
+        assert key > state.closed.get(group, -inf)
+        assert group == (0 if selection == "reservoir" else record["target"])
+
+
+@given(
+    lengths=st.lists(st.integers(0, 60), max_size=30),
+    size=st.none() | st.integers(0, 8),
+    max_bytes=st.integers(0, 200),
+)
+@settings(deadline=None)
+def test_a_reservoir_limited_in_bytes_does_not_depend_on_the_order_of_the_stream(
+    lengths: list[int], size: int | None, max_bytes: int
+) -> None:
+    samples = [Sample({"text": "x" * length}, 0, str(i), 0) for i, length in enumerate(lengths)]
+    strategy, generator = Replay(size=size, max_bytes=max_bytes), torch.Generator().manual_seed(0)
+    learner = SimpleNamespace(experience=SimpleNamespace(samples=samples, index=0))
+    for index in range(len(samples)):
+        strategy.offer(learner, index, torch.tensor(0), generator)  # type: ignore[arg-type]
+    generator.manual_seed(0)
+    keys = [float(torch.rand((), generator=generator, dtype=torch.float64)) for _ in samples]
+    expected, used = set(), 0
+    for index in sorted(range(len(samples)), key=keys.__getitem__, reverse=True):
+        weight = lengths[index] + 8
+        if weight > max_bytes:
+            continue
+        used += weight
+        if used > max_bytes or len(expected) == size:
+            break
+        expected.add(str(index))
+    assert {record["sample_id"] for record in strategy.state.records} == expected
 
 
 def test_a_sample_that_is_larger_than_the_memory_does_not_empty_it() -> None:
