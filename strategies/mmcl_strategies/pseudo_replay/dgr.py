@@ -166,11 +166,11 @@ class DGR(StrategyPlugin):
         present = torch.ones(len(images), dtype=torch.bool, device=images.device)
         task_ids = None if task_id is None else torch.full((len(images),), task_id, device=images.device)
         inputs = Inputs({IMAGE: images}, {IMAGE: present}, task_ids=task_ids)
-        teacher, student = learner.teacher("previous").model, learner.model
+        teacher = learner.teacher("previous").model
         with torch.no_grad():
             answers = teacher.head.score(teacher.encode(inputs), inputs, known).float()
         competing = learner.label_space if task_id is None else known
-        logits = student.head.score(student.encode(inputs), inputs, competing).float()
+        logits = learner.model.head.score(learner.encode(inputs), inputs, competing).float()
         columns = competing.columns(torch.tensor(known.ids, device=logits.device))
         if self.targets == "hard":
             loss = hard_replay_loss(logits, answers, columns, learner.config.label_smoothing)

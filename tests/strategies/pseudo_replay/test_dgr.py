@@ -459,6 +459,12 @@ def test_a_run_that_was_interrupted_gives_the_same_weights(
 # What it composes with.
 
 
+def test_it_trains_in_half_precision() -> None:
+    learner = learned(dgr(), precision="bf16")
+    assert learner.loss_terms["dgr/replay"].dtype == torch.float32
+    assert bool(learner.loss.isfinite())
+
+
 def test_remembered_samples_in_the_batch_are_as_real_as_new_ones(recorder: str) -> None:
     benchmark = toy_benchmark(TIL, 3)
     learner = toy_learner(benchmark, {"dgr": dgr(generator=recorder), "replay": Replay(size=50)})

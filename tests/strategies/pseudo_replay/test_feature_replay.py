@@ -223,6 +223,12 @@ def test_statistics_of_batches_are_those_of_the_first_experience() -> None:
     assert learner.model.head.training
 
 
+def test_it_trains_in_half_precision() -> None:
+    learner, _ = learned(FeatureReplay(), precision="bf16")
+    assert {value.dtype for value in learner.loss_terms.values()} == {torch.float32}
+    assert bool(learner.loss.isfinite())
+
+
 # The densities.
 
 
