@@ -25,7 +25,7 @@ def plugins(text: io.StringIO) -> list[object]:
 def learn(out: Path, *given: object, experiences: int = 2, **training: object) -> mmcl.RunResult:
     return mmcl.run(
         benchmark=toy_benchmark(TIL, experiences=experiences),
-        backbone="mmcl.testing.models:TinyCLIP",
+        backbone="glyph-clip",
         strategies=["ewc:samples=4"],
         plugins=given,
         training={"lr": 1e-3, **training},

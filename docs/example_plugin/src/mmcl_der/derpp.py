@@ -28,7 +28,7 @@ from mmcl.errors import ConfigError
 from mmcl.learning.compose import Slot
 from mmcl.learning.learner import Learner
 from mmcl.learning.likelihoods import cross_entropy
-from mmcl.learning.strategy import StrategyPlugin, Terms
+from mmcl.learning.strategy import MemoryBudget, StrategyPlugin, Terms
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -69,6 +69,10 @@ class DERPP(StrategyPlugin):
                 raise ConfigError(
                     f"derpp.{name}", found=f"{value}", allowed=f"at least {limit}", remedy="Choose a larger one."
                 )
+
+    def memory_budget(self) -> MemoryBudget:
+        """So many samples."""
+        return MemoryBudget(samples=self.size)
 
     def terms(self) -> Terms:
         """The terms whose strength is not zero."""
