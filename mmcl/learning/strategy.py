@@ -33,10 +33,12 @@ class MemoryBudget(NamedTuple):
     Attributes:
         samples: of the stream, by value.
         nbytes: of all tensors in the state.
+        references: to samples of earlier experiences, which are read again and have to stay at hand.
     """
 
     samples: int | None = 0
     nbytes: int | None = None
+    references: int | None = 0
 
 
 class StrategyPlugin(SupervisedPlugin[Any], ABC):
@@ -52,12 +54,12 @@ class StrategyPlugin(SupervisedPlugin[Any], ABC):
         teachers: frozen copies it reads: ``"initial"``, ``"previous"``, or other policies; where options decide it, a
             property.
         rewrites_weights: whether it changes the weights at the end of an experience; such strategies run first there.
-        grows: whether what it keeps, or the work of a step, goes on growing with every experience.
+            Where options decide it, a property.
+        grows: whether what it keeps, or the work of a step, goes on growing with every experience; where options decide
+            it, a property.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset()
-    rewrites_weights: ClassVar[bool] = False
-    grows: ClassVar[bool] = False
 
     state: Any = None
 
@@ -70,6 +72,16 @@ class StrategyPlugin(SupervisedPlugin[Any], ABC):
     def teachers(self) -> frozenset[str | Policy]:
         """None."""
         return frozenset()
+
+    @property
+    def rewrites_weights(self) -> bool:
+        """No."""
+        return False
+
+    @property
+    def grows(self) -> bool:
+        """No."""
+        return False
 
     def requirements(self) -> frozenset[Need]:
         """What this very strategy needs: all that its class declares, unless an option provides it."""

@@ -41,15 +41,17 @@ def hidden_experience(strategy: Subject) -> None:
 
 @promise
 def own_data(strategy: Subject) -> None:
-    """In training it reads the data of the current experience alone, and never test data."""
+    """In training it reads the data of the current experience, of others only what it declares, and no test data."""
     whole = Need.WHOLE_STREAM in strategy.plugin.requirements()
+    again = strategy.plugin.memory_budget().references != 0
     for setting, record in observed(strategy):
-        foreign = sorted(sentence for sentence in record.foreign if not (whole and sentence.startswith("train")))
-        if foreign:
-            raise BrokenPromiseError(
-                f"in {setting} it reads {foreign[0]}",
-                "Keep copies of samples in its state, within its memory_budget().",
-            )
+        for read in sorted(record.foreign):
+            if read.side == "test" or not (whole or (again and read.is_earlier)):
+                raise BrokenPromiseError(
+                    f"in {setting} it reads {read}",
+                    "Keep copies of samples in 'state', within memory_budget(); or declare references there, or "
+                    "Need.WHOLE_STREAM.",
+                )
 
 
 @promise

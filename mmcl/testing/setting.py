@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from mmcl.backbones.openclip import tiny_clip
+from mmcl.backbones.openclip import OpenCLIPBackbone, tiny_clip
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.errors import CompositionError
 from mmcl.learning.compose import Surroundings, check_composition
@@ -78,17 +78,25 @@ class Setting:
         return ""
 
 
+def trained_scale() -> OpenCLIPBackbone:
+    """A miniature CLIP whose logit scale is not the one that training begins with, as if it had been trained."""
+    backbone = tiny_clip()
+    backbone.clip.get_parameter("logit_scale").data.fill_(3.0)
+    return backbone
+
+
 TEXT_TOWER = Setting("scenario TIL without images", TIL, frozenset({TEXT}), TextTower)
 IMAGE_TOWER = Setting("scenario TIL without texts", TIL, frozenset({IMAGE}), ImageTower)
 CLASS_SETTING = Setting("scenario CIL", CIL)
 CHANGING_SETTING = Setting("scenario MDTIL", MDTIL)
-PAIR_SETTING = Setting("scenario DIL with pairs", DIL, pairs=True)
+PAIR_SETTING = Setting("scenario DIL with pairs", DIL, backbone=trained_scale, pairs=True)
 CLIP_SETTINGS = (
     CLASS_SETTING,
     Setting("scenario DIL", DIL),
     Setting("scenario TIL", TIL),
     CHANGING_SETTING,
     PAIR_SETTING,
+    Setting("scenario TIL with pairs", TIL, backbone=trained_scale, pairs=True),
     Setting("scenario CIL with image files", CIL, raw=True),
 )
 

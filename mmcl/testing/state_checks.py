@@ -119,7 +119,7 @@ def memory_budget(strategy: Subject) -> None:
     """It keeps no more samples and bytes than its memory budget says."""
     small = with_memory_of(strategy, _SMALL)
     budget = small.memory_budget()
-    if budget == (None, None):
+    if budget.samples is None and budget.nbytes is None:
         raise NotApplicable("it may keep as much as it likes")
     trials = [t for t in learned(strategy) if not t.setting.raw and not t.setting.scenario.modalities_change]
     for trial in [learn(t.setting, with_memory_of(strategy, _SMALL), evaluate=False) for t in trials]:

@@ -6,7 +6,7 @@ What differs between their views of one moment is the work of the strategy betwe
 import gc
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import torch
@@ -20,51 +20,11 @@ from mmcl.learning.teachers import Policy, policy_of
 from mmcl.learning.timeline import METHOD_OF_SLOT, TIMELINE
 from mmcl.testing.check import Subject
 from mmcl.testing.nested import leaves
+from mmcl.testing.record import Read, Record
 from mmcl.testing.samples import Watched, rewritten
 from mmcl.testing.setting import Setting
 from mmcl.testing.trial import NAME, Snapshot, global_generators, learned, snapshot
 from mmcl.testing.view import batch_tensors, decided, digest, gradients, is_of_backbone, model_digest, modes
-
-
-@dataclass
-class Record:
-    """What was seen.
-
-    Attributes:
-        edits: slot -> when something that belongs to its occupant was changed.
-        other_objective: whether the task loss ever was another one than the classification loss.
-        loss_terms: name -> whether it ever had a gradient.
-        gradient_terms: names that were given.
-        odd_terms: what is wrong with values of terms.
-        teachers: those that were read.
-        rewrote: whether the weights changed between the last step and the end of an experience.
-        rewrote_buffers: whether buffers did.
-        traces: what the strategy left behind in the model besides weights.
-        draws: libraries whose global generator was used in training.
-        foreign: data that were read and are not those of the experience that was learned or evaluated.
-        held: number of past batches that were still alive at the end.
-        graphs: attributes of the strategy that held a graph from one step to the next.
-        options: those whose value changed.
-        end: after the last experience.
-        error: what was raised, if something was.
-    """
-
-    edits: dict[Slot, str] = field(default_factory=dict)
-    other_objective: bool = False
-    loss_terms: dict[str, bool] = field(default_factory=dict)
-    gradient_terms: set[str] = field(default_factory=set)
-    odd_terms: list[str] = field(default_factory=list)
-    teachers: set[str] = field(default_factory=set)
-    rewrote: bool = False
-    rewrote_buffers: bool = False
-    traces: list[str] = field(default_factory=list)
-    draws: set[str] = field(default_factory=set)
-    foreign: set[str] = field(default_factory=set)
-    held: int = 0
-    graphs: set[str] = field(default_factory=set)
-    options: list[str] = field(default_factory=list)
-    end: Snapshot | None = None
-    error: Exception | None = None
 
 
 @dataclass(kw_only=True, eq=False)
@@ -111,10 +71,7 @@ class Observer:
     def read(self, side: str, experience: int) -> None:
         """Note that a sample has been read."""
         if (side, experience) != self.phase:
-            doing = {"train": "learns", "test": "is evaluated on"}.get(self.phase[0], "is built before")
-            self.record.foreign.add(
-                f"{side} data of experience {experience} while it {doing} experience {max(self.phase[1], 0)}"
-            )
+            self.record.foreign.add(Read(side, experience, *self.phase))
 
     def before(self, event: str, learner: Learner) -> None:
         """The first witness."""

@@ -75,7 +75,6 @@ class Distill(StrategyPlugin):
     """Adds one distillation loss."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.CLASSES, Need.PAIRS})
-    grows: ClassVar[bool] = True  # with stored features
 
     kind: Literal["logits", "feature", "relation"] = "logits"  # what is compared
     form: str | None = None  # how: a form of the kind; none: its first one
@@ -114,6 +113,11 @@ class Distill(StrategyPlugin):
         require(self.samples > 0, "distill.samples", self.samples, "above 0")
         require(self.per_experience > 0, "distill.per_experience", self.per_experience, "above 0")
         _ = self.teachers
+
+    @property
+    def grows(self) -> bool:
+        """With stored features, and with the old classes."""
+        return self.teacher == "stored" or (self.kind, self.classes) == ("logits", "old")
 
     @property
     def teachers(self) -> frozenset[str | Policy]:
@@ -158,6 +162,7 @@ class Distill(StrategyPlugin):
         remember(self.state, learner, self.samples, lambda x: self._views(learner.model.encode(x)), generator)
 
     def _of_logits(self, learner: Learner) -> tuple[Tensor | None, int]:
+        assert learner.output.logits is not None
         space = learner.label_space if self.classes == "all" else self._old_classes(learner)
         if not len(space):
             return None, 0

@@ -35,6 +35,7 @@ class LwF(StrategyPlugin):
     """Distils the previous model's answers on the current inputs."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.CLASSES})
+    grows: ClassVar[bool] = True  # with the classes that are distilled
     teachers: ClassVar[frozenset[str]] = frozenset({"previous"})
 
     strength: float = 1.0  # lambda_o

@@ -11,7 +11,8 @@ KL(softmax(O_i) || softmax(M_i))``, and ``KL_ti`` the same with ``M^T``, ``O^T``
 the diagonal included.
 The divergences are sums over the batch, not means. The authors' strength 20 belongs to batches of 280 pairs (70 on each
 of 4 devices): with B pairs, ``20 * 280 / B`` gives the term the same weight against the task loss, which is a mean.
-The logit scale is trained and kept between 1 and 100 after every step.
+The logit scale is trained, unless the training settings freeze other things than they do by default, and kept between 1
+and 100 after every step.
 Kept between experiences: nothing but the weights; the teacher is the model that the last experience handed over.
 Deviations: in the first experience the teacher is the pre-trained model, as the authors' second phase has the model of
 the first; ``first = false`` leaves the first experience to the task loss, for models that have not been trained before.
@@ -24,6 +25,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from mmcl.config import TrainingConfig
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.learning.compose import Need
 from mmcl.learning.learner import Learner
@@ -78,7 +80,7 @@ class ModX(StrategyPlugin):
 
     strength: float = 20.0  # alpha, of a sum over the batch: made for 280 pairs
     first: bool = True  # align with the pre-trained model in the first experience
-    train_logit_scale: bool = True  # whatever the training settings freeze
+    train_logit_scale: bool = True  # although the training settings freeze it by default
 
     _scales: tuple[str, ...] = field(default=(), init=False, repr=False)
 
@@ -87,12 +89,12 @@ class ModX(StrategyPlugin):
         return Terms(loss=("image-to-text", "text-to-image"))
 
     def adapt_model(self, learner: Learner) -> None:
-        """Let the logit scale be trained."""
-        if self.train_logit_scale:
-            names = [name for name, _ in learner.model.named_parameters()]
-            self._scales = tuple(name for name in names if name.split(".")[-1] == "logit_scale")
-        for name in self._scales:
-            learner.model.get_parameter(name).requires_grad_(True)
+        """Let the logit scale be trained, unless the user has frozen it."""
+        scales = {n: p for n, p in learner.model.named_parameters() if n.split(".")[-1] == "logit_scale"}
+        if self.train_logit_scale and learner.config.freeze == TrainingConfig().freeze:
+            for scale in scales.values():
+                scale.requires_grad_(True)
+        self._scales = tuple(name for name, scale in scales.items() if scale.requires_grad)
 
     def loss_terms(self, learner: Learner) -> dict[str, Tensor]:
         """The alignment of the current batch with the previous model."""

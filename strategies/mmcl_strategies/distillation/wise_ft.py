@@ -17,7 +17,7 @@ so, or before the first one that of the pre-trained weights on its data.
 """
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -41,8 +41,6 @@ class WiSEFTState:
 class WiSEFT(StrategyPlugin):
     """Hands over, or evaluates, weights between the fine-tuned ones and those from before."""
 
-    rewrites_weights: ClassVar[bool] = True
-
     alpha: float = 0.8  # of the fine-tuned weights
     when: Literal["continual", "evaluation"] = "continual"  # merge at the end of an experience, or for evaluations only
     start: Literal["previous", "initial"] = "previous"  # A of a continual merge: handed over last, or pre-trained
@@ -61,6 +59,11 @@ class WiSEFT(StrategyPlugin):
         weighable = (self.when, self.start) == ("continual", "previous")
         unless = "false, unless when = 'continual' and start = 'previous'"
         require(weighable or not self.fisher, "wise_ft.fisher", self.fisher, unless)
+
+    @property
+    def rewrites_weights(self) -> bool:
+        """With a continual merge."""
+        return self.when == "continual"
 
     @property
     def teachers(self) -> frozenset[str | Policy]:

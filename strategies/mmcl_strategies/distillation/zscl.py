@@ -48,8 +48,6 @@ class ZSCL(StrategyPlugin):
     """Distils the pre-trained similarities on reference data, consolidates and averages the weights."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.IMAGE_ENCODER, Need.TEXT_ENCODER, Need.REFERENCE_DATA})
-    rewrites_weights: ClassVar[bool] = True
-
     temperature: float = 2.0  # T
     image_weight: float = 1.0  # lambda of D(Z_t, Z_s); 5 in the authors' class-incremental code
     text_weight: float = 1.0  # lambda of the transposed term
@@ -58,9 +56,7 @@ class ZSCL(StrategyPlugin):
     consolidation: float = 1.0  # weight of the plain sum of squared weight changes
     average_every: int | None = None  # steps between two snapshots; 0: no averaging; None: a tenth of the experience,
     # which is the authors' 100 of 1,001 steps. Their class-incremental code has 10
-    alpha: float = (
-        1.0  # at every such step the mean moves to alpha times itself plus (1 - alpha) times the start weights
-    )
+    alpha: float = 1.0  # of the mean at every snapshot; the rest goes back to the start weights (WE + WiSE)
     teacher: Literal["initial", "interpolated"] = "initial"  # pre-trained, or drawn to the handed-over weights
     teacher_share: float = 0.8  # a, of the handed-over weights in an interpolated teacher
     batch_size: int | None = None  # reference images a step; None: as many as training images
@@ -81,6 +77,11 @@ class ZSCL(StrategyPlugin):
     def teachers(self) -> frozenset[str | Policy]:
         """The one of ``teacher``."""
         return frozenset({self._policy})
+
+    @property
+    def rewrites_weights(self) -> bool:
+        """With averaging."""
+        return self.average_every != 0
 
     def requirements(self) -> frozenset[Need]:
         """Reference data of its own stand in for the benchmark's."""

@@ -80,7 +80,7 @@ class FeatureReplay(StrategyPlugin):
     _factor: int = field(default=0, init=False, repr=False)
     _weights: Weights = field(default=NOTHING_REPLAYED, init=False, repr=False)
     _old: LabelSpace = field(default_factory=LabelSpace, init=False, repr=False)
-    _member: Tensor = field(default_factory=lambda: torch.empty(0), init=False, repr=False)
+    _member: Tensor | None = field(default=None, init=False, repr=False)
     _chance: torch.Generator = field(default_factory=torch.Generator, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -114,9 +114,9 @@ class FeatureReplay(StrategyPlugin):
         self._chance = learner.generator("feature_replay")
         self._old, self._member = membership(learner, self._densities.task_ids)
 
-    def before_forward(self, learner: Learner, **_: object) -> None:
+    def before_training_epoch(self, learner: Learner, **_: object) -> None:
         """The extractor is distilled in evaluation mode."""
-        if self._densities is not None and learner.model.backbone.training:
+        if self._densities is not None:
             learner.model.backbone.eval()
 
     def objective(self, learner: Learner) -> Tensor:
@@ -154,6 +154,7 @@ class FeatureReplay(StrategyPlugin):
         output = Output(features=drawn.features, fused=learner.model.fusion(drawn.features, drawn.present))
         competing, allowed = learner.label_space, None
         if learner.scenario.label_space_at_test == "own":
+            assert self._member is not None
             tasks = torch.tensor(densities.task_ids, device=learner.device)
             competing, allowed = self._old, self._member[torch.searchsorted(tasks, drawn.task_ids)]
         logits = learner.model.head.score(output, inputs, competing).float()

@@ -13,7 +13,8 @@ grew are protected in their old part; frozen parameters are skipped.
 Deviations: the penalty acts on the gradient side, after the backward pass, which gives the same update (with gradient
 clipping: before it). The default estimator uses the true labels ("empirical"); ``sampled`` and ``exact`` are there, and
 ``batched`` reproduces libraries that square batch means. ``samples = 500`` random samples by default: van de Ven (2025)
-finds no loss against all of them. For parameters behind class prompts up to half a percent of the Fisher may be missing.
+finds no loss against all of them. For parameters behind class prompts up to half a percent of the Fisher may be
+missing.
 """
 
 from dataclasses import dataclass, field

@@ -85,7 +85,9 @@ class Replay(StrategyPlugin):
 
     def memory_budget(self) -> MemoryBudget:
         """The two limits; references keep no sample by value."""
-        return MemoryBudget(samples=self.size if self.keep == "values" else 0, nbytes=self.max_bytes)
+        if self.keep == "references":
+            return MemoryBudget(references=self.size)
+        return MemoryBudget(samples=self.size, nbytes=self.max_bytes)
 
     def training_batches(self, learner: Learner) -> "ReplayBatches":
         """New batches with remembered samples appended."""

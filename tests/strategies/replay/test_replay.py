@@ -18,7 +18,7 @@ from mmcl.data.sample import Sample
 from mmcl.errors import ConfigError
 from mmcl.learning.learner import Learner
 from mmcl.learning.seeding import derive_generator
-from mmcl.learning.strategy import StrategyPlugin
+from mmcl.learning.strategy import MemoryBudget, StrategyPlugin
 from mmcl.learning.weights import model_tensors, restore_model
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import CIL, MDTIL, TIL
@@ -127,7 +127,7 @@ def test_neither_limit_is_ever_exceeded(selection: str, scenario: object) -> Non
         learner.train(experience)
     assert limits.checked == 30
     assert len(strategy.state.records) >= 4
-    assert strategy.memory_budget() == (7, 4 * one_image + 500)
+    assert strategy.memory_budget() == MemoryBudget(samples=7, nbytes=4 * one_image + 500)
 
 
 @given(
