@@ -1,6 +1,6 @@
 """Setting: a toy stream and the miniature that learns it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,8 +99,12 @@ CLIP_SETTINGS = (
     Setting("scenario TIL with pairs", TIL, backbone=trained_scale, pairs=True),
     Setting("scenario CIL with image files", CIL, raw=True),
 )
+SPARE_SETTINGS = (Setting("scenario TIL with pairs", TIL, pairs=True),)
 
 
-def composing(strategy: StrategyPlugin, name: str) -> Iterator[Setting]:
-    """The settings with a CLIP that a strategy composes with."""
-    return (setting for setting in CLIP_SETTINGS if not setting.refusal(strategy, name))
+def composing(strategy: StrategyPlugin, name: str) -> list[Setting]:
+    """The settings with a CLIP that a strategy composes with; the spare ones for those who compose with no other."""
+    for settings in (CLIP_SETTINGS, SPARE_SETTINGS):
+        if found := [setting for setting in settings if not setting.refusal(strategy, name)]:
+            return found
+    return []

@@ -9,13 +9,12 @@ from typing import Any
 from mmcl.learning.compose import Need, Slot
 from mmcl.learning.strategy import MemoryBudget, StrategyPlugin, Terms
 from mmcl.learning.teachers import Policy
-from mmcl.testing.check import BrokenPromiseError, Check, NotApplicable, Subject, promise
+from mmcl.testing.check import BrokenPromiseError, Check, Subject, promise
 from mmcl.testing.conduct_checks import CONDUCT_CHECKS
 from mmcl.testing.cost_checks import COST_CHECKS
 from mmcl.testing.data_checks import DATA_CHECKS
 from mmcl.testing.declaration_checks import DECLARATION_CHECKS
 from mmcl.testing.option_checks import OPTION_CHECKS
-from mmcl.testing.setting import CLIP_SETTINGS
 from mmcl.testing.state_checks import STATE_CHECKS
 from mmcl.testing.trial import alone, composed
 
@@ -94,9 +93,6 @@ def hooks(strategy: Subject) -> None:
 @promise
 def trains(strategy: Subject) -> None:
     """It learns every toy stream that it composes with."""
-    refusals = [setting.refusal(strategy.plugin, strategy.name) for setting in CLIP_SETTINGS]
-    if all(refusals):
-        raise NotApplicable(f"it composes with no toy stream: {refusals[0]}")
     for setting in composed(strategy):
         error = alone(strategy, setting).error
         if error is not None:

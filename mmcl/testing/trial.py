@@ -21,7 +21,7 @@ from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.experience import Experience
 from mmcl.testing.check import NotApplicable, Subject
 from mmcl.testing.nested import copied
-from mmcl.testing.setting import IMAGE_TOWER, Setting, composing
+from mmcl.testing.setting import CLASS_SETTING, IMAGE_TOWER, Setting, composing
 
 NAME = "strategy"  # of the strategy in the composition
 
@@ -159,9 +159,9 @@ def composed(subject: Subject) -> list[Setting]:
     Raises:
         NotApplicable: if there is none.
     """
-    found = list(composing(subject.plugin, subject.name))
+    found = composing(subject.plugin, subject.name)
     if not found:
-        raise NotApplicable("it composes with no toy stream")
+        raise NotApplicable(f"it composes with no toy stream: {CLASS_SETTING.refusal(subject.plugin, subject.name)}")
     return found
 
 

@@ -19,8 +19,7 @@ SABOTAGES = (*WRONG_DECLARATIONS, *WRONG_CONDUCT)
 @pytest.fixture(autouse=True)
 def few_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Two scenarios are enough to see a sabotage; some of them write files."""
-    for module in ("setting", "strategy_checks"):
-        monkeypatch.setattr(f"mmcl.testing.{module}.CLIP_SETTINGS", (CLASS_SETTING, CHANGING_SETTING))
+    monkeypatch.setattr("mmcl.testing.setting.CLIP_SETTINGS", (CLASS_SETTING, CHANGING_SETTING))
     monkeypatch.chdir(tmp_path)
 
 

@@ -42,8 +42,7 @@ def check(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Command]:
     """Runs the command; returns exit code, lines and errors. One scenario is enough here."""
-    for module in ("setting", "strategy_checks"):
-        monkeypatch.setattr(f"mmcl.testing.{module}.CLIP_SETTINGS", (CLASS_SETTING,))
+    monkeypatch.setattr("mmcl.testing.setting.CLIP_SETTINGS", (CLASS_SETTING,))
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> tuple[int, list[str], str]:

@@ -83,6 +83,16 @@ def test_the_logit_scale_is_trained_and_kept_within_its_bounds() -> None:
             assert 0 <= float(scale.detach()) <= math.log(100) + 1e-6
 
 
+def test_what_the_user_has_frozen_stays_as_it_is() -> None:
+    benchmark = toy_pairs()
+    learner = toy_learner(benchmark, {"modx": ModX()}, lr=1e-2, freeze=("*logit_scale", "*token_embedding*"))
+    before = weights(learner)
+    learner.train(benchmark.train[0])
+    after = weights(learner)
+    for name in ("backbone.clip.logit_scale", "backbone.clip.token_embedding.weight"):
+        assert torch.equal(before[name], after[name])
+
+
 def test_the_clamp_comes_after_the_step() -> None:
     seen: list[float] = []
 

@@ -25,7 +25,7 @@ from mmcl.data.memory import Memory
 from mmcl.data.sample import Batch
 from mmcl.data.selection import REJECTED, reservoir_slot
 from mmcl.errors import ConfigError
-from mmcl.learning.compose import Slot
+from mmcl.learning.compose import Need, Slot
 from mmcl.learning.learner import Learner
 from mmcl.learning.likelihoods import cross_entropy
 from mmcl.learning.strategy import MemoryBudget, StrategyPlugin, Terms
@@ -50,6 +50,7 @@ class DERPP(StrategyPlugin):
     """Keeps logits and labels of remembered samples."""
 
     slots: ClassVar[frozenset[Slot]] = frozenset({Slot.BATCHES})
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.CLASSES})
 
     size: int = 500  # slots of the memory
     alpha: float = 0.2  # strength of the remembered logits
