@@ -30,7 +30,8 @@ def anchored_running_mean(average: Named, weights: Named, anchor: Named, count: 
 
     Arguments as in ``running_mean``; ``anchor`` is the model at the start of the experience.
     """
-    return interpolate(anchor, running_mean(average, weights, count), alpha)
+    mean = running_mean(average, weights, count)
+    return mean if alpha == 1 else interpolate(anchor, mean, alpha)
 
 
 @torch.no_grad()
