@@ -276,7 +276,7 @@ def test_an_explanation_knows_the_options_of_the_benchmark() -> None:
 @pytest.mark.usefixtures("cache")
 def test_last_is_accuracy_on_the_union_of_all_seen_classes_not_the_mean_of_experiences() -> None:
     benchmark = TinyImageNet(embedded=True, experiences=3).build()
-    assert [len(data.label_space) for data in benchmark.experiences] == [10, 1, 1]
+    assert [len(data.label_space) for data in benchmark.experiences] == [20, 2, 2]
     learner = toy_learner(benchmark, backbone=tiny_clip(), iterations=2)
     matrix = ResultMatrix([data.name for data in benchmark.experiences])
     for index, experience in enumerate(benchmark.train):

@@ -6,7 +6,7 @@ look alike. Test images are drawn in fonts that the training images do not use.
 | benchmark | symbols | images per class |
 |---|---|---|
 | cifar100 | 100 | 6 training, 3 test |
-| tiny-imagenet | 20 | 10 training, 4 test |
+| tiny-imagenet | 40 | 10 training, 4 test |
 | imagenet100 | 20 | 10 training, 4 test |
 | imagenet1000 | 100 | 6 training, 2 test |
 
@@ -26,7 +26,7 @@ from mmcl_benchmarks.edition import write_edition
 from mmcl_benchmarks.glyphs.reference import write_reference
 from mmcl_benchmarks.glyphs.sets import distinct_symbols, drawn
 
-EDITION = "embedded-2"
+EDITION = "embedded-3"
 REFERENCE_IMAGES, REFERENCE_TEXTS = 400, 1000
 TEMPLATES = ("the symbol {}",)
 TRAINING: Mapping[str, Any] = {
@@ -44,7 +44,7 @@ def write_embedded_cifar100(folder: Path) -> None:
     _finish(folder, "cifar100")
 
 
-def write_embedded_tiny_imagenet(folder: Path, classes: int = 20) -> None:
+def write_embedded_tiny_imagenet(folder: Path, classes: int = 40) -> None:
     """Symbols as Tiny ImageNet; ``wnids.txt`` is not sorted, as in the official copy."""
     wnids = _wnids(classes)
     listed = random.Random("wnids.txt").sample(wnids, classes)

@@ -11,7 +11,7 @@ Class names: CLIP's curated ImageNet names by wnid; the first synonym in ``words
 thousand classes.
 Training defaults: as in ``cifar100``.
 Data: ``--data-root`` holds ``tiny-imagenet-200``. Its test split has no labels, so ``val`` is the test set. The
-embedded edition has the same layout with 20 held-out symbols.
+embedded edition has the same layout with 40 held-out symbols.
 Deviations: as in ``cifar100``.
 """
 
