@@ -94,7 +94,7 @@ def markdown_report(results: Results) -> str:
         "",
         "![accuracy matrix](matrix.png)",
         "",
-        *_markdown_table(
+        *markdown_table(
             ["after learning", *columns],
             [[name, *map(_number, row)] for name, row in zip(results["rows"], results["matrix"], strict=True)],
         ),
@@ -103,17 +103,17 @@ def markdown_report(results: Results) -> str:
         "",
         "## Scores",
         "",
-        *_markdown_table(["score", "value"], [[name, _number(value)] for name, value in results["summary"].items()]),
+        *markdown_table(["score", "value"], [[name, _number(value)] for name, value in results["summary"].items()]),
         "",
         "## Cost",
         "",
-        *_markdown_table(["phase", "seconds"], [[name, f"{s:.1f}"] for name, s in results["seconds"].items()]),
+        *markdown_table(["phase", "seconds"], [[name, f"{s:.1f}"] for name, s in results["seconds"].items()]),
         "",
         "## Settings and versions",
         "",
-        *_markdown_table(["setting", "value"], [[k, str(v)] for k, v in results["training"].items()]),
+        *markdown_table(["setting", "value"], [[k, str(v)] for k, v in results["training"].items()]),
         "",
-        *_markdown_table(["package", "version"], [[k, str(v)] for k, v in results["versions"].items()]),
+        *markdown_table(["package", "version"], [[k, str(v)] for k, v in results["versions"].items()]),
         "",
     ]
     return "\n".join(lines)
@@ -158,7 +158,7 @@ def comparison_table(runs: Sequence[Results]) -> Table:
 
 def comparison_markdown(runs: Sequence[Results]) -> str:
     """``comparison`` as Markdown."""
-    return "\n".join(_markdown_table(*comparison(runs)))
+    return "\n".join(markdown_table(*comparison(runs)))
 
 
 def _strategy_label(strategy: Mapping[str, Any]) -> str:
@@ -204,6 +204,7 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
 
 
-def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table in Markdown."""
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     return lines + ["| " + " | ".join(row) + " |" for row in rows]
