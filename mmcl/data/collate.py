@@ -125,7 +125,8 @@ class TensorSamples:
         task_ids = torch.full((len(indices),), self.task_id)
         present = {name: held[rows] for name, held in self.present.items()}
         values = {name: value[rows] for name, value in self.values.items()}
-        return Batch(Inputs(values, present, task_ids=task_ids), self.targets[rows], task_ids)
+        ids = tuple([f"{self.task_id}/{index}" for index in indices])
+        return Batch(Inputs(values, present, ids, task_ids), self.targets[rows], task_ids)
 
 
 def concatenate(first: Batch, second: Batch) -> Batch:

@@ -59,6 +59,14 @@ def test_finished_tensors_are_not_preprocessed_again_when_they_are_remembered() 
     assert Prepared(memory, refuse)[0].inputs["image"].tolist() == [1, 1]
 
 
+def test_a_batch_that_a_data_set_stacks_itself_names_its_rows_as_its_samples_are_named() -> None:
+    samples = TensorSamples({"image": torch.arange(6.0).reshape(3, 2)}, torch.zeros(3, dtype=torch.long), task_id=4)
+    batch = samples.__getitems__([2, 0])
+    assert batch.inputs.sample_ids == tuple(samples[index].sample_id for index in (2, 0)) == ("4/2", "4/0")
+    joined = concatenate(batch, Collator(SPECS)([Sample({"image": torch.ones(2)}, 0, "a", 0)]))
+    assert joined.inputs.sample_ids == ("4/2", "4/0", "a")
+
+
 def test_the_rows_that_have_a_modality_come_with_it_alone() -> None:
     samples = [
         Sample({"image": torch.ones(2), "text": torch.ones(3).long()}, 0, "a", 0),

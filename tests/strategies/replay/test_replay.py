@@ -11,9 +11,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmcl_strategies.replay.replay import SELECTIONS, Replay
+from torch import Tensor
+from torch.nn import functional
 
+from mmcl.backbones.openclip import tiny_clip
 from mmcl.data.loader import IterationSampler
 from mmcl.data.memory import Memory, nbytes
+from mmcl.data.modality import IMAGE
 from mmcl.data.sample import Sample
 from mmcl.errors import ConfigError
 from mmcl.learning.learner import Learner
@@ -240,3 +244,107 @@ def test_options_that_mean_nothing_are_refused() -> None:
     ):
         with pytest.raises(ConfigError, match=sentence):
             Replay(**options)
+
+
+# Where easier versions go wrong.
+
+
+class Shown(StrategyPlugin):
+    """Notes which samples a learner sees in each step, and the loss it should have on all of them alike."""
+
+    def __init__(self) -> None:
+        self.new: list[list[str]] = []
+        self.replayed: list[list[str]] = []
+        self.losses: list[tuple[Tensor, Tensor]] = []
+
+    def before_backward(self, learner: Learner, **_: object) -> None:
+        batch, count = learner.batch, learner.config.batch_size
+        self.new.append(list(batch.inputs.sample_ids[:count]))
+        self.replayed.append(list(batch.inputs.sample_ids[count:]))
+        assert learner.output.logits is not None
+        columns = learner.label_space.columns(batch.targets)
+        self.losses.append((learner.loss, functional.cross_entropy(learner.output.logits, columns)))
+
+
+def shown(strategy: Replay, benchmark: Benchmark, **training: object) -> Shown:
+    watch = Shown()
+    learner = toy_learner(benchmark, {"replay": strategy, "shown": watch}, **training)
+    for experience in benchmark.train:
+        learner.train(experience)
+    return watch
+
+
+def test_a_sample_is_replayed_after_the_step_that_first_shows_it_and_once_a_step() -> None:
+    watch = shown(Replay(size=30, batch_size=6), toy_benchmark(CIL), iterations=4)
+    earlier: set[str] = set()
+    for new, replayed in zip(watch.new, watch.replayed, strict=True):
+        assert set(replayed) <= earlier
+        assert len(set(replayed)) == len(replayed) == min(6, len(earlier))
+        earlier |= set(new)
+
+
+def test_the_loss_is_one_mean_over_new_and_remembered_samples() -> None:
+    """Two means added together would count a remembered sample more than a new one."""
+    watch = shown(Replay(size=30, batch_size=7), toy_benchmark(CIL), iterations=4)
+    for found, expected in watch.losses:
+        torch.testing.assert_close(found, expected)
+
+
+def test_every_item_of_all_experiences_is_kept_equally_often() -> None:
+    """Neither the first, nor the latest, nor those of the last experience; the largest keys are not the last ones."""
+    counts, runs, size = torch.zeros(3, 6), 400, 6
+    for seed in range(runs):
+        strategy, generator = Replay(size=size), torch.Generator().manual_seed(seed)
+        for task in range(3):
+            samples = [Sample({"text": "x"}, 0, f"{task}/{i}", task) for i in range(6)]
+            learner = SimpleNamespace(experience=SimpleNamespace(samples=samples, index=task))
+            for index in range(6):
+                strategy.offer(learner, index, torch.tensor(0), generator)  # type: ignore[arg-type]
+        for record in strategy.state.records:
+            counts[record["task_id"], int(record["sample_id"].split("/")[1])] += 1
+    shares = counts / runs  # each is 1/3, with a standard error of 0.024
+    assert float((shares - size / 18).abs().max()) < 0.09
+    assert float((shares.mean(1) - size / 18).abs().max()) < 0.03
+
+
+def test_a_slot_holds_all_modalities_of_one_sample() -> None:
+    benchmark, strategy = toy_benchmark(MDTIL), Replay(size=20)
+    learned(strategy, benchmark, iterations=8)
+    both = 0
+    for record in strategy.state.records:
+        task, index = (int(part) for part in record["sample_id"].split("/"))
+        original = benchmark.train[task].samples[index]
+        assert (record["task_id"], int(record["target"])) == (task, int(original.target))
+        assert record["inputs"].keys() == original.inputs.keys()
+        assert all(torch.equal(record["inputs"][name], value) for name, value in original.inputs.items())
+        both += len(original.inputs) == 2
+    assert both
+
+
+def test_samples_are_kept_un_augmented_and_augmented_anew_whenever_they_are_drawn() -> None:
+    benchmark = toy_benchmark(CIL, experiences=1)
+    raw = [replace(sample, finished=False) for sample in benchmark.train[0].samples]
+    benchmark.train[0].samples = raw  # type: ignore[assignment]
+    noise, drawn = torch.Generator().manual_seed(0), dict[str, list[Tensor]]()
+    backbone = tiny_clip()
+    backbone.preprocess_train = {IMAGE: lambda value: value + torch.rand((), generator=noise)}
+
+    class Drawn(StrategyPlugin):
+        def before_forward(self, learner: Learner, **_: object) -> None:
+            inputs = learner.batch.inputs
+            for row in range(learner.config.batch_size, len(inputs.sample_ids)):
+                drawn.setdefault(inputs.sample_ids[row], []).append(inputs[IMAGE][row])
+
+    strategy = Replay(size=3)
+    learner = toy_learner(benchmark, {"replay": strategy, "drawn": Drawn()}, backbone=backbone, iterations=8)
+    learner.train(benchmark.train[0])
+    for record in strategy.state.records:
+        original = raw[int(record["sample_id"].split("/")[1])]
+        assert torch.equal(record["inputs"][IMAGE], original.inputs[IMAGE])
+    several = [images for images in drawn.values() if len(images) > 1]
+    assert several
+    for name, images in drawn.items():
+        original = raw[int(name.split("/")[1])]
+        shifts = [(image - original.inputs[IMAGE]).mean() for image in images]
+        assert len({round(float(shift), 6) for shift in shifts}) == len(shifts)
+        assert all(float(shift) > 0 for shift in shifts)
