@@ -8,13 +8,18 @@ where the experience is known at test time (TIL), one over all old classes other
 Kept between experiences: nothing but the weights; the teacher is the model that the last experience handed over.
 For CLIP the old outputs are the similarities to the prompts of the old classes. Defaults that are ours, true to the
 idea: ``prompts = "old"``, ``texts = "own"`` (the student's own text tower is distilled too). The rows called LwF in the
-ZSCL paper use ``prompts = "current"`` and ``texts = "frozen"``: prompts of the current experience, the teacher's text
-features on both sides, distillation active from the first experience on.
+ZSCL paper use ``prompts = "current"``, ``texts = "frozen"`` and ``samples = "second"``: prompts of the current
+experience, the teacher's text features on both sides, un-augmented samples of the experience in an order of their own
+instead of the batch of the task loss, distillation active from the first experience on.
 With text classifiers the transposed direction (softmax over the images of the batch) is added and both terms carry
 ``T^2``, as in the ZSCL code; linear heads use the authors' form: one direction, no ``T^2``.
-Deviation: the responses are recomputed on each augmented batch, as most public code does, instead of recorded once.
+Warm-up: from the second experience on the new units of a linear head learn alone first, so that distillation does not
+fight a random head.
+Deviations: the responses are recomputed on each augmented batch, as most public code does, instead of recorded once.
+The warm-up ends after a number of epochs, not when it has converged.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -22,11 +27,15 @@ import torch
 from torch import Tensor
 
 from mmcl.data.label_space import LabelSpace
-from mmcl.errors import ConfigError
+from mmcl.data.sample import Batch, Inputs
 from mmcl.learning.compose import Need
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin, Terms
+from mmcl.learning.teachers import Teacher
 from mmcl.models.heads import TextHead
+from mmcl.models.output import Output
+from mmcl_strategies.distillation.warm_up import train_new_units
+from mmcl_strategies.maths.choices import require
 from mmcl_strategies.maths.distillation import contrast_logits, head_distillation, text_term
 
 
@@ -42,25 +51,35 @@ class LwF(StrategyPlugin):
     temperature: float = 2.0  # T
     prompts: str = "old"  # whose classes are distilled: "old" or "current"
     texts: str = "own"  # student side of text classifiers: "own" or the teacher's "frozen" features
+    samples: str = "batch"  # what is distilled on: the "batch", or a "second" one, un-augmented, in another order
+    warmup_epochs: int = 1  # in which the new units of a linear head learn alone, from the second experience on
 
     _spaces: dict[tuple[int, ...], tuple[LabelSpace, list[Tensor]]] = field(
         default_factory=dict, init=False, repr=False
     )
+    _second: Iterator[Batch] = field(default_factory=lambda: iter(()), init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check the choices."""
         for name, value, allowed in (
             ("prompts", self.prompts, ("old", "current")),
             ("texts", self.texts, ("own", "frozen")),
+            ("samples", self.samples, ("batch", "second")),
         ):
-            if value not in allowed:
-                raise ConfigError(
-                    f"lwf.{name}", found=f"{value!r}", allowed=" or ".join(map(repr, allowed)), remedy="Choose one."
-                )
+            require(value in allowed, f"lwf.{name}", value, " or ".join(map(repr, allowed)))
+        require(self.warmup_epochs >= 0, "lwf.warmup_epochs", self.warmup_epochs, "0 or more")
 
     def terms(self) -> Terms:
         """``transposed`` for text classifiers only; from the second experience on if old classes are distilled."""
         return Terms(loss=("logits", "transposed"))
+
+    def before_training_exp(self, learner: Learner, **_: object) -> None:
+        """Warm up; begin a second order of the samples."""
+        assert learner.experience is not None
+        train_new_units(learner, self.warmup_epochs)
+        if self.samples == "second":
+            samples, steps = learner.experience.samples, len(learner.dataloader)
+            self._second = iter(learner.batches(samples, steps, augment=False, name="lwf"))
 
     def loss_terms(self, learner: Learner) -> dict[str, Tensor]:
         """``logits`` and, for text classifiers, ``transposed``; nothing while there are no classes to distil."""
@@ -68,26 +87,40 @@ class LwF(StrategyPlugin):
         if not heads:
             return {}
         teacher = learner.teacher("previous")
-        inputs, head, teacher_head = learner.batch.inputs, learner.model.head, teacher.model.head
+        inputs, output, answer = self._distilled_on(learner, teacher)
+        head, teacher_head = learner.model.head, teacher.model.head
         with torch.no_grad():
-            answers = teacher_head.score(teacher.output(learner.batch), inputs, space)
+            answers = teacher_head.score(answer, inputs, space)
         if not isinstance(head, TextHead):
-            student = head.score(learner.output, inputs, space)
+            student = head.score(output, inputs, space)
             return {"logits": self.strength * head_distillation(student, answers, heads, self.temperature)}
         if self.texts == "frozen":
             assert isinstance(teacher_head, TextHead)
             with torch.no_grad():
                 keys = teacher_head.text_features(space)
-            assert learner.output.fused is not None
-            student = contrast_logits(learner.output.fused, keys, learner.model.backbone.logit_scale)
+            assert output.fused is not None
+            student = contrast_logits(output.fused, keys, learner.model.backbone.logit_scale)
         else:
-            student = head.score(learner.output, inputs, space)
+            student = head.score(output, inputs, space)
         transposed = torch.stack([text_term(student[:, c], answers[:, c], self.temperature) for c in heads]).sum()
         return {
             "logits": self.strength
             * head_distillation(student, answers, heads, self.temperature, squared_temperature=True),
             "transposed": self.strength * transposed,
         }
+
+    def after_training_exp(self, learner: Learner, **_: object) -> None:
+        """Let go of the loader."""
+        self._second = iter(())
+
+    def _distilled_on(self, learner: Learner, teacher: Teacher) -> tuple[Inputs, Output, Output]:
+        """Inputs, and what student and teacher make of them."""
+        if self.samples == "batch":
+            return learner.batch.inputs, learner.output, teacher.output(learner.batch)
+        inputs = next(self._second).to(learner.device).inputs
+        with torch.no_grad():
+            answer = teacher.model.encode(inputs)
+        return inputs, learner.encode(inputs), answer
 
     def _distilled(self, learner: Learner) -> tuple[LabelSpace, list[Tensor]]:
         """The classes to distil and the columns of each softmax over them."""

@@ -162,3 +162,45 @@ def test_a_queue_shorter_than_a_batch_keeps_its_last_rows() -> None:
 def test_impossible_numbers_are_refused(name: str, value: float) -> None:
     with pytest.raises(ConfigError):
         CTP(**{name: value})  # type: ignore[arg-type]
+
+
+def test_every_term_reads_the_model_that_the_definition_names() -> None:
+    """Targets and positives of the contrast are the momentum model's, the topology is the previous model's."""
+    strategy, steps = CTP(queue=8, cmc_weight=2.0, cross_weight=3.0, same_weight=5.0, momentum=0.5), list[int]()
+
+    class Definition(StrategyPlugin):
+        def before_backward(self, learner: Learner, **_: object) -> None:
+            (policy,) = strategy.teachers - {"previous"}
+            models = learner.model, learner.teacher(policy).model, learner.teacher("previous").model
+            with torch.no_grad():
+                (i, x), (im, xm), (ir, xr) = (
+                    [functional.normalize(model.encode(learner.batch.inputs).features[n], dim=1) for n in (IMAGE, TEXT)]
+                    for model in models
+                )
+            tau, right, own = 0.07, torch.arange(len(i)), torch.eye(len(i), dtype=torch.bool)
+
+            def contrast(rows: Tensor, others: Tensor, queue: str) -> Tensor:
+                columns = torch.cat([others.T, strategy.state.queues[queue]], dim=1)
+                return functional.cross_entropy(rows @ columns / tau, right)
+
+            def divergence(old: Tensor, new: Tensor) -> Tensor:
+                p, q = ((scores / tau).log_softmax(1) for scores in (old, new))
+                return functional.kl_div(q, p, reduction="batchmean", log_target=True)
+
+            def within(old: Tensor, new: Tensor) -> Tensor:
+                return divergence(*((rows @ rows.T).masked_fill(own, -1000) for rows in (old, new)))
+
+            expected = {"ctp/cmc": 2.0 * (contrast(i, xm, TEXT) + contrast(x, im, IMAGE)) / 2}
+            if learner.experience is not learner.seen[0]:
+                expected["ctp/cross"] = 3.0 * (divergence(ir @ xr.T, i @ x.T) + divergence(xr @ ir.T, x @ i.T)) / 2
+                expected["ctp/same"] = 5.0 * (within(ir, i) + within(xr, x)) / 2
+            assert expected.keys() == learner.loss_terms.keys() - {"task"}
+            for name, value in expected.items():
+                torch.testing.assert_close(learner.loss_terms[name].detach(), value, rtol=1e-4, atol=1e-5)
+            steps.append(learner.step)
+
+    benchmark = toy_pairs()
+    learner = toy_learner(benchmark, {"ctp": strategy, "definition": Definition()}, lr=1e-2)
+    for experience in benchmark.train:
+        learner.train(experience)
+    assert steps == [0, 1, 2, 3] * 2

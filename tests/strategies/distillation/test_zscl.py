@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmcl_strategies.distillation.zscl import ZSCL
 from torch import Tensor
+from torch.nn import functional
 
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.learning.learner import Learner
@@ -207,3 +208,36 @@ def test_reference_images_of_a_stream_of_pairs_bring_no_texts_to_encode() -> Non
     learner = toy_learner(benchmark, {"zscl": ZSCL(), "peek": Peek()}, iterations=2)
     learner.train(benchmark.train[0])
     assert encoded == [{IMAGE, TEXT}, {IMAGE}, {IMAGE, TEXT}, {IMAGE}]
+
+
+def test_every_term_is_that_of_the_definition() -> None:
+    """Unit features, the logit scale, ``T^2``; means over images in one direction and over texts in the other."""
+    benchmark, expected = toy_benchmark(TIL), list[dict[str, Tensor]]()
+    strategy = ZSCL(temperature=3.0, image_weight=2.0, text_weight=0.5, consolidation=0.0, batch_size=6)
+    drawn: list[Tensor] = []
+
+    def soft(student: Tensor, teacher: Tensor) -> Tensor:
+        return -9 * ((teacher / 3).softmax(1) * (student / 3).log_softmax(1)).sum(1).mean()
+
+    class Definition(StrategyPlugin):
+        @torch.no_grad()
+        def before_backward(self, learner: Learner, **_: object) -> None:
+            initial, data = learner.teacher("initial").model.backbone, learner.reference
+            assert data is not None
+            texts = functional.normalize(initial.encode(TEXT, initial.tokenize(data.texts)).pooled, dim=1)
+            scores = [
+                initial.logit_scale * functional.normalize(b.encode(IMAGE, drawn[-1]).pooled, dim=1) @ texts.T
+                for b in (learner.model.backbone, initial)
+            ]
+            image, text = soft(*scores), soft(scores[0].T, scores[1].T)
+            expected.append({"zscl/image": 2.0 * image, "zscl/text": 0.5 * text})
+            for name, value in expected[-1].items():
+                torch.testing.assert_close(learner.loss_terms[name], value, rtol=1e-4, atol=1e-5)
+
+    learner = toy_learner(benchmark, {"zscl": strategy, "definition": Definition()}, lr=1e-2)
+    encode = learner.encode
+    learner.encode = lambda inputs: drawn.append(inputs[IMAGE]) or encode(inputs)  # type: ignore[method-assign, func-returns-value]
+    for experience in benchmark.train[:2]:
+        learner.train(experience)
+    assert len(expected) == 8
+    assert {len(images) for images in drawn} == {6}
