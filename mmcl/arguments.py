@@ -108,6 +108,8 @@ def _set(config: RunConfig, path: str, value: Any) -> RunConfig:
     training = {f.name for f in fields(TrainingConfig)}
     if not table and key == "seed":
         return replace(config, seed=value)
+    if not table and key == "probe":
+        return replace(config, probe=value)
     if table == "training" or (not table and key in training):
         return replace(config, training={**config.training, key: value})
     if table == "benchmark":
@@ -118,11 +120,11 @@ def _set(config: RunConfig, path: str, value: Any) -> RunConfig:
     if table in names:
         changed = [_with(s, key, value) if s.name == table else s for s in config.strategies]
         return replace(config, strategies=tuple(changed))
-    known = sorted({"seed", "benchmark", "backbone", "training", *names, *training})
+    known = sorted({"seed", "probe", "benchmark", "backbone", "training", *names, *training})
     raise ConfigError(
         f"--set {path}",
         found="it names nothing in this configuration",
-        allowed=f"seed, a training setting, or one of {', '.join(['benchmark', 'backbone', *names])} with a field",
+        allowed=f"seed, probe, a training setting, or a field of {', '.join(['benchmark', 'backbone', *names])}",
         remedy=nearest(table or key, known),
     )
 

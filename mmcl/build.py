@@ -12,6 +12,7 @@ from mmcl.learning.compose import Surroundings, check_composition
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.models.backbone import BackbonePlugin
 from mmcl.options import instantiate
+from mmcl.probe import check_probe
 from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES, load
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 
@@ -56,6 +57,7 @@ def check_before_loading(config: RunConfig, benchmark: Benchmark | None = None) 
     else:
         around = surroundings(backbone, benchmark, benchmark.reference is not None)
     check_composition(list(strategies.values()), list(strategies), around)
+    check_probe(config, around)
 
 
 def surroundings(

@@ -198,6 +198,7 @@ def run(
     out: Annotated[Optional[str], typer.Option(help="The run folder, new or empty.")] = None,  # noqa: UP045
     config: Annotated[Optional[Path], typer.Option(help="A TOML configuration; options change it.")] = None,  # noqa: UP045
     log: Annotated[Optional[list[str]], typer.Option(help="wandb and/or tensorboard.")] = None,  # noqa: UP045
+    probe: Annotated[Optional[int], typer.Option(help="Test pairs to watch the spaces of a CLIP turn by.")] = None,  # noqa: UP045
 ) -> None:
     """Learn the experiences of a benchmark one after the other and evaluate after each."""
     built = read_toml(config) if config is not None else None
@@ -224,6 +225,7 @@ def run(
     if log:
         built = replace(built, log=tuple(log))
     built = replace(built, out=out) if out is not None else built
+    built = replace(built, probe=probe) if probe is not None else built
     built = apply_overrides(built, set_ or [])
     for group, plugin in ((BENCHMARKS, built.benchmark), (BACKBONES, built.backbone)):
         _require(group, plugin.name)

@@ -102,6 +102,7 @@ class RunConfig:
     Attributes:
         training: only what the user set; the rest comes from experience, benchmark and library, in this order.
         extensions: image folders that ``mmcl extend`` has added to the stream.
+        probe: number of test pairs whose features are kept after every experience (``docs/spatial_disorder.md``).
     """
 
     benchmark: PluginConfig
@@ -112,11 +113,14 @@ class RunConfig:
     out: str | None = None
     log: tuple[str, ...] = ()
     extensions: tuple[str, ...] = ()
+    probe: int = 0
 
     def __post_init__(self) -> None:
         """Check types and training settings, so that a wrong value is refused where it is written."""
-        for name, kind in (("seed", int), ("out", str | None), ("log", _NAMES), ("extensions", _NAMES)):
+        for name, kind in (("seed", int), ("out", str | None), ("log", _NAMES), ("extensions", _NAMES), ("probe", int)):
             convert(getattr(self, name), kind, name)
+        if self.probe < 0:
+            raise wrong_value("probe", self.probe, "0 or more")
         resolve_training(self.training)
 
     def to_dict(self) -> dict[str, Any]:
@@ -124,6 +128,8 @@ class RunConfig:
         content: dict[str, Any] = {"seed": self.seed}
         if self.out is not None:
             content["out"] = self.out
+        if self.probe:
+            content["probe"] = self.probe
         for name in ("log", "extensions"):
             if getattr(self, name):
                 content[name] = list(getattr(self, name))
@@ -140,7 +146,7 @@ class RunConfig:
         Raises:
             ConfigError: if a key is unknown, a value has the wrong type or a table has no name.
         """
-        keys = {"seed", "out", "log", "extensions", "benchmark", "backbone", "training", "strategy"}
+        keys = {"seed", "out", "log", "extensions", "probe", "benchmark", "backbone", "training", "strategy"}
         require_known(content, keys, who)
         if "benchmark" not in content:
             raise ConfigError(who, found="no [benchmark]", allowed="a table [benchmark] with a name", remedy="Add one.")
@@ -158,6 +164,7 @@ class RunConfig:
             out=content.get("out"),
             log=convert(content.get("log", ()), _NAMES, f"{who}: log"),
             extensions=convert(content.get("extensions", ()), _NAMES, f"{who}: extensions"),
+            probe=content.get("probe", 0),
         )
 
 

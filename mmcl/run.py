@@ -39,6 +39,7 @@ from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.weights import model_tensors, restore_model
 from mmcl.models.backbone import BackbonePlugin
 from mmcl.models.multimodal import MultimodalModel
+from mmcl.probe import Probe
 from mmcl.progress import LogTerms, ProgressBar
 from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES, kind_of, name_of
 from mmcl.run_folder import RunFolder
@@ -119,6 +120,7 @@ class Experiment:
             with self._timed("data check"):
                 sides = [experience.samples for experience in (*self.benchmark.train, *self.benchmark.test)]
                 check_readable(sides + ([self.benchmark.reference.images] if self.benchmark.reference else []))
+        self.probe = Probe(config.probe, self.benchmark, folder) if config.probe else None
         self.metric = METRICS[self.benchmark.metric]()
         self.bar = ProgressBar(quiet)
         self.loggers: list[RunLogger] = []
@@ -158,7 +160,8 @@ class Experiment:
             for logger in self.loggers:
                 logger.close()
         self.folder.write_json("results.json", self._results())
-        self.folder.write_text("report.md", markdown_report(self.folder.results))
+        disorder = "" if self.probe is None else "\n" + self.probe.report()
+        self.folder.write_text("report.md", markdown_report(self.folder.results) + disorder)
         self.matrix.plot(self.folder.path / "matrix.png")
         return RunResult(self.folder.path, self.folder.results)
 
@@ -217,6 +220,9 @@ class Experiment:
         return matrix
 
     def _save(self) -> None:
+        if self.probe is not None:
+            with self._timed("probe"):
+                self.probe.record(self.learner, self.done, [BEFORE_TRAINING, *self.matrix.rows][-1])
         label_spaces = {
             str(e.index): {"name": e.name, "classes": e.label_space.to_list(), "modalities": sorted(e.modalities)}
             for e in self.learner.seen
@@ -284,6 +290,7 @@ def run(
     seed: int = 0,
     out: str | Path | None = None,
     log: Sequence[str] = (),
+    probe: int = 0,
     quiet: bool = False,
     plugins: Sequence[Any] = (),
 ) -> RunResult:
@@ -299,6 +306,8 @@ def run(
         seed: every random choice follows from it.
         out: the run folder; by default ``runs/BENCHMARK-STRATEGIES-seedN``.
         log: ``"wandb"`` and ``"tensorboard"``.
+        probe: number of test pairs of images and texts whose features are kept after every experience; they show how
+            the spaces of a CLIP-like model turn (``docs/spatial_disorder.md``).
         quiet: no progress bars.
         plugins: avalanche plugins, called after the strategies (``docs/avalanche.md``). They are objects, not part of
             the configuration: ``resume`` and ``extend`` want them again.
@@ -324,6 +333,7 @@ def run(
             seed=seed,
             out=None if out is None else str(out),
             log=tuple(log),
+            probe=probe,
         )
     return run_config(config, benchmark=built, quiet=quiet, plugins=plugins)
 

@@ -7,6 +7,7 @@
     checkpoint-K/          model.safetensors and strategies/*.pt after K experiences
     results.json           the result matrix and everything a reader of it needs
     report.md, matrix.png  the same for people
+    probe/, disorder.*     features of the probe and what has become of them, if there is one (``mmcl.probe``)
 
 Checkpoints hold tensors, numbers, strings, lists and dictionaries only and load without running any code.
 """
@@ -100,8 +101,7 @@ class RunFolder:
         Raises:
             CheckpointError: naming both.
         """
-        file = self.path / "plugins.json"
-        recorded = json.loads(file.read_text("utf-8")) if file.is_file() else []
+        recorded = self.read_json("plugins.json") or []
         if list(handed_over) != recorded:
             raise CheckpointError(
                 f"run folder {self.path}",
@@ -118,10 +118,7 @@ class RunFolder:
     @property
     def progress(self) -> dict[str, Any] | None:
         """What has been done, or ``None`` if not even the row before training is there."""
-        file = self.path / "progress.json"
-        if not file.is_file():
-            return None
-        progress: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        progress: dict[str, Any] | None = self.read_json("progress.json")
         return progress
 
     @property
@@ -131,15 +128,14 @@ class RunFolder:
         Raises:
             CheckpointError: if the run has not written any.
         """
-        file = self.path / "results.json"
-        if not file.is_file():
+        results: dict[str, Any] | None = self.read_json("results.json")
+        if results is None:
             raise CheckpointError(
                 f"run folder {self.path}",
                 found="no results.json",
                 allowed="a run with at least the row before training",
                 remedy=f"Continue it with 'mmcl resume {self.path}'.",
             )
-        results: dict[str, Any] = json.loads(file.read_text("utf-8"))
         return results
 
     def save(
@@ -170,33 +166,50 @@ class RunFolder:
         progress = self.progress
         assert progress is not None
         folder = self.path / progress["checkpoint"]
-        try:
+        with _reading(folder):
             states = {
                 name: torch.load(folder / "strategies" / f"{_file_name(name)}.pt", weights_only=True)
                 for name in strategy_names
             }
             return load_file(folder / "model.safetensors"), states
-        except (OSError, RuntimeError, SafetensorError) as error:
-            raise CheckpointError(
-                f"checkpoint {folder}",
-                found=f"it cannot be read ({error})",
-                allowed="the complete folder as it was written",
-                remedy="Restore the folder from a backup, or run again into a new one.",
-            ) from error
 
     def write_json(self, name: str, content: Any) -> None:
         """Replace a JSON file in one step."""
-        draft = self.path / f".{name}.new"
-        with self._writing():
-            draft.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-            os.replace(draft, self.path / name)
+        self.write_text(name, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
     def write_text(self, name: str, content: str) -> None:
         """Replace a text file in one step."""
-        draft = self.path / f".{name}.new"
-        with self._writing():
+        with self._replacing(name) as draft:
             draft.write_text(content, encoding="utf-8")
-            os.replace(draft, self.path / name)
+
+    def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
+        """Replace a safetensors file in one step."""
+        with self._replacing(name) as draft:
+            save_file({key: value.contiguous() for key, value in tensors.items()}, draft)
+
+    def read_json(self, name: str) -> Any:
+        """The content of a JSON file; ``None`` if there is no such file."""
+        file = self.path / name
+        return json.loads(file.read_text("utf-8")) if file.is_file() else None
+
+    def read_tensors(self, name: str) -> dict[str, Tensor]:
+        """The content of a safetensors file.
+
+        Raises:
+            CheckpointError: if it is missing or damaged.
+        """
+        with _reading(self.path / name):
+            return load_file(self.path / name)
+
+    @contextmanager
+    def _replacing(self, name: str) -> Iterator[Path]:
+        """A file to write, which takes the place of another in one step."""
+        target = self.path / name
+        draft = target.with_name(f".{target.name}.new")
+        with self._writing():
+            target.parent.mkdir(exist_ok=True)
+            yield draft
+            os.replace(draft, target)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -209,6 +222,19 @@ class RunFolder:
                 allowed="a writable folder with free space",
                 remedy=f"Free space or change permissions, then 'mmcl resume {self.path}', or choose another --out.",
             ) from error
+
+
+@contextmanager
+def _reading(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(
+            f"checkpoint {place}",
+            found=f"it cannot be read ({error})",
+            allowed="the complete folder as it was written",
+            remedy="Restore the folder from a backup, or run again into a new one.",
+        ) from error
 
 
 def _listed(plugins: Sequence[str]) -> str:

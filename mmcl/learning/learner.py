@@ -24,6 +24,7 @@ from mmcl.data.collate import Collator, TensorSamples
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.loader import Cycled, Kept, as_batch, batches_in, ordered_batches, prepared, training_batches
 from mmcl.data.memory import Memory
+from mmcl.data.modality import TEXT
 from mmcl.data.reference import ReferenceData
 from mmcl.data.rows import RowSamples
 from mmcl.data.sample import Batch, Batches, Inputs, SampleDataset
@@ -351,6 +352,11 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         """The model's features of further inputs, in the chosen precision, as ``forward`` gives those of the batch."""
         with self._autocast:
             return self.model.encode(inputs)
+
+    def encode_prompts(self, tokens: Tensor) -> Tensor:
+        """Features ``[N, D]`` of class prompts ``int64[N, L]``, which are no samples, in the chosen precision."""
+        with self._autocast:
+            return self.model.backbone.encode(TEXT, tokens).pooled
 
     def criterion(self) -> Tensor:
         """The loss of the benchmark's objective on the current batch."""

@@ -28,6 +28,7 @@ configs = st.builds(
     seed=st.integers(0, 2**31),
     out=st.none() | names,
     log=st.lists(names, max_size=2).map(tuple),
+    probe=st.integers(0, 9),
 )
 
 
