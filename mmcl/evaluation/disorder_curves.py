@@ -10,6 +10,7 @@ from mmcl.evaluation.spatial_disorder import Bins, Disorder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # what is drawn: label, line, value in degrees
 _CURVES: tuple[tuple[str, str, Callable[[Disorder], float]], ...] = (
@@ -83,19 +84,26 @@ class DisorderCurves:
             lines += [f"Since {since}; angles in degrees, means over the probe:", "", *markdown_table(header, rows), ""]
         return "\n".join(lines)
 
-    def plot(self, target: Path) -> None:
-        """Draw both curves side by side into an image file."""
+    def plot(self, target: "Path | str | Figure") -> None:
+        """Draw both curves side by side, on a matplotlib figure or into an image file."""
+        if not isinstance(target, (str, Path)):
+            self._draw_both(target)
+            return
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(6 + 0.7 * len(self.experiences), 4.2), layout="constrained")
         FigureCanvasAgg(figure)
+        self._draw_both(figure)
+        figure.savefig(target)
+
+    def _draw_both(self, figure: "Figure") -> None:
         left, right = figure.subplots(1, 2, sharey=True)
         self._draw(left, self.consecutive, "since the experience before")
         self._draw(right, self.cumulative, "since the start")
+        left.set_ylim(bottom=0)  # only now: it fixes the upper end for both
         left.set_ylabel("degrees, mean over the probe")
         figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
-        figure.savefig(target)
 
     def _draw(self, axes: "Axes", disorders: Sequence[Disorder], title: str) -> None:
         for label, line, value in _CURVES:
@@ -103,7 +111,6 @@ class DisorderCurves:
         axes.set_xticks(range(len(self.experiences)), self.experiences, rotation=45, ha="right")
         axes.set_xlabel("after")
         axes.set_title(title)
-        axes.set_ylim(bottom=0)
 
 
 def _cells(disorder: Disorder) -> list[str]:

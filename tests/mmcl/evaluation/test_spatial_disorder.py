@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from scipy.stats import ortho_group
 
 from mmcl.errors import DataError
@@ -197,6 +198,19 @@ def test_the_section_of_a_report_has_a_row_for_each_curve_and_experience() -> No
     assert len(rows) == 2
     assert f"| {found.image.rotation:.1f} | {found.text.rotation:.1f} | {found.deviation:.1f} |" in rows[1]
     assert "![spatial disorder](disorder.png)" in lines
+
+
+def test_every_point_of_both_curves_is_inside_the_picture() -> None:
+    figure = Figure(layout="constrained")
+    # shares the axis with consecutive changes, which are smaller
+    curves = DisorderCurves(["a", "b"], [disorder(pairs(0), pairs(0))] * 2, example(2).cumulative)
+    curves.plot(figure)
+    left, right = figure.axes
+    assert len(left.lines) == len(right.lines) == 5
+    drawn = [float(value) for line in right.lines for value in np.asarray(line.get_ydata())]
+    assert left.get_ylim() == right.get_ylim()
+    assert right.get_ylim()[0] == 0
+    assert right.get_ylim()[1] > max(drawn) > 50
 
 
 def test_curves_are_drawn_into_a_file(tmp_path: Path) -> None:
