@@ -15,9 +15,10 @@ Variants of the authors: ``consolidation = 0`` is ZSCL* (starred); that and ``av
 also has class prompts as reference texts. The class-incremental code has both weights at 5, ``average_every = 10`` and
 ``consolidation = 0``. Options of the code that its released runs leave off: ``image_image_weight``,
 ``feature_weight``, ``teacher = "interpolated"``, and ``alpha`` below 1 (called WE + WiSE).
-Deviation: the consolidation is added on the gradient side after the backward pass, which gives the same update. The
+Deviations: the consolidation is added on the gradient side after the backward pass, which gives the same update. The
 teacher's features are kept, as its weights and the reference preprocessing do not change: those of all texts, and those
-of all images where an experience draws more than there are.
+of all images where an experience draws more than there are. Parameters are averaged; buffers, which transformers have
+none of that learn, stay those of the last step.
 """
 
 from collections.abc import Callable, Iterator

@@ -7,14 +7,16 @@ with the largest ones, which is a reservoir without slots. Each step concatenate
 remembered samples drawn without replacement; the loss is the mean over the concatenation. New samples enter the memory
 after the step that first shows them.
 Other selections: ``class_balanced`` keeps equally many samples of each class, a uniform sample of every class
-(class-balancing reservoir sampling; Chrysakis and Moens, ICML 2020); ``ring`` keeps the latest samples of each class,
-equally many (the ring buffer of Chaudhry et al., whose parts shrink here as classes arrive).
+(class-balancing reservoir sampling; Chrysakis and Moens, ICML 2020); ``experience_balanced`` does so with experiences;
+``ring`` keeps the latest samples of each class, equally many (the ring buffer of Chaudhry et al., whose parts shrink
+here as classes arrive).
 Kept between experiences: whole samples by value (every modality, target, experience id), un-augmented, or references
 (experience, index) into a stream that stays at hand; they are augmented anew when drawn. The number of items seen, and
 which keys are too small to enter.
-Deviations: a sample is inserted when it is first shown, not once per epoch (mammoth's buffer counts epochs, so
-duplicates enter). In TIL each remembered sample competes among the classes of its own experience. With ``max_bytes`` as
-many samples stay, in the order of their keys, as fit.
+Deviations: a sample is inserted when it is first shown; with ``insert = "every_epoch"`` whenever it is shown, as in
+mammoth's buffer, where duplicates enter and the number of items is samples times epochs. In TIL each remembered sample
+competes among the classes of its own experience. With ``max_bytes`` as many samples stay, in the order of their keys,
+as fit.
 """
 
 from collections.abc import Iterator
@@ -35,7 +37,8 @@ from mmcl.learning.compose import Slot
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import MemoryBudget, StrategyPlugin
 
-SELECTIONS = ("reservoir", "class_balanced", "ring")
+SELECTIONS = ("reservoir", "class_balanced", "experience_balanced", "ring")
+INSERTIONS = ("first_epoch", "every_epoch")
 FORMS = ("values", "references")
 
 
@@ -45,7 +48,7 @@ class ReplayState:
 
     records: list[dict[str, Any]] = field(default_factory=list)  # the remembered samples, or where they are
     keys: list[float] = field(default_factory=list)  # of each; the largest ones stay
-    groups: list[int] = field(default_factory=list)  # of each, its class where classes are balanced, else 0
+    groups: list[int] = field(default_factory=list)  # of each, its class or experience where these are balanced, else 0
     closed: dict[int, float] = field(default_factory=dict)  # by group, the largest key that had to leave
     offered: int = 0  # items of the stream seen so far
 
@@ -58,7 +61,8 @@ class Replay(StrategyPlugin):
 
     size: int | None = 500  # samples in the memory; None: as many as max_bytes allows
     max_bytes: int | None = None  # of the values kept; None: no limit
-    selection: str = "reservoir"  # who stays: reservoir, class_balanced or ring
+    selection: str = "reservoir"  # who stays: reservoir, class_balanced, experience_balanced or ring
+    insert: str = "first_epoch"  # when a sample is offered: when it is first shown, or in "every_epoch"
     keep: str = "values"  # samples are kept as "values", or as "references" into a stream that stays at hand
     batch_size: int | None = None  # B_r, remembered samples a step; None: as many as new ones
 
@@ -71,6 +75,7 @@ class Replay(StrategyPlugin):
             ("size", self.size, self.size is not None or self.max_bytes is not None, "a limit here or in max_bytes"),
             ("max_bytes", self.max_bytes, self.max_bytes is None or self.max_bytes >= 0, "0 or more"),
             ("selection", self.selection, self.selection in SELECTIONS, ", ".join(SELECTIONS)),
+            ("insert", self.insert, self.insert in INSERTIONS, " or ".join(INSERTIONS)),
             ("keep", self.keep, self.keep in FORMS, " or ".join(FORMS)),
             (
                 "max_bytes",
@@ -99,7 +104,7 @@ class Replay(StrategyPlugin):
         state = self.state
         key = float(torch.rand((), generator=generator, dtype=torch.float64))
         key = float(state.offered) if self.selection == "ring" else key
-        group = 0 if self.selection == "reservoir" else int(target)
+        group = self._group(learner.experience.index, target)
         state.offered += 1
         if key <= state.closed.get(group, -inf):
             return
@@ -117,6 +122,12 @@ class Replay(StrategyPlugin):
             leaving = given_up(state.keys, state.groups)
             state.closed[state.groups[leaving]] = state.keys[leaving]
             del state.records[leaving], state.keys[leaving], state.groups[leaving]
+
+    def _group(self, task_id: int, target: Tensor) -> int:
+        """Among whom a sample competes for its place."""
+        if self.selection == "reservoir":
+            return 0
+        return task_id if self.selection == "experience_balanced" else int(target)
 
     def _is_too_large(self, records: list[Record]) -> bool:
         return (self.size is not None and len(records) > self.size) or (
@@ -150,6 +161,6 @@ class ReplayBatches:
             drawn = torch.randperm(len(memory), generator=generator)[:count].tolist()
             yield concatenate(new, learner.prepare(memory, drawn)) if drawn else new
             for index, target in zip(indices, new.targets, strict=True):
-                if index not in shown:
+                if strategy.insert == "every_epoch" or index not in shown:
                     shown.add(index)
                     strategy.offer(learner, index, target, generator)

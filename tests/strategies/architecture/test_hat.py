@@ -25,7 +25,7 @@ from mmcl.testing.toy import toy_benchmark, toy_learner, weights
 PLAIN = {"optimizer": "sgd", "momentum": 0.0, "lr": 0.05, "schedule": "constant", "warmup": 0}
 HEAVY = {"optimizer": "sgd", "momentum": 0.9, "lr": 0.05}
 DECAYING = {"optimizer": "adamw", "weight_decay": 0.1}
-NETWORKS = ("mlp", "adapter", "transformer")
+NETWORKS = ("mlp", "conv", "adapter", "transformer")
 
 
 def hat(network: str = "mlp", **options: Any) -> HAT:

@@ -20,6 +20,7 @@ from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.teachers import CompatibleMomentum, Interpolated, Momentum
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import CIL, MDTIL, TIL, Scenario
+from mmcl.testing.models import ImageTower
 from mmcl.testing.toy import toy_benchmark, toy_learner, toy_pairs
 
 Pair = Callable[[Tensor, Tensor], Tensor]
@@ -214,6 +215,17 @@ def test_stored_features_stay_with_their_samples_and_are_never_refreshed() -> No
     assert len(strategy.state.records) == 10
     assert all(torch.equal(rows[:5], first[name]) for name, rows in strategy.state.features.items())
     assert strategy.memory_budget().samples is None
+
+
+def test_stored_features_are_taken_in_evaluation_mode() -> None:
+    """The tower has dropout and batch statistics."""
+    benchmark, strategy = toy_benchmark(TIL), Distill(kind="feature", teacher="stored", samples=16)
+    learner = toy_learner(benchmark, {"distill": strategy}, lr=1e-2, backbone=ImageTower())
+    learner.train(benchmark.train[0])
+    values = torch.stack([record["inputs"][IMAGE] for record in strategy.state.records])
+    with torch.no_grad():
+        expected = learner.model.eval().backbone.encode(IMAGE, values).pooled
+    torch.testing.assert_close(strategy.state.features[IMAGE], expected)
 
 
 def test_stored_features_of_streams_whose_modalities_change_keep_their_rows() -> None:

@@ -132,3 +132,18 @@ def test_equal_models_have_no_divergence_and_no_feature_error() -> None:
     logits = contrast_logits(features, texts, 100.0)
     assert float(image_term(logits, logits, 2.0, divergence=True)) == pytest.approx(0.0, abs=1e-12)
     assert float(mean_squared(unit_rows(features), unit_rows(3.0 * features))) == pytest.approx(0.0, abs=1e-20)
+
+
+@pytest.mark.parametrize("divergence", [True, False])
+def test_entries_that_were_masked_out_add_nothing_and_give_no_gradient(divergence: bool) -> None:
+    """``0 log 0`` is 0, on both sides; and of a single row whose own entry is masked nothing is left."""
+    student = torch.tensor([[1.0, -1e4, 0.5]], requires_grad=True)
+    teacher = torch.tensor([[0.2, -1e4, 0.9]])
+    loss = soft_cross_entropy(student, teacher, 0.07, divergence=divergence)
+    kept = soft_cross_entropy(student[:, [0, 2]], teacher[:, [0, 2]], 0.07, divergence=divergence)
+    torch.testing.assert_close(loss, kept)
+    (gradient,) = torch.autograd.grad(loss, student)
+    assert gradient.isfinite().all()
+    assert gradient[0, 1] == 0
+    alone = torch.full((1, 1), -1000.0, requires_grad=True)
+    assert soft_cross_entropy(alone, alone.detach(), 0.07, divergence=divergence) == 0

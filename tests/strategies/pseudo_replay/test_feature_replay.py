@@ -24,6 +24,7 @@ from mmcl.models.backbone import Backbone, Features
 from mmcl.models.output import Output
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import CIL, DIL, MDTIL, TIL, Scenario
+from mmcl.testing.models import ImageTower
 from mmcl.testing.toy import toy_benchmark, toy_learner, weights
 
 
@@ -232,9 +233,11 @@ def test_it_trains_in_half_precision() -> None:
 # The densities.
 
 
-def test_densities_are_of_raw_features_of_the_model_that_is_handed_over() -> None:
+@pytest.mark.parametrize("tower", [None, ImageTower], ids=["clip", "dropout and batch statistics"])
+def test_densities_are_of_raw_features_of_the_model_that_is_handed_over(tower: type[Backbone] | None) -> None:
     benchmark, strategy = toy_benchmark(CIL, 1), FeatureReplay()
-    learner = toy_learner(benchmark, {"feature_replay": strategy}, lr=1e-2)
+    backbone = None if tower is None else tower()
+    learner = toy_learner(benchmark, {"feature_replay": strategy}, lr=1e-2, backbone=backbone)
     learner.train(benchmark.train[0])
     features, (batch,) = features_of(learner, benchmark), learner.one_pass(benchmark.train[0].samples, 100)
     lengths = features.norm(dim=1)

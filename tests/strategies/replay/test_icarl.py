@@ -30,6 +30,7 @@ from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.weights import model_tensors, restore_model
 from mmcl.models.output import Output
 from mmcl.streams.scenario import CIL, DIL, MDTIL, TIL
+from mmcl.testing.models import ImageTower
 from mmcl.testing.toy import toy_benchmark, toy_learner, weights
 
 SPACE = LabelSpace.of(["a", "b", "c"], first_id=5)
@@ -194,6 +195,19 @@ def test_all_means_follow_the_network_those_of_old_classes_too() -> None:
         unit = functional.normalize(features_now(learner, Memory([r for v in lists.values() for r in v])), dim=1)
         torch.testing.assert_close(head(learner).means[label], functional.normalize(unit.mean(0), dim=0))
     assert not torch.allclose(head(learner).means[0], first, atol=1e-3)
+
+
+def test_exemplars_and_means_are_taken_in_evaluation_mode() -> None:
+    """The tower has dropout and batch statistics."""
+    strategy, benchmark = ICaRL(size=10), toy_benchmark(CIL, experiences=1)
+    learner = toy_learner(benchmark, {"icarl": strategy}, lr=1e-2, backbone=ImageTower())
+    learner.train(benchmark.train[0])
+    features = features_now(learner, benchmark.train[0].samples)
+    for label, own in ((0, list(range(8))), (1, list(range(8, 16)))):
+        order = [own[i] for i in herding(features[own].double(), 5)]
+        assert ids(strategy)[label] == [f"0/{row}" for row in order]
+        unit = functional.normalize(features[order], dim=1)
+        torch.testing.assert_close(head(learner).means[label], functional.normalize(unit.mean(0), dim=0))
 
 
 def test_features_are_normalised_before_they_are_averaged_and_the_mean_again() -> None:

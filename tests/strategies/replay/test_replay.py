@@ -25,7 +25,7 @@ from mmcl.learning.seeding import derive_generator
 from mmcl.learning.strategy import MemoryBudget, StrategyPlugin
 from mmcl.learning.weights import model_tensors, restore_model
 from mmcl.streams.benchmark import Benchmark
-from mmcl.streams.scenario import CIL, MDTIL, TIL
+from mmcl.streams.scenario import CIL, DIL, MDTIL, TIL
 from mmcl.testing.toy import toy_benchmark, toy_learner, weights
 
 
@@ -102,6 +102,23 @@ def test_balanced_selections_keep_as_many_samples_of_each_class(selection: str) 
     assert sorted(counts.values()) == [1, 1, 1, 2, 2, 2]
 
 
+def test_experiences_can_have_as_many_samples_each() -> None:
+    strategy = Replay(size=10, selection="experience_balanced")
+    learned(strategy, toy_benchmark(DIL), iterations=8)
+    assert sorted(Counter(record["task_id"] for record in strategy.state.records).values()) == [3, 3, 4]
+
+
+def test_where_every_epoch_counts_samples_are_offered_in_each_and_may_enter_twice() -> None:
+    offered, duplicates = {}, {}
+    for insert in ("first_epoch", "every_epoch"):
+        strategy = Replay(size=12, insert=insert)
+        learned(strategy, toy_benchmark(CIL, experiences=1), iterations=12)
+        names = [record["sample_id"] for record in strategy.state.records]
+        offered[insert], duplicates[insert] = strategy.state.offered, len(names) - len(set(names))
+    assert offered == {"first_epoch": 16, "every_epoch": 48}
+    assert duplicates["first_epoch"] == 0 < duplicates["every_epoch"]
+
+
 def test_a_ring_keeps_what_was_shown_last() -> None:
     benchmark, strategy = toy_benchmark(CIL, experiences=1, per_class=10), Replay(size=4, selection="ring")
     learned(strategy, benchmark, iterations=5)
@@ -159,7 +176,8 @@ def test_whatever_is_offered_both_limits_hold_and_the_largest_keys_stay(
         assert keys[left] <= max(state.closed.values())
     for record, key, group in zip(state.records, state.keys, state.groups, strict=True):
         assert key > state.closed.get(group, -inf)
-        assert group == (0 if selection == "reservoir" else record["target"])
+        of_balance = record["task_id"] if selection == "experience_balanced" else record["target"]
+        assert group == (0 if selection == "reservoir" else of_balance)
 
 
 @given(
@@ -238,7 +256,8 @@ def test_a_restart_changes_nothing(strategy: Replay) -> None:
 def test_options_that_mean_nothing_are_refused() -> None:
     for options, sentence in (
         ({"size": None}, "a limit here or in max_bytes"),
-        ({"selection": "herding"}, "reservoir, class_balanced, ring"),
+        ({"selection": "herding"}, "reservoir, class_balanced, experience_balanced, ring"),
+        ({"insert": "never"}, "first_epoch or every_epoch"),
         ({"keep": "references", "max_bytes": 100}, "leaves the bytes where they are"),
         ({"batch_size": 0}, "a positive number"),
     ):
