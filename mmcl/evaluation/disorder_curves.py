@@ -10,7 +10,7 @@ from mmcl.evaluation.spatial_disorder import Bins, Disorder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import FigureBase
 
 # what is drawn: label, line, value in degrees
 _CURVES: tuple[tuple[str, str, Callable[[Disorder], float]], ...] = (
@@ -84,7 +84,7 @@ class DisorderCurves:
             lines += [f"Since {since}; angles in degrees, means over the probe:", "", *markdown_table(header, rows), ""]
         return "\n".join(lines)
 
-    def plot(self, target: "Path | str | Figure") -> None:
+    def plot(self, target: "Path | str | FigureBase") -> None:
         """Draw both curves side by side, on a matplotlib figure or into an image file."""
         if not isinstance(target, (str, Path)):
             self._draw_both(target)
@@ -97,7 +97,7 @@ class DisorderCurves:
         self._draw_both(figure)
         figure.savefig(target)
 
-    def _draw_both(self, figure: "Figure") -> None:
+    def _draw_both(self, figure: "FigureBase") -> None:
         left, right = figure.subplots(1, 2, sharey=True)
         self._draw(left, self.consecutive, "since the experience before")
         self._draw(right, self.cumulative, "since the start")
