@@ -241,19 +241,23 @@ def test_weights_that_a_strategy_puts_in_place_for_evaluation_are_seen(tmp_path:
         assert torch.equal(weight, trained[name])
 
 
-def test_encoding_leaves_no_trace(tmp_path: Path) -> None:
+def test_encoding_is_in_evaluation_mode_and_leaves_no_trace(tmp_path: Path) -> None:
     benchmark = toy_benchmark(TIL, experiences=2)
     learner = toy_learner(benchmark)
     learner.train(benchmark.train[0])
     learner.model.train()
-    gradient = learner.model.backbone.logit_scale.detach().clone()
+    modes: list[bool] = []
+    for modality in (IMAGE, TEXT):
+        block = learner.model.backbone.blocks(modality)[0]
+        block.register_forward_pre_hook(lambda module, _: modes.append(module.training or torch.is_grad_enabled()))
     parameter = next(p for p in learner.model.parameters() if p.requires_grad)
-    parameter.grad = torch.ones_like(parameter) * gradient
+    parameter.grad = torch.ones_like(parameter)
     torch.manual_seed(3)
-    state, mark = torch.get_rng_state(), parameter.grad.clone()
+    state = torch.get_rng_state()
     Probe(5, benchmark, RunFolder(tmp_path)).features(learner)
+    assert modes == [False] * 4, "images and texts of two test sets"
     assert torch.equal(torch.get_rng_state(), state)
-    assert torch.equal(parameter.grad, mark)
+    assert torch.equal(parameter.grad, torch.ones_like(parameter))
     assert all(module.training for module in learner.model.modules())
     assert not list(tmp_path.iterdir()), "only 'record' writes"
 
