@@ -1,13 +1,14 @@
 """Densities by class: fitted when an experience ends, drawn from in all later ones."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from mmcl.data.sample import Batch
-from mmcl_strategies.pseudo_replay.density import draw, fit
+from mmcl_strategies.pseudo_replay.density import Density, draw
+from mmcl_strategies.pseudo_replay.feature_vae import draw_vae
 
 Record = dict[str, Any]
 
@@ -62,7 +63,8 @@ class ClassDensities:
         chosen = torch.randint(len(self._keys), (count,), generator=generator).tolist()
         for row, key in enumerate(chosen):
             record = self._one_of(self._sets[self._keys[key]], generator)
-            parts = draw(record, generator).split(record["widths"])
+            sample = draw_vae(record, generator) if "noise" in record else draw(record, generator)
+            parts = sample.split(record["widths"])
             for name, part in zip(record["modalities"], parts, strict=True):
                 features[name][row], present[name][row] = part, True
         device = next(iter(like.values())).device
@@ -78,18 +80,12 @@ class ClassDensities:
         return records[int(torch.multinomial(counts, 1, generator=generator))] if len(records) > 1 else records[0]
 
 
-def fit_classes(
-    passed: Iterable[tuple[Batch, Mapping[str, Tensor]]],
-    components: int,
-    diagonal: bool,
-    shrinkage: float | None,
-    seed: int,
-) -> list[Record]:
+def fit_classes(passed: Iterable[tuple[Batch, Mapping[str, Tensor]]], fit: Callable[[Tensor], Density]) -> list[Record]:
     """One record for each class, experience and set of modalities.
 
     Args:
         passed: batches and their raw features, modality -> ``[B, D]``.
-        components, diagonal, shrinkage, seed: as in ``density.fit``.
+        fit: features ``[N, W]`` -> their density, ``density.fit`` or ``feature_vae.fit_vae`` with all else given.
     """
     found: dict[tuple[int, int, tuple[str, ...]], list[Tensor]] = {}
     widths: dict[str, int] = {}
@@ -107,7 +103,7 @@ def fit_classes(
             "modalities": list(modalities),
             "widths": [widths[name] for name in modalities],
             "count": len(samples),
-            **fit(torch.stack(samples), components, diagonal, shrinkage, seed),
+            **fit(torch.stack(samples)),
         }
         for (task_id, target, modalities), samples in found.items()
     ]

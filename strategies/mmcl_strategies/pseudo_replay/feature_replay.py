@@ -8,10 +8,11 @@ Equation: with phi the features of the batch, k how many experiences of today's 
 the classes of the first and of the current experience, ``k = n0 // n + t - 1`` for the t-th after the first:
 ``L = (CE_new + k CE_replay) / (k + 1) + strength k |phi - phi_old|_2``, one norm over the whole batch. CE_replay is of
 as many drawn features as there are real ones, their classes drawn uniformly among the old ones.
-Densities: when an experience ends, one for each of its classes, of its raw, un-augmented features in evaluation mode:
-a Gaussian, or a mixture (``mog``). Draws enter fusion and head as real features do, so a head that works on cosines
-normalises the draws, not the data of the fit. The features of all modalities of a sample are drawn together from one
-density; a class whose samples differ in their modalities has one for each set of them, drawn as often as it occurred.
+Densities: when an experience ends, one for each of its classes, of its raw, un-augmented features in evaluation mode: a
+Gaussian, a mixture (``mog``), or a variational autoencoder (``vae``). Draws enter fusion and head as real features do,
+so a head that works on cosines normalises the draws, not the data of the fit. The features of all modalities of a
+sample are drawn together from one density; a class whose samples differ in their modalities has one for each set of
+them, drawn as often as it occurred.
 Extractor: if it is trained it is distilled, in evaluation mode (batch normalisation keeps its statistics) from the
 second experience on; if it is frozen the drift is zero, its term is left out, and the classifier alone learns.
 Scenarios: a class that comes back in another experience (DIL) has a density for each; where only the classes of a
@@ -22,8 +23,9 @@ trained in a phase of its own after each experience, here replay accompanies the
 fewer classes than the current one counts as one, where ``n0 // n`` would forget it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -39,7 +41,11 @@ from mmcl.learning.likelihoods import cross_entropy
 from mmcl.learning.strategy import StrategyPlugin, Terms
 from mmcl.models.output import Output
 from mmcl_strategies.pseudo_replay.class_densities import ClassDensities, fit_classes, joined
+from mmcl_strategies.pseudo_replay.density import Density, fit
+from mmcl_strategies.pseudo_replay.feature_vae import fit_vae
 from mmcl_strategies.pseudo_replay.weights import NOTHING_REPLAYED, Weights, by_classes, old_factor
+
+DENSITIES = ("gaussian", "mog", "vae")
 
 
 def drift(features: Tensor, old: Tensor) -> Tensor:
@@ -69,10 +75,12 @@ class FeatureReplay(StrategyPlugin):
     teachers: ClassVar[frozenset[str]] = frozenset({"previous"})
     grows: ClassVar[bool] = True
 
-    density: str = "gaussian"  # of a class: "gaussian", or "mog", a mixture of Gaussians
+    density: str = "gaussian"  # of a class: "gaussian", "mog", a mixture of Gaussians, or "vae"
     components: int = 5  # of a mixture, at most; at least five samples each
     covariance: str = "full"  # or "diagonal"
     shrinkage: float | None = None  # of covariances towards their mean variance, 0 to 1; None: Ledoit and Wolf's
+    latent: int = 16  # width of z in a vae
+    vae_steps: int = 500  # of Adam, in which a vae is fitted
     strength: float = 1.0  # lambda_fd, of the feature distillation; without effect where the extractor is frozen
 
     state: FeatureReplayState = field(default_factory=FeatureReplayState, init=False, repr=False)
@@ -86,10 +94,12 @@ class FeatureReplay(StrategyPlugin):
     def __post_init__(self) -> None:
         """Check the choices."""
         for name, value, holds, allowed in (
-            ("density", self.density, self.density in ("gaussian", "mog"), "'gaussian' or 'mog'"),
+            ("density", self.density, self.density in DENSITIES, ", ".join(DENSITIES)),
             ("components", self.components, self.components > 0, "1 or more"),
             ("covariance", self.covariance, self.covariance in ("full", "diagonal"), "'full' or 'diagonal'"),
             ("shrinkage", self.shrinkage, self.shrinkage is None or 0 <= self.shrinkage <= 1, "0 to 1, or none"),
+            ("latent", self.latent, self.latent > 0, "1 or more"),
+            ("vae_steps", self.vae_steps, self.vae_steps > 0, "1 or more"),
             ("strength", self.strength, self.strength > 0, "above 0: features that drift are not those replayed"),
         ):
             if not holds:
@@ -138,13 +148,19 @@ class FeatureReplay(StrategyPlugin):
     def after_training_exp(self, learner: Learner, **_: object) -> None:
         """Fit the densities of this experience's classes to what the extractor that is handed over makes of them."""
         assert learner.experience is not None
-        components = self.components if self.density == "mog" else 1
         seed = int(torch.randint(2**31, (), generator=learner.generator("feature_replay", "fit")))
         with auxiliary_pass(learner.model), torch.no_grad():
             batches = learner.one_pass(learner.experience.samples)
             passed = ((batch, learner.model.encode(batch.inputs).features) for batch in batches)
-            fitted = fit_classes(passed, components, self.covariance == "diagonal", self.shrinkage, seed)
+            fitted = fit_classes(passed, self._fit(seed))
         self.state.densities = [*self.state.densities, *fitted]
+
+    def _fit(self, seed: int) -> Callable[[Tensor], Density]:
+        if self.density == "vae":
+            return partial(fit_vae, latent=self.latent, steps=self.vae_steps, seed=seed)
+        components = self.components if self.density == "mog" else 1
+        diagonal = self.covariance == "diagonal"
+        return partial(fit, components=components, diagonal=diagonal, shrinkage=self.shrinkage, seed=seed)
 
     def _replayed_loss(self, learner: Learner, densities: ClassDensities) -> Tensor:
         """The task loss of drawn features."""

@@ -1,5 +1,7 @@
 """Densities of features and of classes."""
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -108,7 +110,7 @@ def complete(count: int, target: int = 0, task_id: int = 0) -> tuple[Batch, dict
 
 
 def fitted(*passed: tuple[Batch, dict[str, Tensor]], components: int = 1, diagonal: bool = False) -> list[Record]:
-    return fit_classes(passed, components, diagonal, None, 0)
+    return fit_classes(passed, partial(fit, components=components, diagonal=diagonal))
 
 
 LIKE = {"b": torch.zeros(1, 3), "a": torch.zeros(1, 2)}

@@ -345,7 +345,10 @@ def test_old_densities_do_not_change() -> None:
         assert all(torch.equal(value, now[name]) for name, value in old.items() if isinstance(value, Tensor))
 
 
-@pytest.mark.parametrize("options", [{}, {"density": "mog", "components": 2, "covariance": "diagonal"}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"density": "mog", "components": 2, "covariance": "diagonal"}, {"density": "vae", "vae_steps": 5}],
+)
 @pytest.mark.parametrize("scenario", [CIL, DIL, MDTIL])
 def test_a_run_that_was_interrupted_gives_the_same_weights(
     scenario: Scenario, options: dict[str, Any], tmp_path: Path
@@ -372,7 +375,9 @@ def test_a_run_that_was_interrupted_gives_the_same_weights(
 @pytest.mark.parametrize(
     "options",
     [
-        {"density": "vae"},
+        {"density": "wgan"},
+        {"latent": 0},
+        {"vae_steps": 0},
         {"components": 0},
         {"covariance": "spherical"},
         {"shrinkage": 1.5},
