@@ -124,6 +124,27 @@ def test_plain_sgd_keeps_the_papers_soft_gates_and_protects_in_proportion() -> N
     torch.testing.assert_close(gates(learner)[0].used, (3.0 * gates(learner)[0].embeddings[0].detach()).sigmoid())
 
 
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_gradient_between_soft_gates_is_scaled_by_what_both_ends_leave_free(network: str) -> None:
+    compared: list[float] = []
+
+    class Compare(StrategyPlugin):
+        def after_backward(self, learner: Learner, **_: object) -> None:
+            pairs = [pair for link in _links(learner.model) for pair in link.factors() if pair[0].grad is not None]
+            self.raw = [(p, p.grad.clone(), factor) for p, factor in pairs]  # type: ignore[union-attr]
+
+        def before_update(self, learner: Learner, **_: object) -> None:
+            for parameter, raw, factor in self.raw if len(learner.seen) > 1 else ():
+                left = torch.zeros_like(raw) if parameter.grad is None else parameter.grad
+                torch.testing.assert_close(left, raw * factor)
+                compared.extend(((factor > 0.05) & (factor < 0.95) & (raw != 0)).flatten().float().tolist())
+
+    learners = learn({"hat": hat(network, s_max=3.0), "compare": Compare()}, **PLAIN)
+    next(learners)
+    next(learners)
+    assert sum(compared) > 100
+
+
 @pytest.mark.parametrize("training", [HEAVY, DECAYING], ids=["momentum", "adamw"])
 def test_any_other_optimiser_has_binary_gates_and_they_are_what_is_evaluated(training: dict[str, Any]) -> None:
     for learner in learn({"hat": hat()}, **training):
@@ -222,6 +243,23 @@ def test_gates_move() -> None:
 def test_embeddings_stay_between_the_limits() -> None:
     learner = next(learn({"hat": hat(gate_lr=5.0)}, iterations=8))
     assert max(float(gate.embeddings[0].detach().abs().max()) for gate in gates(learner)) == 6.0
+
+
+def test_the_sparsity_term_is_one_ratio_over_the_free_units_of_all_layers() -> None:
+    class Definition(StrategyPlugin):
+        steps: list[int] = []
+
+        def before_backward(self, learner: Learner, **_: object) -> None:
+            active = gates(learner)
+            soft = torch.cat([(gate.sharpness * gate.embedding).sigmoid() for gate in active])
+            free = 1 - torch.cat([gate.used for gate in active])
+            expected = 2.0 * (soft * free).sum() / free.sum()
+            torch.testing.assert_close(learner.loss_terms["hat/sparsity"], expected)
+            self.steps.append(len(learner.seen))
+
+    definition = Definition()
+    list(learn({"hat": hat(sparsity=2.0), "definition": definition}))
+    assert definition.steps == [1] * 6 + [2] * 6 + [3] * 6
 
 
 def test_the_sparsity_term_leaves_more_units_free() -> None:
