@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 from torch import Tensor
 
 from mmcl.backbones.openclip import tiny_clip
+from mmcl.data.memory import Memory, by_value
 from mmcl.data.modality import IMAGE
-from mmcl.data.sample import Sample
+from mmcl.data.sample import Sample, SampleDataset
 from mmcl.learning.learner import Learner
 from mmcl.testing.toy import toy_benchmark, toy_learner
 
@@ -28,10 +30,12 @@ def originals(samples: list[Sample]) -> Tensor:
     return torch.stack([sample.inputs[IMAGE] for sample in samples])
 
 
-def test_one_pass_is_un_augmented_and_in_order_however_often_it_is_made() -> None:
+@pytest.mark.parametrize("remembered", [False, True])
+def test_one_pass_is_un_augmented_and_in_order_however_often_it_is_made(remembered: bool) -> None:
     learner, samples = noisy()
+    data: SampleDataset = Memory([by_value(sample) for sample in samples]) if remembered else samples
     for _ in range(2):
-        images = torch.cat([batch.inputs[IMAGE] for batch in learner.one_pass(samples, 5)])
+        images = torch.cat([batch.inputs[IMAGE] for batch in learner.one_pass(data, 5)])
         assert torch.equal(images, originals(samples))
 
 

@@ -121,6 +121,36 @@ def test_negatives_are_further_columns_of_the_images_only() -> None:
     assert float(plain) < float(expected / 2)
 
 
+def test_remembered_pairs_and_no_others_are_distilled_in_both_directions() -> None:
+    strategy, values = IncCLIP(size=6, strength=3.0, temperature=5.0), list[float]()
+
+    class Definition(StrategyPlugin):
+        def before_backward(self, learner: Learner, **_: object) -> None:
+            rows = learner.batch.task_ids != learner.experience.index  # type: ignore[union-attr]
+            if not bool(rows.any()):
+                return
+            models, scores = (learner.model, learner.teacher("previous").model), []
+            with torch.no_grad():
+                for model in models:
+                    features = model.encode(learner.batch.inputs).features
+                    image, text = (functional.normalize(features[name][rows], dim=1) for name in (IMAGE, TEXT))
+                    scores.append(model.backbone.logit_scale * image @ text.T / 5)
+            expected = torch.zeros(())
+            for new, old in (scores, [table.T for table in scores]):
+                p, q = old.log_softmax(1), new.log_softmax(1)
+                expected += 3.0 * 25 / 2 * functional.kl_div(q, p, reduction="batchmean", log_target=True)
+            found = learner.loss_terms["incclip/distillation"].detach()
+            torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)
+            values.append(float(found))
+
+    benchmark = toy_pairs()
+    learner = toy_learner(benchmark, {"incclip": strategy, "definition": Definition()}, lr=1e-2)
+    for experience in benchmark.train:
+        learner.train(experience)
+    assert len(values) == 4
+    assert max(values) > 1e-3
+
+
 def test_the_current_text_tower_learns_from_negatives() -> None:
     strategy = IncCLIP(size=6)
     learner, _ = trained(strategy)
