@@ -29,7 +29,6 @@ from mmcl.data.readable import check_readable
 from mmcl.environment import environment
 from mmcl.errors import CheckpointError, ConfigError
 from mmcl.evaluation.loggers import RunLogger, make_loggers
-from mmcl.evaluation.metric import METRICS
 from mmcl.evaluation.report import markdown_report, results_table
 from mmcl.evaluation.result_matrix import BEFORE_TRAINING, ResultMatrix
 from mmcl.learning.compose import check_composition
@@ -121,7 +120,7 @@ class Experiment:
                 sides = [experience.samples for experience in (*self.benchmark.train, *self.benchmark.test)]
                 check_readable(sides + ([self.benchmark.reference.images] if self.benchmark.reference else []))
         self.probe = Probe(config.probe, self.benchmark, folder) if config.probe else None
-        self.metric = METRICS[self.benchmark.metric]()
+        self.metric = self.benchmark.metric
         self.bar = ProgressBar(quiet)
         self.loggers: list[RunLogger] = []
         observers = [self.bar, *([LogTerms(self.loggers)] if config.log else [])]
@@ -186,6 +185,7 @@ class Experiment:
         """One row: the scores on every test set whose classes the head can tell apart."""
         scores: dict[str, float] = {}
         further: dict[str, dict[str, float]] = {}
+        self.metric.begin_round()
         phase = f"evaluation after {row}" if row != BEFORE_TRAINING else f"evaluation {row}"
         with self._timed(phase), self.bar.phase(phase, len(self.benchmark.test)) as advance:
             for experience in self.benchmark.test:

@@ -13,9 +13,12 @@ class Metric(ABC):
     name: str
     unit: str = "%"
 
+    def begin_round(self) -> None:  # noqa: B027  most metrics need not know
+        """The model is about to meet all test sets anew; for metrics that compare across test sets."""
+
     @abstractmethod
     def reset(self) -> None:
-        """Forget everything."""
+        """The next test set begins: count from zero."""
 
     @abstractmethod
     def update(self, output: Output, batch: Batch, label_space: LabelSpace) -> None:
@@ -39,7 +42,7 @@ class Accuracy(Metric):
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Count from zero."""
         self.correct = self.total = 0
 
     def update(self, output: Output, batch: Batch, label_space: LabelSpace) -> None:
@@ -52,6 +55,3 @@ class Accuracy(Metric):
     def compute(self) -> float:
         """Percent correct."""
         return 100.0 * self.correct / self.total if self.total else float("nan")
-
-
-METRICS: dict[str, type[Metric]] = {Accuracy.name: Accuracy}

@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from math import isnan
 from statistics import mean, stdev
 from typing import Any
 
@@ -11,7 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from mmcl.evaluation.result_matrix import BEFORE_TRAINING
+from mmcl.evaluation.result_matrix import BEFORE_TRAINING, ResultMatrix
 
 Results = Mapping[str, Any]
 
@@ -89,10 +90,11 @@ def markdown_report(results: Results) -> str:
         f"- edition: **{edition_note(results)}**",
         f"- scenario: {results['scenario']}; backbone: {results['backbone']}; seed: {results['seed']}",
         f"- parameters: {results['parameters']['total']:,} in all, {results['parameters']['trainable']:,} trained",
+        *(f"- {name}: {fact}" for name, fact in results.get("metadata", {}).items() if isinstance(fact, str)),
         "",
         f"## {results['metric'].capitalize()} ({results['unit']}) on every test set after every experience",
         "",
-        "![accuracy matrix](matrix.png)",
+        "![result matrix](matrix.png)",
         "",
         *markdown_table(
             ["after learning", *columns],
@@ -105,6 +107,7 @@ def markdown_report(results: Results) -> str:
         "",
         *markdown_table(["score", "value"], [[name, _number(value)] for name, value in results["summary"].items()]),
         "",
+        *_further_scores(results),
         "## Cost",
         "",
         *markdown_table(["phase", "seconds"], [[name, f"{s:.1f}"] for name, s in results["seconds"].items()]),
@@ -182,6 +185,20 @@ def _fingerprint(run: Results) -> str:
     metadata = run.get("metadata", {})
     recorded = {name: metadata.get(name) for name in ("convention", "digest")}
     return sha256(json.dumps(recorded).encode()).hexdigest()[:8]
+
+
+def _further_scores(results: Results) -> list[str]:
+    """The matrices beside the main one, a line each."""
+    lines = []
+    for name, stored in results.get("further", {}).items():
+        matrix = ResultMatrix.from_dict(stored)
+        scores, end = matrix.summary(), matrix.complete[-1, -1]
+        values = (scores["learning_acc"], scores["acc"], end, -scores["bwt"])
+        lines.append([name, *(_number(None if isnan(value) else value) for value in values)])
+    if not lines:
+        return []
+    header = ["score", "just learned, mean", "at the end, mean", "at the end, last column", "lost since learned, mean"]
+    return ["## Further scores", "", *markdown_table(header, lines), ""]
 
 
 def _score(run: Results, word: str) -> float | None:

@@ -12,6 +12,7 @@ from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE
 from mmcl.data.reference import ReferenceData
 from mmcl.errors import DataError
+from mmcl.evaluation.metric import Accuracy, Metric
 from mmcl.streams.experience import Experience
 from mmcl.streams.scenario import Scenario
 
@@ -25,7 +26,7 @@ class Benchmark(CLScenario[EagerCLStream[Experience]]):
         scenario: what is known at test time.
         experiences: in training order.
         objective: name of the training objective.
-        metric: name of the primary metric.
+        metric: what is counted over every test set; by default accuracy.
         training: benchmark defaults for fields of ``TrainingConfig``.
         reference: reference images and texts outside the stream, if there are any.
         metadata: facts for the report, such as split convention and digest.
@@ -44,7 +45,7 @@ class Benchmark(CLScenario[EagerCLStream[Experience]]):
         scenario: Scenario,
         experiences: Sequence[ExperienceData],
         objective: str = "classification",
-        metric: str = "accuracy",
+        metric: Metric | None = None,
         training: Mapping[str, Any] | None = None,
         reference: ReferenceData | None = None,
         metadata: Mapping[str, Any] | None = None,
@@ -58,7 +59,7 @@ class Benchmark(CLScenario[EagerCLStream[Experience]]):
         self.scenario = scenario
         self.experiences = tuple(experiences)
         self.objective = objective
-        self.metric = metric
+        self.metric = Accuracy() if metric is None else metric
         self.training = dict(training or {})
         self.reference = reference
         self.metadata = dict(metadata or {})

@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 from mmcl.config import resolve_training
 from mmcl.errors import MMCLError
-from mmcl.evaluation.metric import METRICS
+from mmcl.evaluation.metric import Metric
 from mmcl.learning.objectives import OBJECTIVES
 from mmcl.testing.check import BrokenPromiseError, Check, NotApplicable, Subject, promise
 from mmcl.testing.edition import benchmark, built, cache_in, embedded, inventory, read_all
@@ -164,9 +164,10 @@ def first_experiences(plugin: Subject) -> None:
 def training_defaults(plugin: Subject) -> None:
     """Its metric, objective and training settings are known ones."""
     stream = benchmark(plugin)
-    for what, name, known in (("metric", stream.metric, METRICS), ("objective", stream.objective, OBJECTIVES)):
-        if name not in known:
-            raise BrokenPromiseError(f"its {what} is {name!r}", f"Choose one of {', '.join(sorted(known))}.")
+    if stream.objective not in OBJECTIVES:
+        raise BrokenPromiseError(f"its objective is {stream.objective!r}", f"Choose one of {', '.join(OBJECTIVES)}.")
+    if not isinstance(stream.metric, Metric):
+        raise BrokenPromiseError(f"its metric is {stream.metric!r}", "Give it an object of a subclass of Metric.")
     for data in stream.experiences:
         resolve_training(stream.training, data.training)
 

@@ -9,7 +9,6 @@ from mmcl.build import surroundings
 from mmcl.data.sample import SampleDataset
 from mmcl.data.subset import Subset
 from mmcl.errors import CompositionError
-from mmcl.evaluation.metric import METRICS
 from mmcl.learning.compose import check_composition
 from mmcl.learning.learner import Learner
 from mmcl.learning.objectives import OBJECTIVES
@@ -206,9 +205,9 @@ def learns(plugin: Subject) -> None:
         raise BrokenPromiseError("two training steps change no weight", "Look at the samples of the first experience.")
     if not all(bool(value.isfinite().all()) for _, value in tensors(dict(learner.model.state_dict()))):
         raise BrokenPromiseError("after two steps the weights are not finite", "Look for values that are not finite.")
-    score = learner.evaluate(small.test[0], METRICS[small.metric]())
+    score = learner.evaluate(small.test[0], small.metric)
     if score != score:
-        raise BrokenPromiseError(f"the metric {small.metric!r} gives {score}", "Give it something to count.")
+        raise BrokenPromiseError(f"the metric {small.metric.name!r} gives {score}", "Give it something to count.")
 
 
 SAMPLE_CHECKS: tuple[Check, ...] = (

@@ -27,13 +27,13 @@ LAYER = {
     "arguments": 0,
     "environment": 0,
     "data": 1,
-    "streams": 2,
     "models": 2,
     "backbones": 2,
     "evaluation": 3,
-    "learning": 4,
+    "streams": 4,
+    "learning": 5,
 }
-TOP = 5
+TOP = 6
 
 
 def files(*folders: str) -> list[Path]:

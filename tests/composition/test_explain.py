@@ -14,7 +14,7 @@ from mmcl.arguments import parse_strategy
 from mmcl.backbones.openclip import GlyphCLIP
 from mmcl.cli import main
 from mmcl.errors import CompositionError, ConfigError, PluginError
-from mmcl.evaluation.metric import METRICS
+from mmcl.evaluation.metric import Accuracy
 from mmcl.explanation import Explanation
 from mmcl.learning.compose import Slot
 from mmcl.learning.learner import Learner
@@ -119,7 +119,7 @@ def test_hooks_are_called_in_the_order_that_explain_says(
     learner = toy_learner(benchmark, strategies, iterations=ITERATIONS, eval_batch_size=4)
     for experience in benchmark.train:
         learner.train(experience)
-    learner.evaluate(benchmark.test[0], METRICS["accuracy"]())
+    learner.evaluate(benchmark.test[0], Accuracy())
     assert calls == foretold(explanation, experiences=2, evaluation_batches=2)
 
 

@@ -14,8 +14,9 @@ takes an old experience in turn, and previous and new solver answer among its cl
 over all old experiences that van de Ven's code computes in each, at constant cost.
 Kept between experiences: the weights of the generator. The previous solver is the model that was handed over.
 Deviations: the generator is a small convolutional VAE, where the paper has a WGAN-GP; any class derived from
-``ImageGenerator`` can take its place. With ``conditional`` it is told the class, the old ones being drawn uniformly;
-even then the previous solver labels. Images alone are generated: streams with anything else are refused.
+``ImageGenerator`` can take its place. It is told the class, the old ones being drawn uniformly; even then the previous
+solver labels (``conditional = False``: it is not told, as in the paper). It makes ten steps in one of the solver, which
+starts from a pre-trained model. Images alone are generated: streams with anything else are refused.
 """
 
 from collections.abc import Callable
@@ -102,12 +103,12 @@ class DGR(StrategyPlugin):
     ratio: float | None = None  # r, the share of new data; None: 1/T
     targets: str = "hard"  # of generated samples: the previous model's best class, or its "soft" answer
     temperature: float = 2.0  # of soft targets
-    conditional: bool = False  # whether the generator is told the class
+    conditional: bool = True  # whether the generator is told the class
     latent: int = 100  # width of z
     width: int = 32  # channels of the generator's outermost layer; they double inwards
     variance: float = 4.0  # of the generator's pixel noise
     generator_lr: float = 1e-3  # of Adam
-    generator_steps: int = 1  # updates of the generator in a step of the solver, all on its batch
+    generator_steps: int = 10  # updates of the generator in a step of the solver, all on its batch
     generator: str | None = None  # package.module:Class of your own generator, in place of the VAE
 
     state: DGRState = field(default_factory=DGRState, init=False, repr=False)

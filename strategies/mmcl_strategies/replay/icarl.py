@@ -18,7 +18,8 @@ the target). The mean that herding follows is not normalised again, as in all co
 average over all 100 units from the start, here over the classes seen. phi is normalised where means are compared, not
 below the linear units. A class that returns, as all do in DIL, learns its label again, for the previous answer would
 forbid to learn anything; it keeps one list per experience, and they share its m. Classes without exemplars are never
-the answer; while none of those that compete has any, the units answer.
+the answer; while none of those that compete has any, the units answer. The units start at random beside a pre-trained
+backbone, so they have a rate of their own: at the backbone's they would not follow, and the features bend instead.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -117,7 +118,7 @@ class ICaRL(StrategyPlugin):
     temperature: float = 2.0  # T of ce_kd
     decision: str = "nearest_mean"  # who answers at evaluation; "network": the units, the paper's hybrid1
     exemplar_feature: str = "fused"  # what is herded and averaged; or one modality, such as "image"
-    head_lr: float | None = None  # learning rate of the linear units; None: that of the training settings
+    head_lr: float | None = 0.01  # learning rate of the linear units; None: that of the training settings
     flip: bool = False  # average each mean with that of the mirrored images, as the authors' code does
 
     state: ICaRLState = field(default_factory=ICaRLState, init=False, repr=False)

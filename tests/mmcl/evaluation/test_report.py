@@ -45,6 +45,19 @@ def printed(renderable: object) -> str:
     return " ".join(capture.get().split())
 
 
+def test_further_matrices_have_a_line_each_and_facts_of_the_benchmark_are_told() -> None:
+    pool = {"rows": ["before training", "a", "b"], "columns": ["a", "b"], "metric": "pool r_mean"}
+    run = results() | {
+        "further": {"pool r_mean": {**pool, "matrix": [[1.0, None], [80.0, 10.0], [60.0, 50.0]]}},
+        "metadata": {"gallery": "of all industries so far", "samples": {"a": 3}},
+    }
+    report = markdown_report(run)
+    assert "| pool r_mean | 65.0 | 55.0 | 50.0 | 20.0 |" in report
+    assert "- gallery: of all industries so far" in report
+    assert "samples" not in report
+    assert "Further scores" not in markdown_report(results())
+
+
 @pytest.mark.parametrize("edition", ["embedded", "own"])
 def test_every_output_of_another_edition_says_that_it_is_not_the_official_one(edition: str) -> None:
     run = results(edition=edition)

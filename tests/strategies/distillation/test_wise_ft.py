@@ -6,7 +6,7 @@ from mmcl_strategies.distillation.wise_ft import WiSEFT
 from torch import Tensor
 
 from mmcl.errors import ConfigError
-from mmcl.evaluation.metric import METRICS
+from mmcl.evaluation.metric import Accuracy
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.streams.scenario import TIL
@@ -76,12 +76,12 @@ def test_an_evaluation_merge_leaves_the_trained_weights_bit_by_bit() -> None:
 
     learner = toy_learner(benchmark, {"wise_ft": strategy, "peek": Peek()}, lr=1e-2)
     initial = weights(learner)
-    learner.evaluate(benchmark.test[0], METRICS["accuracy"]())
+    learner.evaluate(benchmark.test[0], Accuracy())
     assert all(torch.equal(seen[0][name], initial[name]) for name in initial)
     for experience in benchmark.train[:2]:
         learner.train(experience)
     before = weights(learner)
-    learner.evaluate(benchmark.test[0], METRICS["accuracy"]())
+    learner.evaluate(benchmark.test[0], Accuracy())
     for name, value in seen[-1].items():
         torch.testing.assert_close(value, (initial[name] + before[name]) / 2)
     assert all(torch.equal(value, before[name]) for name, value in weights(learner).items())

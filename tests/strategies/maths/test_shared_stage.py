@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmcl_strategies.maths import fisher, shared_stage
 from mmcl_strategies.maths.second_moment import SecondMoment
-from mmcl_strategies.maths.shared_stage import Shared
+from mmcl_strategies.maths.shared_stage import Shared, without_faint_rows
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from torch import Tensor, nn
 
@@ -180,3 +180,12 @@ def test_prompts_are_embedded_once_for_all_batches() -> None:
     model = PromptClassifier()
     fisher.empirical(trainable(model), batches(images(), 3), model.log_prob, [model.clip.visual], model.shared())
     assert model.embeddings == 1
+
+
+def test_faint_rows_of_a_direction_are_left_out_up_to_a_share_of_its_length() -> None:
+    direction = torch.tensor([[3.0, 0.0], [0.1, 0.1], [0.0, 0.2], [0.0, 0.0]])
+    total = float(direction.square().sum())
+    assert torch.equal(without_faint_rows(direction, 0.0), direction)
+    expected = torch.tensor([[3.0, 0.0], [0.0, 0.0], [0.0, 0.2], [0.0, 0.0]])
+    assert torch.equal(without_faint_rows(direction, 0.03 / total), expected)
+    assert torch.equal(without_faint_rows(direction, 1.0 - 1e-9)[0], direction[0])

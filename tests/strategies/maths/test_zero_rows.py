@@ -15,14 +15,14 @@ class Pooled(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
-        self.wide, self.narrow = nn.Linear(8, 16), nn.Linear(16, 8, bias=False)
+        self.wide, self.act, self.narrow = nn.Linear(8, 16), nn.GELU("tanh"), nn.Linear(16, 8, bias=False)
         self.mask, self.need_weights = mask, need_weights
         self.double().eval()
 
     def forward(self, x: Tensor) -> Tensor:
         attended, _ = self.attention(x, x, x, attn_mask=self.mask, need_weights=self.need_weights)
         x = x + attended
-        return (x + self.narrow(self.wide(x).tanh()))[:, 2]
+        return (x + self.narrow(self.act(self.wide(x))))[:, 2]
 
 
 CAUSAL = torch.ones(6, 6, dtype=torch.bool).triu(1)
@@ -50,6 +50,21 @@ def test_outputs_and_gradients_are_those_of_the_plain_layers(mask: Tensor | None
     with skipping_zero_rows([model]):
         skipping = gradients(model, x)
     for found, expected in zip(skipping, plain, strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+@pytest.mark.parametrize("reached", [[], [1], [0, 2]], ids=str)
+def test_samples_without_gradient_get_zeros_and_the_others_what_is_theirs(
+    mask: Tensor | None, reached: list[int]
+) -> None:
+    model, x = Pooled(mask), data().requires_grad_()
+    direction = torch.zeros(3, 8, dtype=torch.float64)
+    direction[reached] = 1.0
+    plain = torch.autograd.grad(model(x), [x, *model.parameters()], direction)
+    with skipping_zero_rows([model]):
+        output = model(x)
+    for found, expected in zip(torch.autograd.grad(output, [x, *model.parameters()], direction), plain, strict=True):
         torch.testing.assert_close(found, expected)
 
 

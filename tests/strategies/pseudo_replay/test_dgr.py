@@ -78,7 +78,7 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def dgr(**options: Any) -> DGR:
-    return DGR(**{"latent": 4, "width": 4, **options})
+    return DGR(**{"latent": 4, "width": 4, "generator_steps": 1, **options})
 
 
 def learned(strategy: DGR, scenario: Scenario = CIL, experiences: int = 2, **training: Any) -> Learner:
@@ -387,7 +387,7 @@ def test_a_conditional_generator_is_told_old_classes_uniformly_and_those_of_the_
 def test_old_samples_still_are_drawn_after_experiences_that_lack_them() -> None:
     """A generator trained on new data alone forgets; here the first experience is drawn after the third."""
     benchmark = toy_benchmark(CIL, 3, classes=1)
-    strategy = dgr(width=8, latent=8, variance=1.0, generator_lr=1e-2)
+    strategy = dgr(conditional=False, width=8, latent=8, variance=1.0, generator_lr=1e-2)
     learner = toy_learner(benchmark, {"dgr": strategy}, iterations=80, batch_size=8)
     for experience in benchmark.train:
         learner.train(experience)

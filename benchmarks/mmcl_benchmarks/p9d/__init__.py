@@ -1,0 +1,1 @@
+"""P9D: continual pre-training on pictures and titles of products."""

@@ -1,0 +1,167 @@
+"""P9D: a million pictures of products with Chinese titles, one industry after the other (VLCP).
+
+Source: data set and protocol of CTP (Zhu, Wei, Liang, Zhang and Zhao, ICCV 2023); KevinLight831/CTP and P9D.
+Scenario: DIL without classes: continual pre-training on pairs; the industry of a test pair is not known.
+Protocol: nine industries in the authors' order or the reverse; after each, image-text retrieval on the test pairs
+and retrieval of queries in the gallery by picture and title together, relevant being what has the query's fine
+category. The official score after experience i is the one on the pool of industries 0..i: ``pool r_mean``, ``pool
+mAP@1`` and the others among the further matrices, where the entry (i, j) is model i on the pool of 0..j. The main
+matrix, ``r_mean``, has each industry's own test pairs, so that its columns do not get harder as the pool grows.
+Titles: lower case, without the marks that the authors drop, at most 30 words. How many tokens, the backbone decides.
+Training defaults: 5 epochs, AdamW, weight decay 0.05, rate 1e-4, cosine, batch 512 (the authors: 128 on each of four
+GPUs).
+Data: ``--data-root`` holds ``json/train.json``, ``test.json``, ``query.json`` and ``gallery.json``, and the folders
+``train_images`` and ``gallery_images`` with one ``ID.jpg`` per product; the latter holds test and query pictures too.
+Products without a picture, as links rot, are left out and counted. The embedded edition has the same layout.
+Deviations: the authors train a masked language model over a fusion encoder beside the contrast, here the contrast is
+the objective; a query is the fusion of its features, for CLIP the mean, where the authors have that encoder. Their
+cosine ends at 1e-6, here at 0. Augmentation is the backbone's business.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from mmcl.data.experience_data import ExperienceData
+from mmcl.data.label_space import LabelSpace
+from mmcl.data.modality import IMAGE, TEXT
+from mmcl.errors import ConfigError, DataError
+from mmcl.evaluation.retrieval_metric import Item, Retrieval
+from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
+from mmcl.streams.scenario import DIL, Scenario
+from mmcl_benchmarks.data_root import check_size, find_root, reading, reference_below, require, require_count
+from mmcl_benchmarks.edition import read_edition
+from mmcl_benchmarks.listing import Tree, found_side
+from mmcl_benchmarks.p9d.embedded import EDITION, write_embedded_p9d
+from mmcl_benchmarks.p9d.industries import INDUSTRIES
+from mmcl_benchmarks.p9d.products import Entry, Product, Products, read_flat, read_nested
+
+OWNER = "the authors of CTP (P9D, academic use only)"
+PARTS: Mapping[str, str] = {  # list -> folder of its pictures
+    "train": "train_images",
+    "test": "gallery_images",
+    "query": "gallery_images",
+    "gallery": "gallery_images",
+}
+TRAINING: Mapping[str, Any] = {"epochs": 5, "batch_size": 512, "lr": 1e-4, "weight_decay": 0.05}
+
+Lists = Mapping[str, Mapping[str, Sequence[Product]]]  # list -> industry key -> products
+
+
+class _Found(NamedTuple):
+    entries: list[Entry]
+    missing: int
+
+
+@dataclass(kw_only=True)
+class P9D(BenchmarkPlugin):
+    """Nine industries in one of two orders."""
+
+    name: ClassVar[str] = "p9d"
+    scenario: ClassVar[Scenario] = DIL
+    modalities: ClassVar[frozenset[str]] = frozenset({IMAGE, TEXT})
+    objective: ClassVar[str] = "contrastive"
+
+    data_root: str | None = None  # folder that holds json, train_images and gallery_images
+    embedded: bool = False  # the edition that comes with MMCL
+    order: int = 1  # 1: from household to electronics, 2: the reverse
+    experiences: int | None = None  # only the first ones of the order
+    strict: bool = False  # refuse data that do not have the official size or lack pictures
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        if self.order not in (1, 2):
+            raise ConfigError("p9d.order", found=f"{self.order}", allowed="1 or 2", remedy="Choose one of the orders.")
+        require_count(self.name, self.experiences, len(INDUSTRIES))
+
+    def build(self) -> Benchmark:
+        """Read the lists.
+
+        Raises:
+            ConfigError: if neither or both of ``embedded`` and ``data_root`` are given.
+            DataError: if a list is missing or damaged or, with ``strict``, the copy is incomplete.
+        """
+        root = find_root(
+            self.name,
+            embedded=self.embedded,
+            folder=self.data_root,
+            write=write_embedded_p9d,
+            version=EDITION,
+            contents="the folders json, train_images and gallery_images",
+        )
+        edition = read_edition(root, (self.name,))
+        lists = self._lists(root)
+        names = list(INDUSTRIES)[:: 1 if self.order == 1 else -1][: self.experiences]
+        tree, data, counts, missing, digests = Tree(root), [], {}, 0, {}
+        for task_id, name in enumerate(names):
+            found = {part: self._found(tree, lists, part, name) for part in PARTS}
+            numbers = {part: len(lists[part][INDUSTRIES[name].key]) for part in PARTS}
+            if edition.official:
+                check_size(f"benchmark {self.name!r}, industry {name}", numbers, INDUSTRIES[name].sizes, self.strict)
+            train = found["train"].entries
+            test = [entry for part in ("test", "query", "gallery") for entry in found[part].entries]
+            for side, entries in (("training", train), ("test", found["test"].entries)):
+                if not entries:
+                    raise DataError(
+                        f"benchmark {self.name!r}, industry {name}",
+                        found=f"no {side} product has a picture",
+                        allowed="at least one",
+                        remedy=f"Get the pictures from {OWNER}.",
+                    )
+            samples = Products(train, task_id), Products(test, task_id)
+            data.append(ExperienceData(name, *samples, LabelSpace(), self.modalities, domain=name))
+            counts[name] = {part: len(found[part].entries) for part in PARTS}
+            missing += sum(part.missing for part in found.values())
+            digests[name] = sha256("\n".join(e.sample_id for e in (*train, *test)).encode()).hexdigest()[:16]
+        return Benchmark(
+            name=self.name,
+            edition=edition.name,
+            scenario=DIL,
+            experiences=data,
+            objective=self.objective,
+            metric=Retrieval(queries=_items(lists, "query"), gallery=_items(lists, "gallery")),
+            training={**TRAINING, **edition.training},
+            reference=reference_below(root),
+            metadata={
+                "convention": "official-list",
+                "order": self.order,
+                "synthetic": edition.synthetic,
+                "gallery": "scores called 'pool': the union of the industries up to the column; others: its own",
+                "samples": counts,
+                "missing": missing,
+                "digest": digests,
+            },
+        )
+
+    def _lists(self, root: Path) -> Lists:
+        """The four lists; each must name all industries."""
+        lists: dict[str, dict[str, list[Product]]] = {}
+        for part in PARTS:
+            who = f"benchmark {self.name!r}"
+            path = require(root, f"json/{part}.json", who, OWNER)
+            with reading(who, f"json/{part}.json below {root}", OWNER):
+                lists[part] = read_nested(path) if part == "train" else read_flat(path)
+                keys = [industry.key for industry in INDUSTRIES.values()]
+                lacking = [key for key in keys if not lists[part].get(key)]
+                unknown = [key for key in lists[part] if key not in keys]
+                if lacking or unknown:
+                    raise ValueError(f"industries {unknown} are unknown, {lacking} have no product")
+        return lists
+
+    def _found(self, tree: Tree, lists: Lists, part: str, name: str) -> _Found:
+        """The products of an industry whose pictures exist, and the number of those that lack one."""
+        products = lists[part][INDUSTRIES[name].key]
+        who = f"benchmark {self.name!r}, {part} products of {name}"
+        with reading(who, f"the pictures below {tree.root}", OWNER):
+            places = [(f"{PARTS[part]}/{product.id}.jpg", number) for number, product in enumerate(products)]
+            side, missing = found_side(places, tree, who, self.strict)
+        pairs = zip(side.labels, side.files, strict=True)
+        return _Found([Entry(f"{part}/{products[n].id}", file, products[n].title) for n, file in pairs], missing)
+
+
+def _items(lists: Lists, part: str) -> dict[str, Item]:
+    """Sample id -> item, of the whole list."""
+    products = [product for of_industry in lists[part].values() for product in of_industry]
+    return {f"{part}/{product.id}": Item(product.id, product.category) for product in products}

@@ -1,0 +1,86 @@
+"""The embedded edition of P9D: products are two symbols, a large one for the category and a small one beside it.
+
+Every industry has large symbols, a font and a drawing style of its own; the small symbols come in all of them, as
+colours and sizes of products do. All symbols are held out: no pre-trained model of this project has seen them in any
+font, and none of them looks like another. A title names the large symbol and then the small one, with marks and
+capitals that the reader must clean. No combination of two symbols is both for training and for testing. Titles are in
+words that glyph-clip can read, not in Chinese; everything else is as in the official files, the keys of the industries
+too. ``reference`` holds pictures and captions of what the pre-trained models know.
+"""
+
+import random
+from collections.abc import Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from mmcl_benchmarks.edition import write_edition
+from mmcl_benchmarks.glyphs import styles
+from mmcl_benchmarks.glyphs.drawing import draw, jitter
+from mmcl_benchmarks.glyphs.reference import write_reference
+from mmcl_benchmarks.glyphs.sets import distinct_symbols
+from mmcl_benchmarks.glyphs.styles import Style
+from mmcl_benchmarks.glyphs.symbols import Symbol
+from mmcl_benchmarks.p9d.layout import DrawnProduct, write_p9d
+
+EDITION = "embedded-1"
+SIZE, LARGE, SMALL = 64, 40, 30  # pixels of a picture and of its two symbols
+CATEGORIES, VARIANTS = 12, 10  # large symbols of each industry, small symbols of all
+COMBINATIONS: Mapping[str, int] = {"test": 16, "query": 8, "gallery": 24}  # of each industry; the rest is for training
+DRAWINGS = 2  # training pictures of each combination
+REFERENCE_IMAGES, REFERENCE_TEXTS = 400, 1000
+TRAINING: Mapping[str, Any] = {
+    "iterations": 60,
+    "epochs": 1,
+    "batch_size": 32,
+    "lr": 1e-3,
+    "weight_decay": 0.0,
+    "warmup": 6,
+}
+LOOKS: Mapping[str, tuple[str, Style]] = {
+    "Household": ("DejaVuSans", styles.flat),
+    "Furnishings": ("DejaVuSerif", styles.wash),
+    "Food": ("DejaVuSans-Bold", styles.poster),
+    "Beauty": ("STIXGeneral", styles.pencil),
+    "Clothing": ("DejaVuSansMono", styles.stroke),
+    "Auto": ("DejaVuSansMono-Bold", styles.scene),
+    "Parenting": ("DejaVuSerif-Italic", styles.flat),
+    "Outdoor": ("DejaVuSans-BoldOblique", styles.wash),
+    "Electronics": ("STIXGeneralBol", styles.poster),
+}
+TITLES = ("{} * {}!", "{}: {}", "{} ({})", "# {} {} ~")
+
+
+def write_embedded_p9d(folder: Path, categories: int = CATEGORIES, variants: int = VARIANTS) -> None:
+    """Nine industries; two calls write the same bytes."""
+    generator = random.Random("p9d")
+    fonts = sorted({font for font, _ in LOOKS.values()})
+    symbols = distinct_symbols(len(LOOKS) * categories + variants, generator, fonts)
+    small, remaining = symbols[:variants], iter(symbols[variants:])
+    parts: dict[str, dict[str, list[DrawnProduct]]] = {part: {} for part in ("train", *COMBINATIONS)}
+    for industry, (font, style) in LOOKS.items():
+        pairs = [(large, other) for large in islice(remaining, categories) for other in small]
+        pairs = generator.sample(pairs, len(pairs))
+        for part, share in COMBINATIONS.items():
+            chosen, pairs = pairs[:share], pairs[share:]
+            parts[part][industry] = [_product(*pair, font, style, generator) for pair in chosen]
+        parts["train"][industry] = [_product(*pair, font, style, generator) for pair in pairs for _ in range(DRAWINGS)]
+    write_p9d(folder, parts)
+    write_reference(folder / "reference", REFERENCE_IMAGES, REFERENCE_TEXTS)
+    write_edition(folder, templates={}, training=TRAINING)
+
+
+def picture(large: Symbol, small: Symbol, font: str, style: Style, generator: random.Random) -> Image.Image:
+    """The large symbol to the upper left, the small one to the lower right."""
+    canvas = Image.new("L", (SIZE, SIZE), 255)
+    for symbol, size, corner in ((large, LARGE, (0, 0)), (small, SMALL, (SIZE - SMALL, SIZE - SMALL))):
+        drawing = jitter(draw(symbol.character, font), generator).resize((size, size), Image.Resampling.BICUBIC)
+        canvas.paste(drawing, corner)
+    return style(canvas, generator)
+
+
+def _product(large: Symbol, small: Symbol, font: str, style: Style, generator: random.Random) -> DrawnProduct:
+    title = generator.choice(TITLES).format(large.name.capitalize(), small.name)
+    return DrawnProduct(title, large.name, picture(large, small, font, style, generator))

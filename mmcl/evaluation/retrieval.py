@@ -1,0 +1,127 @@
+"""Retrieval: who is found by what, over pairs of images and texts and over a gallery of items; pure functions.
+
+Similarities come in blocks of rows, so that a hundred thousand queries meet a hundred thousand items in little memory.
+Equal similarities rank by position: the earlier item comes first.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+CUTOFFS = (1, 5, 10)
+_BLOCK = 2**24  # similarities at a time
+
+
+class Items(NamedTuple):
+    """Queries or a gallery, by numbers.
+
+    Attributes:
+        ids: ``int64[N]``; a query is no answer to itself.
+        categories: ``int64[N]``; an item is relevant to a query of its category.
+    """
+
+    ids: Tensor
+    categories: Tensor
+
+
+def similarity_blocks(queries: Tensor, gallery: Tensor, size: int = _BLOCK) -> Iterator[Tensor]:
+    """``queries @ gallery.T`` by rows, ``[b, G]`` with ``b * G <= size`` as long as one row is not larger.
+
+    Args:
+        queries: ``[Q, D]``.
+        gallery: ``[G, D]``.
+        size: the number of similarities held at a time.
+    """
+    for rows in queries.split(max(1, size // max(1, len(gallery)))):
+        yield rows @ gallery.T
+
+
+def first_hits(blocks: Iterable[Tensor], wanted: Tensor, owned: Tensor) -> Tensor:
+    """``int64[Q]``: the 0-based rank of the best correct item of every query.
+
+    Args:
+        blocks: similarities of all queries by rows, ``[b, G]`` each.
+        wanted: ``int64[Q]``; an item is correct for a query if both carry the same number.
+        owned: ``int64[G]``.
+    """
+    ranks, begin = [], 0
+    for similarity in blocks:
+        correct = wanted[begin : begin + len(similarity), None] == owned
+        begin += len(similarity)
+        best = similarity.masked_fill(~correct, -torch.inf).amax(dim=1, keepdim=True)
+        ties = similarity == best
+        position = (ties & correct).int().argmax(dim=1, keepdim=True)
+        earlier = ties & (torch.arange(len(owned), device=owned.device) < position)
+        ranks.append(((similarity > best) | earlier).sum(dim=1))
+    return torch.cat(ranks)
+
+
+def recall(ranks: Tensor, cutoff: int) -> float:
+    """R@K: the percentage of queries whose best correct item is among the first ``cutoff``."""
+    return 100.0 * (ranks < cutoff).double().mean().item()
+
+
+def average_precision(
+    similarity: Tensor, relevant: Tensor, same: Tensor, known: Tensor, cutoffs: Sequence[int] = CUTOFFS
+) -> Tensor:
+    """``[B, K]``: AP at every cutoff, as VLCP counts it (Zhu et al., ICCV 2023; product evaluation of their release).
+
+    The ten best items of a query are taken (the largest cutoff), the query itself is removed from them, and precision
+    is averaged over the hits that were found, not over all relevant items: 0 without a hit.
+
+    Args:
+        similarity: ``[B, G]``.
+        relevant: ``bool[B, G]``, items of the query's category.
+        same: ``bool[B, G]``, items that are the query itself.
+        known: ``int64[B]``, the number of relevant items in the whole gallery, of which a part may be searched.
+        cutoffs: K of each column.
+    """
+    best = similarity.sort(dim=1, descending=True, stable=True).indices[:, : max(cutoffs)]
+    kept = ~same.gather(1, best)
+    position = kept.cumsum(1)
+    hit = kept & relevant.gather(1, best)
+    precision = hit.cumsum(1) / position.clamp(min=1)
+    columns = []
+    for cutoff in cutoffs:
+        length = torch.minimum(known.clamp(max=cutoff), kept.sum(1))
+        counted = hit & (position <= length[:, None])
+        columns.append((precision * counted).sum(1) / counted.sum(1).clamp(min=1))
+    return torch.stack(columns, dim=1)
+
+
+def mean_average_precision(blocks: Iterable[Tensor], queries: Items, gallery: Items, known: Tensor) -> list[float]:
+    """Mean average precision in percent at every cutoff of ``CUTOFFS``.
+
+    Args:
+        blocks: similarities of all queries by rows, ``[b, G]`` each.
+        queries: Q of them.
+        gallery: the G items that are searched.
+        known: ``int64[Q]``, the number of relevant items in the whole gallery, searched or not.
+    """
+    parts, begin = [], 0
+    for similarity in blocks:
+        rows = slice(begin, begin + len(similarity))
+        begin += len(similarity)
+        relevant = queries.categories[rows, None] == gallery.categories
+        same = queries.ids[rows, None] == gallery.ids
+        parts.append(average_precision(similarity, relevant, same, known[rows]))
+    mean: list[float] = (100.0 * torch.cat(parts).double().mean(dim=0)).tolist()
+    return mean
+
+
+def recall_scores(image_ranks: Tensor, text_ranks: Tensor) -> dict[str, float]:
+    """The recalls of both directions by name, ``mean_r1`` and ``r_mean``, the mean of all six.
+
+    Args:
+        image_ranks: of the texts that images ask for.
+        text_ranks: of the images that texts ask for.
+    """
+    scores = {
+        f"{word}_r{cutoff}": recall(ranks, cutoff)
+        for word, ranks in (("txt", image_ranks), ("img", text_ranks))
+        for cutoff in CUTOFFS
+    }
+    mean_r1 = (scores["txt_r1"] + scores["img_r1"]) / 2
+    return {**scores, "mean_r1": mean_r1, "r_mean": sum(scores.values()) / len(scores)}

@@ -1,0 +1,137 @@
+"""Retrieval of pairs and of items as a metric of a stream, on each test set and on the pool of those met so far."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mmcl.data.label_space import LabelSpace
+from mmcl.data.modality import IMAGE, TEXT
+from mmcl.data.sample import Batch
+from mmcl.evaluation.metric import Metric
+from mmcl.evaluation.retrieval import (
+    CUTOFFS,
+    Items,
+    first_hits,
+    mean_average_precision,
+    recall_scores,
+    similarity_blocks,
+)
+from mmcl.models.output import Output
+
+
+class Item(NamedTuple):
+    """A query or a thing in a gallery: what it is, and the category that makes others relevant to it."""
+
+    id: str
+    category: str
+
+
+@dataclass
+class _Encoded:
+    """Unit-length features of one test set, on the CPU; each list has a tensor per batch."""
+
+    images: list[Tensor] = field(default_factory=list)
+    texts: list[Tensor] = field(default_factory=list)
+    queries: list[Tensor] = field(default_factory=list)
+    gallery: list[Tensor] = field(default_factory=list)
+    asking: list[Item] = field(default_factory=list)
+    lying: list[Item] = field(default_factory=list)
+
+
+class Retrieval(Metric):
+    """Cross-modal retrieval of pairs and, where a benchmark has them, instance-level retrieval in a gallery.
+
+    A sample whose id is neither a query nor in the gallery is a pair: its image and its text belong to each other and
+    to nothing else. Queries and gallery are compared by the fused features of all their modalities. The main score is
+    ``r_mean`` on the pairs of one test set. Scores called ``pool ...`` are on the union of the test sets met since
+    ``begin_round``: after experience i, column j is the model on the pool of experiences 0..j (VLCP's protocol).
+
+    Args:
+        queries: sample id -> item.
+        gallery: sample id -> item, complete: a category's relevant items are counted in all of it.
+    """
+
+    name = "r_mean"
+
+    def __init__(self, queries: Mapping[str, Item] | None = None, gallery: Mapping[str, Item] | None = None) -> None:
+        self.queries = dict(queries or {})
+        self.gallery = dict(gallery or {})
+        self._relevant = Counter(item.category for item in self.gallery.values())
+        self._pool: list[_Encoded] = []
+        self._scores: dict[str, float] = {}
+
+    def begin_round(self) -> None:
+        """Empty the pool."""
+        self._pool = []
+
+    def reset(self) -> None:
+        """The next test set joins the pool."""
+        self._pool.append(_Encoded())
+
+    def update(self, output: Output, batch: Batch, label_space: LabelSpace) -> None:
+        """Keep the features of one batch."""
+        assert output.fused is not None
+        kept, fused = self._pool[-1], _unit(output.fused)
+        ids = batch.inputs.sample_ids or ("",) * len(fused)
+        asking = [row for row, id_ in enumerate(ids) if id_ in self.queries]
+        lying = [row for row, id_ in enumerate(ids) if id_ in self.gallery]
+        pairs = [row for row, id_ in enumerate(ids) if id_ not in self.queries and id_ not in self.gallery]
+        kept.images.append(_unit(output.features[IMAGE])[pairs])
+        kept.texts.append(_unit(output.features[TEXT])[pairs])
+        kept.queries.append(fused[asking])
+        kept.gallery.append(fused[lying])
+        kept.asking += [self.queries[ids[row]] for row in asking]
+        kept.lying += [self.gallery[ids[row]] for row in lying]
+
+    def compute(self) -> float:
+        """``r_mean`` of the last test set; NaN if it has no pair."""
+        self._scores = self._scores_on(self._pool[-1:])
+        self._scores |= {f"pool {name}": score for name, score in self._scores_on(self._pool).items()}
+        return self._scores.get(self.name, float("nan"))
+
+    def further(self) -> dict[str, float]:
+        """The other scores of the last test set, and those of the pool."""
+        return {name: score for name, score in self._scores.items() if name != self.name}
+
+    def _scores_on(self, sets: Sequence[_Encoded]) -> dict[str, float]:
+        """All scores on the union of some test sets."""
+        scores: dict[str, float] = {}
+        images, texts = _joined([s.images for s in sets]), _joined([s.texts for s in sets])
+        if len(images):
+            own = torch.arange(len(images))
+            image_ranks = first_hits(similarity_blocks(images, texts), own, own)
+            text_ranks = first_hits(similarity_blocks(texts, images), own, own)
+            scores |= recall_scores(image_ranks, text_ranks)
+        queries, gallery = _joined([s.queries for s in sets]), _joined([s.gallery for s in sets])
+        if len(queries) and len(gallery):
+            asking, lying = [i for s in sets for i in s.asking], [i for s in sets for i in s.lying]
+            ids, categories = _numbers(i.id for i in asking + lying), _numbers(i.category for i in asking + lying)
+            means = mean_average_precision(
+                similarity_blocks(queries, gallery),
+                Items(ids[: len(asking)], categories[: len(asking)]),
+                Items(ids[len(asking) :], categories[len(asking) :]),
+                known=torch.tensor([self._relevant[item.category] for item in asking]),
+            )
+            scores |= {f"mAP@{cutoff}": mean for cutoff, mean in zip(CUTOFFS, means, strict=True)}
+        return scores
+
+
+def _numbers(names: Iterable[str]) -> Tensor:
+    """The same number for the same name."""
+    known: dict[str, int] = {}
+    return torch.tensor([known.setdefault(name, len(known)) for name in names])
+
+
+def _joined(features: Sequence[Sequence[Tensor]]) -> Tensor:
+    """All rows, ``[N, D]``; nothing without a batch."""
+    batches = [batch for of_set in features for batch in of_set]
+    return torch.cat(batches) if batches else torch.empty(0)
+
+
+def _unit(features: Tensor) -> Tensor:
+    return functional.normalize(features.detach().float(), dim=-1).cpu()

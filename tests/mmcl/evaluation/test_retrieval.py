@@ -1,0 +1,180 @@
+"""Retrieval scores against plain definitions, in blocks of any size, and as a metric of a stream."""
+
+import resource
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional
+
+from mmcl.data.label_space import LabelSpace
+from mmcl.data.modality import IMAGE, TEXT
+from mmcl.data.sample import Batch, Inputs
+from mmcl.evaluation.retrieval import (
+    Items,
+    average_precision,
+    first_hits,
+    mean_average_precision,
+    recall,
+    recall_scores,
+    similarity_blocks,
+)
+from mmcl.evaluation.retrieval_metric import Item, Retrieval
+from mmcl.models.output import Output
+
+SPACE = LabelSpace()
+
+
+def sorted_rank(row: Tensor, correct: list[int]) -> int:
+    """By definition: sort, earlier items first among equals, and look for the first correct one."""
+    order = sorted(range(len(row)), key=lambda i: (-float(row[i]), i))
+    return min(order.index(i) for i in correct)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> Tensor:
+    """Small tables of few different values, so that ties are common."""
+    rows, columns = draw(st.integers(1, 6)), draw(st.integers(1, 7))
+    values = draw(st.lists(st.integers(0, 3), min_size=rows * columns, max_size=rows * columns))
+    return torch.tensor(values, dtype=torch.float64).reshape(rows, columns)
+
+
+@given(tables(), st.integers(1, 20), st.data())
+def test_ranks_are_those_of_a_stable_sort_whatever_the_block(table: Tensor, size: int, data: st.DataObject) -> None:
+    owned = torch.tensor([data.draw(st.integers(0, len(table) - 1)) for _ in range(table.shape[1])])
+    wanted = owned[torch.tensor([data.draw(st.integers(0, len(owned) - 1)) for _ in range(len(table))])]
+    found = first_hits(similarity_blocks(table, torch.eye(table.shape[1], dtype=torch.float64), size), wanted, owned)
+    expected = [
+        sorted_rank(row, (owned == w).nonzero().flatten().tolist()) for row, w in zip(table, wanted, strict=True)
+    ]
+    assert found.tolist() == expected
+
+
+@given(tables(), st.integers(1, 20), st.data())
+def test_average_precision_is_that_of_the_definition(table: Tensor, size: int, data: st.DataObject) -> None:
+    rows, columns = table.shape
+    number = st.integers(0, 2)
+    queries = Items(*(torch.tensor([data.draw(number) for _ in range(rows)]) for _ in range(2)))
+    gallery = Items(*(torch.tensor([data.draw(number) for _ in range(columns)]) for _ in range(2)))
+    hidden = data.draw(st.integers(0, 4))  # relevant items that are not searched
+    known = (queries.categories[:, None] == gallery.categories).sum(1) + hidden
+    blocks = similarity_blocks(table, torch.eye(columns, dtype=torch.float64), size)
+    found = mean_average_precision(blocks, queries, gallery, known)
+    for cutoff, mean in zip((1, 5, 10), found, strict=True):
+        precisions = []
+        for q, row in enumerate(table):
+            best = sorted(range(columns), key=lambda i, row=row: (-float(row[i]), i))[:10]
+            listed = [i for i in best if gallery.ids[i] != queries.ids[q]]
+            hits, total = 0, 0.0
+            for position, item in enumerate(listed[: min(cutoff, int(known[q]), len(listed))], 1):
+                if gallery.categories[item] == queries.categories[q]:
+                    hits += 1
+                    total += hits / position
+            precisions.append(total / hits if hits else 0.0)
+        assert mean == pytest.approx(100 * float(np.mean(precisions)))
+
+
+def test_the_query_itself_is_no_answer_and_takes_one_of_the_ten_places() -> None:
+    similarity = torch.tensor([[0.9, 0.8, 0.1]])
+    relevant, same = torch.tensor([[True, False, True]]), torch.tensor([[True, False, False]])
+    found = average_precision(similarity, relevant, same, known=torch.tensor([2]))
+    assert found.tolist() == [[0.0, 0.5, 0.5]]
+
+
+def test_the_recalls_are_shares_of_the_queries_of_their_direction() -> None:
+    scores = recall_scores(torch.tensor([0, 4, 9, 10]), torch.tensor([0, 0, 5, 5]))
+    assert (scores["txt_r1"], scores["txt_r5"], scores["txt_r10"]) == (25.0, 50.0, 75.0)
+    assert (scores["img_r1"], scores["img_r5"], scores["img_r10"]) == (50.0, 50.0, 100.0)
+    assert scores["mean_r1"] == 37.5
+    assert scores["r_mean"] == pytest.approx((25 + 50 + 75 + 50 + 50 + 100) / 6)
+
+
+def test_a_large_gallery_takes_no_more_memory_than_its_blocks() -> None:
+    """20,000 against 20,000 in single precision are 1.6 GB; blocks of 2**20 hold 4 MB."""
+    generator = torch.Generator().manual_seed(0)
+    features = functional.normalize(torch.randn(20_000, 8, generator=generator), dim=1)
+    own = torch.arange(len(features))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    ranks = first_hits(similarity_blocks(features[:2_000], features, 2**20), own[:2_000], own)
+    blocks: Iterator[Tensor] = similarity_blocks(features, features, 2**20)
+    assert max(len(next(blocks)) for _ in range(3)) * len(features) <= 2**20
+    assert recall(ranks, 1) == 100.0
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024
+
+
+# The metric.
+
+
+def batch_of(ids: list[str], images: Tensor, texts: Tensor) -> tuple[Output, Batch]:
+    present = torch.ones(len(images), dtype=torch.bool)
+    inputs = Inputs({IMAGE: images}, {IMAGE: present}, tuple(ids))
+    output = Output(features={IMAGE: images, TEXT: texts}, fused=(images + texts) / 2)
+    return output, Batch(inputs, torch.zeros(len(images)), torch.zeros(len(images)))
+
+
+def scored(metric: Retrieval, *sets: tuple[Output, Batch]) -> list[dict[str, float]]:
+    metric.begin_round()
+    scores = []
+    for output, batch in sets:
+        metric.reset()
+        metric.update(output, batch, SPACE)
+        main = metric.compute()
+        scores.append({metric.name: main, **metric.further()})
+    return scores
+
+
+EYE = torch.eye(4)
+
+
+def test_a_pool_is_harder_than_each_of_its_test_sets() -> None:
+    """Both sets are perfect alone; together every image also resembles a text of the other set more than its own."""
+    first = batch_of(["a", "b"], EYE[:2], EYE[:2] + EYE[2:])
+    second = batch_of(["c", "d"], EYE[:2] * 2, EYE[:2] * 5)
+    alone, both = scored(Retrieval(), first, second)
+    assert alone["r_mean"] == both["r_mean"] == 100.0
+    assert alone["pool r_mean"] == 100.0
+    assert both["txt_r1"] == 100.0
+    assert both["pool txt_r1"] == 50.0
+
+
+def test_a_new_round_forgets_the_pool() -> None:
+    metric, pairs = Retrieval(), batch_of(["a", "b"], EYE[:2], EYE[:2])
+    assert scored(metric, pairs) == scored(metric, pairs)
+
+
+def test_length_of_features_makes_no_difference() -> None:
+    images, texts = EYE[:3], torch.tensor([[3.0, 1, 0, 0], [0, 9, 1, 0], [1, 0, 2, 0]])
+    (plain,) = scored(Retrieval(), batch_of(["a", "b", "c"], images, texts))
+    (scaled,) = scored(Retrieval(), batch_of(["a", "b", "c"], images * 7, texts * torch.tensor([[1.0], [50], [0.1]])))
+    assert plain == scaled
+
+
+def test_queries_and_gallery_are_no_pairs_and_are_compared_by_all_their_modalities() -> None:
+    queries = {"q": Item("1", "kettle")}
+    gallery = {"g0": Item("1", "kettle"), "g1": Item("2", "kettle"), "g2": Item("3", "lamp")}
+    images = torch.stack([EYE[0], EYE[0], EYE[1], EYE[0], EYE[3]])
+    texts = torch.stack([EYE[1], EYE[1], EYE[1], EYE[2], EYE[3]])
+    (scores,) = scored(Retrieval(queries, gallery), batch_of(["q", "g0", "g1", "g2", "pair"], images, texts))
+    assert scores["txt_r1"] == 100.0
+    assert scores["mAP@1"] == 100.0, (
+        "its own entry is left out, and the text of the other kettle is nearer than the lamp's"
+    )
+
+
+def test_relevant_items_are_counted_in_the_whole_gallery() -> None:
+    """One kettle is searched, two are known: the list is cut at two, and the second place is no hit."""
+    gallery = {"g0": Item("2", "lamp"), "g1": Item("3", "kettle"), "elsewhere": Item("4", "kettle")}
+    images = torch.stack([EYE[0], EYE[0], EYE[0] + EYE[1]])
+    metric = Retrieval({"q": Item("1", "kettle")}, gallery)
+    (scores,) = scored(metric, batch_of(["q", "g0", "g1"], images, images))
+    assert (scores["mAP@1"], scores["mAP@5"]) == (0.0, 50.0)
+
+
+def test_a_test_set_without_pairs_has_no_score() -> None:
+    metric = Retrieval({}, {"g": Item("1", "lamp")})
+    (scores,) = scored(metric, batch_of(["g"], EYE[:1], EYE[:1]))
+    assert scores["r_mean"] != scores["r_mean"]
