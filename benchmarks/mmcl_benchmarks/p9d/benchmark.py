@@ -97,9 +97,10 @@ class P9D(BenchmarkPlugin):
         tree, data, counts, missing, digests = Tree(root), [], {}, 0, {}
         for task_id, name in enumerate(names):
             found = {part: self._found(tree, lists, part, name) for part in PARTS}
-            numbers = {part: len(lists[part][INDUSTRIES[name].key]) for part in PARTS}
             if edition.official:
-                check_size(f"benchmark {self.name!r}, industry {name}", numbers, INDUSTRIES[name].sizes, self.strict)
+                numbers = {f"{part} products": len(lists[part][INDUSTRIES[name].key]) for part in PARTS}
+                sizes = {f"{part} products": size for part, size in INDUSTRIES[name].sizes.items()}
+                check_size(f"benchmark {self.name!r}, industry {name}", numbers, sizes, self.strict)
             train = found["train"].entries
             test = [entry for part in ("test", "query", "gallery") for entry in found[part].entries]
             for side, entries in (("training", train), ("test", found["test"].entries)):

@@ -28,8 +28,8 @@ from mmcl_benchmarks.p9d.layout import DrawnProduct, write_p9d
 EDITION = "embedded-1"
 SIZE, LARGE, SMALL = 64, 40, 30  # pixels of a picture and of its two symbols
 CATEGORIES, VARIANTS = 12, 10  # large symbols of each industry, small symbols of all
-COMBINATIONS: Mapping[str, int] = {"test": 16, "query": 8, "gallery": 24}  # of each industry; the rest is for training
-DRAWINGS = 2  # training pictures of each combination
+COMBINATIONS: Mapping[str, int] = {"test": 2, "query": 1, "gallery": 3}  # of each category; the rest is for training
+DRAWINGS = 3  # training pictures of each combination
 REFERENCE_IMAGES, REFERENCE_TEXTS = 400, 1000
 TRAINING: Mapping[str, Any] = {
     "iterations": 60,
@@ -61,12 +61,16 @@ def write_embedded_p9d(folder: Path, categories: int = CATEGORIES, variants: int
     small, remaining = symbols[:variants], iter(symbols[variants:])
     parts: dict[str, dict[str, list[DrawnProduct]]] = {part: {} for part in ("train", *COMBINATIONS)}
     for industry, (font, style) in LOOKS.items():
-        pairs = [(large, other) for large in islice(remaining, categories) for other in small]
-        pairs = generator.sample(pairs, len(pairs))
-        for part, share in COMBINATIONS.items():
-            chosen, pairs = pairs[:share], pairs[share:]
-            parts[part][industry] = [_product(*pair, font, style, generator) for pair in chosen]
-        parts["train"][industry] = [_product(*pair, font, style, generator) for pair in pairs for _ in range(DRAWINGS)]
+        made: dict[str, list[DrawnProduct]] = {part: [] for part in parts}
+        for large in islice(remaining, categories):
+            beside = generator.sample(small, len(small))
+            for part, count in COMBINATIONS.items():
+                made[part] += [_product(large, other, font, style, generator) for other in beside[:count]]
+                beside = beside[count:]
+            drawings = [other for other in beside for _ in range(DRAWINGS)]
+            made["train"] += [_product(large, other, font, style, generator) for other in drawings]
+        for part, products in made.items():
+            parts[part][industry] = products
     write_p9d(folder, parts)
     write_reference(folder / "reference", REFERENCE_IMAGES, REFERENCE_TEXTS)
     write_edition(folder, templates={}, training=TRAINING)
