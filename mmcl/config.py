@@ -67,6 +67,7 @@ class TrainingConfig:
     schedule: Literal["cosine", "constant"] = "cosine"
     warmup: int = 0  # steps
     label_smoothing: float = 0.0
+    own_classes: bool = False  # in training, only the classes of a sample's own experience compete, in CIL too
     max_grad_norm: float | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
     device: str = "auto"

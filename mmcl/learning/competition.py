@@ -37,13 +37,14 @@ class Competition:
         """The classes of an experience met before, with their training prompts."""
         return self._spaces[task_id]
 
-    def in_batch(self, task_ids: Tensor) -> tuple[LabelSpace, Tensor | None]:
+    def in_batch(self, task_ids: Tensor, own: bool) -> tuple[LabelSpace, Tensor | None]:
         """The classes that compete in a training batch, and ``bool[B, C]`` if not all of them do in every row.
 
-        Where only the classes of a sample's own experience compete, a batch may mix experiences (replay): its label
-        space is the union, and each row has the classes of its own experience.
+        Args:
+            task_ids: ``int64[B]``.
+            own: whether only the classes of a sample's own experience compete. A batch may mix experiences (replay):
+                its label space is the union, and each row has the classes of its own experience.
         """
-        own = self.scenario.label_space_at_test == "own"
         tasks = tuple(task_ids.unique().tolist()) if own else tuple(self._spaces)
         if tasks not in self._unions:
             self._unions[tasks] = self._union(tasks)

@@ -185,6 +185,11 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         return derive_generator(self.seed, index, *names)
 
     @property
+    def own_classes(self) -> bool:
+        """Whether only the classes of a sample's own experience compete in training."""
+        return self.scenario.label_space_at_test == "own" or self.config.own_classes
+
+    @property
     def seen(self) -> list[Experience]:
         """The experiences met so far."""
         return self._competition.seen
@@ -261,7 +266,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
 
     def consider(self, batch: Batch) -> None:
         """Let the right classes compete for ``batch``: set ``label_space``, ``allowed`` and the model's label space."""
-        self.label_space, self.allowed = self._competition.in_batch(batch.task_ids)
+        self.label_space, self.allowed = self._competition.in_batch(batch.task_ids, self.own_classes)
         self.model.label_space = self.label_space
 
     def train(self, experience: Experience, eval_streams: Iterable[Any] = (), **_: Any) -> None:
@@ -544,7 +549,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         def choose(model: Any, arguments: tuple[Inputs, ...]) -> None:
             task_ids = arguments[0].task_ids
             if self.is_training and task_ids is not None:
-                self.label_space, self.allowed = self._competition.in_batch(task_ids.to(self.device))
+                self.label_space, self.allowed = self._competition.in_batch(task_ids.to(self.device), self.own_classes)
                 model.label_space = self.label_space
 
         return choose

@@ -34,6 +34,7 @@ NOT_RUN = {
     ("README.md", "minutes; the demonstration and the suite have tests of their own"),
     ("README.md", "it needs the official data and the weights of ViT-B/16"),
     ("docs/benchmarks/mtil.md", "it needs the official data"),
+    ("docs/benchmarks/p9d.md", "it needs the official data and the weights of a multilingual CLIP"),
     ("docs/contributing.md", "it makes an environment and takes minutes"),
     ("docs/contributing.md", "the repository is the place for these, not an empty folder"),
     ("docs/example_plugin/README.md", "minutes; tests/end_to_end/test_example_plugin.py runs them"),

@@ -218,7 +218,7 @@ def turns(learner: Learner) -> list[Turn]:
     """The old experiences where the classes of a sample's own one compete; elsewhere all old classes at every step."""
     assert learner.experience is not None
     old = [experience.index for experience in learner.seen if experience.index != learner.experience.index]
-    if learner.scenario.label_space_at_test == "own":
+    if learner.own_classes:
         return [Turn(learner.label_space_of(task_id), task_id) for task_id in old]
     joined = LabelSpace()
     for task_id in old:

@@ -169,7 +169,7 @@ class FeatureReplay(StrategyPlugin):
         inputs = Inputs(drawn.features, drawn.present, task_ids=drawn.task_ids)
         output = Output(features=drawn.features, fused=learner.model.fusion(drawn.features, drawn.present))
         competing, allowed = learner.label_space, None
-        if learner.scenario.label_space_at_test == "own":
+        if learner.own_classes:
             assert self._member is not None
             tasks = torch.tensor(densities.task_ids, device=learner.device)
             competing, allowed = self._old, self._member[torch.searchsorted(tasks, drawn.task_ids)]

@@ -5,6 +5,8 @@ import random
 import numpy as np
 import pytest
 import torch
+from mmcl_strategies.pseudo_replay.dgr import DGR
+from mmcl_strategies.pseudo_replay.feature_replay import FeatureReplay
 from mmcl_strategies.replay.replay import Replay
 
 from mmcl.data.label_space import LabelSpace
@@ -14,7 +16,7 @@ from mmcl.evaluation.metric import Accuracy, Metric
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.models.output import Output
-from mmcl.streams.scenario import CIL, DIL, TIL
+from mmcl.streams.scenario import CIL, DIL, TIL, Scenario
 from mmcl.testing.toy import toy_benchmark, toy_learner, weights
 
 
@@ -116,7 +118,10 @@ def test_evaluation_uses_all_templates_and_training_only_the_first() -> None:
     assert all(len(label.templates) == 2 for label in watcher.spaces[0])
 
 
-def test_mixed_batches_score_each_row_among_the_classes_of_its_own_experience() -> None:
+@pytest.mark.parametrize(("scenario", "own_classes"), [(TIL, False), (CIL, True)], ids=["TIL", "CIL with own classes"])
+def test_mixed_batches_score_each_row_among_the_classes_of_its_own_experience(
+    scenario: Scenario, own_classes: bool
+) -> None:
     class Rows(StrategyPlugin):
         mixed = 0
 
@@ -128,11 +133,39 @@ def test_mixed_batches_score_each_row_among_the_classes_of_its_own_experience() 
                 competing = {learner.label_space.ids[column] for column in allowed.nonzero().flatten().tolist()}
                 assert competing == set(benchmark.experiences[task].label_space.ids)
 
-    benchmark = toy_benchmark(TIL)
-    learner = toy_learner(benchmark, {"replay": Replay(size=8), "rows": Rows()}, iterations=6)
+    benchmark = toy_benchmark(scenario)
+    strategies = {"replay": Replay(size=8), "rows": Rows()}
+    learner = toy_learner(benchmark, strategies, iterations=6, own_classes=own_classes)
     learner.train(benchmark.train[0])
     learner.train(benchmark.train[1])
     assert Rows.mixed > 0
+
+
+def test_with_own_classes_class_incremental_training_is_that_of_task_incremental_and_the_test_is_not() -> None:
+    def learned(scenario: Scenario, **training: bool) -> tuple[dict[str, torch.Tensor], int]:
+        benchmark, watcher = toy_benchmark(scenario), Watcher()
+        learner = toy_learner(benchmark, **training)  # type: ignore[arg-type]
+        for experience in benchmark.train[:2]:
+            learner.train(experience)
+        learner.evaluate(benchmark.test[0], watcher)
+        return weights(learner), len(watcher.spaces[0])
+
+    (own, seen), (task, alone), (plain, _) = learned(CIL, own_classes=True), learned(TIL), learned(CIL)
+    assert all(torch.equal(own[name], task[name]) for name in own)
+    assert any(not torch.equal(own[name], plain[name]) for name in own)
+    assert (seen, alone) == (4, 2)
+
+
+@pytest.mark.parametrize(
+    "strategy", [DGR(latent=4, width=4, generator_steps=1), FeatureReplay()], ids=["dgr", "features"]
+)
+def test_generated_samples_of_old_classes_keep_to_the_classes_of_their_experience(strategy: StrategyPlugin) -> None:
+    benchmark = toy_benchmark(CIL)
+    learner = toy_learner(benchmark, {"replay": strategy}, iterations=2, own_classes=True)
+    for experience in benchmark.train[:2]:
+        learner.train(experience)
+    assert learner.loss_terms["replay/replay"].isfinite()
+    assert learner.loss_terms["replay/replay"] > 0
 
 
 def test_two_runs_with_one_seed_are_equal_and_another_seed_differs() -> None:
