@@ -1,17 +1,22 @@
 """Retrieval: who is found by what, over pairs of images and texts and over a gallery of items; pure functions.
 
 Similarities come in blocks of rows, so that a hundred thousand queries meet a hundred thousand items in little memory.
-Equal similarities rank by position: the earlier item comes first.
+Equal similarities rank by position: the earlier item comes first. NumPy and not torch, whose aligned allocations of
+changing sizes let the process grow with every block.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+Integers = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 CUTOFFS = (1, 5, 10)
-_BLOCK = 2**24  # similarities at a time
+_BLOCK = 2**22  # similarities at a time
 
 
 class Items(NamedTuple):
@@ -22,11 +27,11 @@ class Items(NamedTuple):
         categories: ``int64[N]``; an item is relevant to a query of its category.
     """
 
-    ids: Tensor
-    categories: Tensor
+    ids: Integers
+    categories: Integers
 
 
-def similarity_blocks(queries: Tensor, gallery: Tensor, size: int = _BLOCK) -> Iterator[Tensor]:
+def similarity_blocks(queries: Floats, gallery: Floats, size: int = _BLOCK) -> Iterator[Floats]:
     """``queries @ gallery.T`` by rows, ``[b, G]`` with ``b * G <= size`` as long as one row is not larger.
 
     Args:
@@ -34,11 +39,12 @@ def similarity_blocks(queries: Tensor, gallery: Tensor, size: int = _BLOCK) -> I
         gallery: ``[G, D]``.
         size: the number of similarities held at a time.
     """
-    for rows in queries.split(max(1, size // max(1, len(gallery)))):
-        yield rows @ gallery.T
+    rows = max(1, size // max(1, len(gallery)))
+    for begin in range(0, len(queries), rows):
+        yield queries[begin : begin + rows] @ gallery.T
 
 
-def first_hits(blocks: Iterable[Tensor], wanted: Tensor, owned: Tensor) -> Tensor:
+def first_hits(blocks: Iterable[Floats], wanted: Integers, owned: Integers) -> Integers:
     """``int64[Q]``: the 0-based rank of the best correct item of every query.
 
     Args:
@@ -46,26 +52,25 @@ def first_hits(blocks: Iterable[Tensor], wanted: Tensor, owned: Tensor) -> Tenso
         wanted: ``int64[Q]``; an item is correct for a query if both carry the same number.
         owned: ``int64[G]``.
     """
-    ranks, begin = [], 0
+    places, ranks, begin = np.arange(len(owned)), [], 0
     for similarity in blocks:
         correct = wanted[begin : begin + len(similarity), None] == owned
         begin += len(similarity)
-        best = similarity.masked_fill(~correct, -torch.inf).amax(dim=1, keepdim=True)
+        best = np.where(correct, similarity, -np.inf).max(axis=1, keepdims=True)
         ties = similarity == best
-        position = (ties & correct).int().argmax(dim=1, keepdim=True)
-        earlier = ties & (torch.arange(len(owned), device=owned.device) < position)
-        ranks.append(((similarity > best) | earlier).sum(dim=1))
-    return torch.cat(ranks)
+        position = (ties & correct).argmax(axis=1)[:, None]
+        ranks.append(((similarity > best) | (ties & (places < position))).sum(axis=1))
+    return np.concatenate(ranks)
 
 
-def recall(ranks: Tensor, cutoff: int) -> float:
+def recall(ranks: Integers, cutoff: int) -> float:
     """R@K: the percentage of queries whose best correct item is among the first ``cutoff``."""
-    return 100.0 * (ranks < cutoff).double().mean().item()
+    return 100.0 * float((ranks < cutoff).mean())
 
 
 def average_precision(
-    similarity: Tensor, relevant: Tensor, same: Tensor, known: Tensor, cutoffs: Sequence[int] = CUTOFFS
-) -> Tensor:
+    similarity: Floats, relevant: Flags, same: Flags, known: Integers, cutoffs: Sequence[int] = CUTOFFS
+) -> Floats:
     """``[B, K]``: AP at every cutoff, as VLCP counts it (Zhu et al., ICCV 2023; product evaluation of their release).
 
     The ten best items of a query are taken (the largest cutoff), the query itself is removed from them, and precision
@@ -78,20 +83,20 @@ def average_precision(
         known: ``int64[B]``, the number of relevant items in the whole gallery, of which a part may be searched.
         cutoffs: K of each column.
     """
-    best = similarity.sort(dim=1, descending=True, stable=True).indices[:, : max(cutoffs)]
-    kept = ~same.gather(1, best)
-    position = kept.cumsum(1)
-    hit = kept & relevant.gather(1, best)
-    precision = hit.cumsum(1) / position.clamp(min=1)
+    best = np.argsort(-similarity, axis=1, kind="stable")[:, : max(cutoffs)]
+    kept = ~np.take_along_axis(same, best, axis=1)
+    position = kept.cumsum(axis=1)
+    hit = kept & np.take_along_axis(relevant, best, axis=1)
+    precision = hit.cumsum(axis=1) / position.clip(min=1)
     columns = []
     for cutoff in cutoffs:
-        length = torch.minimum(known.clamp(max=cutoff), kept.sum(1))
+        length = np.minimum(known.clip(max=cutoff), kept.sum(axis=1))
         counted = hit & (position <= length[:, None])
-        columns.append((precision * counted).sum(1) / counted.sum(1).clamp(min=1))
-    return torch.stack(columns, dim=1)
+        columns.append((precision * counted).sum(axis=1) / counted.sum(axis=1).clip(min=1))
+    return np.stack(columns, axis=1)
 
 
-def mean_average_precision(blocks: Iterable[Tensor], queries: Items, gallery: Items, known: Tensor) -> list[float]:
+def mean_average_precision(blocks: Iterable[Floats], queries: Items, gallery: Items, known: Integers) -> list[float]:
     """Mean average precision in percent at every cutoff of ``CUTOFFS``.
 
     Args:
@@ -107,11 +112,11 @@ def mean_average_precision(blocks: Iterable[Tensor], queries: Items, gallery: It
         relevant = queries.categories[rows, None] == gallery.categories
         same = queries.ids[rows, None] == gallery.ids
         parts.append(average_precision(similarity, relevant, same, known[rows]))
-    mean: list[float] = (100.0 * torch.cat(parts).double().mean(dim=0)).tolist()
+    mean: list[float] = (100.0 * np.concatenate(parts).mean(axis=0)).tolist()
     return mean
 
 
-def recall_scores(image_ranks: Tensor, text_ranks: Tensor) -> dict[str, float]:
+def recall_scores(image_ranks: Integers, text_ranks: Integers) -> dict[str, float]:
     """The recalls of both directions by name, ``mean_r1`` and ``r_mean``, the mean of all six.
 
     Args:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import torch
+import numpy as np
 from torch import Tensor
 from torch.nn import functional
 
@@ -15,6 +15,8 @@ from mmcl.data.sample import Batch
 from mmcl.evaluation.metric import Metric
 from mmcl.evaluation.retrieval import (
     CUTOFFS,
+    Floats,
+    Integers,
     Items,
     first_hits,
     mean_average_precision,
@@ -33,12 +35,12 @@ class Item(NamedTuple):
 
 @dataclass
 class _Encoded:
-    """Unit-length features of one test set, on the CPU; each list has a tensor per batch."""
+    """Unit-length features of one test set; each list has an array per batch."""
 
-    images: list[Tensor] = field(default_factory=list)
-    texts: list[Tensor] = field(default_factory=list)
-    queries: list[Tensor] = field(default_factory=list)
-    gallery: list[Tensor] = field(default_factory=list)
+    images: list[Floats] = field(default_factory=list)
+    texts: list[Floats] = field(default_factory=list)
+    queries: list[Floats] = field(default_factory=list)
+    gallery: list[Floats] = field(default_factory=list)
     asking: list[Item] = field(default_factory=list)
     lying: list[Item] = field(default_factory=list)
 
@@ -103,7 +105,7 @@ class Retrieval(Metric):
         scores: dict[str, float] = {}
         images, texts = _joined([s.images for s in sets]), _joined([s.texts for s in sets])
         if len(images):
-            own = torch.arange(len(images))
+            own = np.arange(len(images))
             image_ranks = first_hits(similarity_blocks(images, texts), own, own)
             text_ranks = first_hits(similarity_blocks(texts, images), own, own)
             scores |= recall_scores(image_ranks, text_ranks)
@@ -115,23 +117,24 @@ class Retrieval(Metric):
                 similarity_blocks(queries, gallery),
                 Items(ids[: len(asking)], categories[: len(asking)]),
                 Items(ids[len(asking) :], categories[len(asking) :]),
-                known=torch.tensor([self._relevant[item.category] for item in asking]),
+                known=np.array([self._relevant[item.category] for item in asking]),
             )
             scores |= {f"mAP@{cutoff}": mean for cutoff, mean in zip(CUTOFFS, means, strict=True)}
         return scores
 
 
-def _numbers(names: Iterable[str]) -> Tensor:
+def _numbers(names: Iterable[str]) -> Integers:
     """The same number for the same name."""
     known: dict[str, int] = {}
-    return torch.tensor([known.setdefault(name, len(known)) for name in names])
+    return np.array([known.setdefault(name, len(known)) for name in names])
 
 
-def _joined(features: Sequence[Sequence[Tensor]]) -> Tensor:
+def _joined(features: Sequence[Sequence[Floats]]) -> Floats:
     """All rows, ``[N, D]``; nothing without a batch."""
     batches = [batch for of_set in features for batch in of_set]
-    return torch.cat(batches) if batches else torch.empty(0)
+    return np.concatenate(batches) if batches else np.empty((0, 0))
 
 
-def _unit(features: Tensor) -> Tensor:
-    return functional.normalize(features.detach().float(), dim=-1).cpu()
+def _unit(features: Tensor) -> Floats:
+    array: Floats = functional.normalize(features.detach().float(), dim=-1).cpu().numpy()
+    return array

@@ -3,16 +3,14 @@
 from collections.abc import Iterator
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from mmcl.evaluation import summaries
-from mmcl.evaluation.retrieval import CUTOFFS, Items, first_hits, mean_average_precision, recall_scores
+from mmcl.evaluation.retrieval import CUTOFFS, Floats, Items, first_hits, mean_average_precision, recall_scores
 
 from ..case import DEFAULT_TOLERANCES, Case, Parity
 
 
-def uneven(similarity: Tensor) -> Iterator[Tensor]:
+def uneven(similarity: Floats) -> Iterator[Floats]:
     """Blocks of one row, of two rows, of three, ..."""
     begin, rows = 0, 1
     while begin < len(similarity):
@@ -21,8 +19,8 @@ def uneven(similarity: Tensor) -> Iterator[Tensor]:
 
 
 def check_retrieval(case: Case) -> None:
-    similarity, owner = case.tensor("in_sim"), case.tensor("in_text_owner")
-    images = torch.arange(len(similarity))
+    similarity, owner = case.tensor("in_sim").numpy(), case.arrays["in_text_owner"]
+    images = np.arange(len(similarity))
     of_images = first_hits(uneven(similarity), images, owner)
     of_texts = first_hits(uneven(similarity.T), owner, images)
     scores = recall_scores(of_images, of_texts)
@@ -31,10 +29,10 @@ def check_retrieval(case: Case) -> None:
     case.expect("out_mean_r1", scores["mean_r1"])
     case.expect("out_r_mean", scores["r_mean"])
 
-    queries = Items(case.tensor("in_query_ids"), case.tensor("in_query_labels"))
-    gallery = Items(case.tensor("in_gallery_ids"), case.tensor("in_gallery_labels"))
+    queries = Items(case.arrays["in_query_ids"], case.arrays["in_query_labels"])
+    gallery = Items(case.arrays["in_gallery_ids"], case.arrays["in_gallery_labels"])
     known = (queries.categories[:, None] == gallery.categories).sum(1)
-    case.expect("out_map", mean_average_precision(uneven(case.tensor("in_mm_sim")), queries, gallery, known))
+    case.expect("out_map", mean_average_precision(uneven(case.tensor("in_mm_sim").numpy()), queries, gallery, known))
 
     so_far, final = case.arrays["in_sofar_curve"], case.arrays["in_final_curve"]
     R = np.full((len(so_far), len(so_far)), np.nan)
