@@ -27,24 +27,24 @@ def resumption(strategy: Subject) -> None:
     for trial in learned(strategy):
         resumed = learn(trial.setting, strategy.fresh(), experiences=0)
         for index, experience in enumerate(trial.benchmark.train):
-            resumed, then = _reborn(resumed, strategy), trial.after[index]
+            if index == len(trial.after) - 1:
+                _require_same_answers(trial, resumed, strategy, index)
+            resumed = _reborn(resumed, strategy)
             assert resumed.learner is not None
             resumed.learner.train(experience)
-            now = snapshot(resumed.learner, resumed.strategy)
-            for what, one, other in (("weights", now.weights, then.weights), ("state", now.state, then.state)):
+            now = snapshot(resumed.learner, resumed.strategy, trial.benchmark.test[: index + 1])
+            then = trial.after[index]
+            for what, one, other in (
+                ("of the weights,", now.weights, then.weights),
+                ("of the state,", now.state, then.state),
+                ("of the answers,", now.answers, then.answers),
+            ):
                 if found := difference(one, other):
                     raise BrokenPromiseError(
-                        f"in {trial.setting}, continued before experience {index}: of the {what}, {found}",
+                        f"in {trial.setting}, continued before experience {index}: {what} {found}",
                         "Keep what survives an experience in 'state' or in the model, and draw from "
                         "learner.generator(name).",
                     )
-        loaded = _reborn(resumed, strategy)
-        assert loaded.learner is not None
-        if found := difference(answers(loaded.learner, trial.benchmark.test), trial.end.answers):
-            raise BrokenPromiseError(
-                f"in {trial.setting}, loaded after the last experience: of the answers, {found}",
-                "Keep what a prediction needs in 'state' or in the model.",
-            )
 
 
 @promise
@@ -157,6 +157,17 @@ def empty_memory(strategy: Subject) -> None:
 
 
 STATE_CHECKS: tuple[Check, ...] = (resumption, loadable_state, own_tensors, devices, memory_budget, empty_memory)
+
+
+def _require_same_answers(trial: Trial, resumed: Trial, strategy: Subject, index: int) -> None:
+    """What was saved answers as before, also if nothing is learned any more."""
+    loaded = _reborn(resumed, strategy)
+    assert loaded.learner is not None
+    if found := difference(answers(loaded.learner, trial.benchmark.test[:index]), trial.after[index - 1].answers):
+        raise BrokenPromiseError(
+            f"in {trial.setting}, loaded after experience {index - 1}: of the answers, {found}",
+            "Keep what a prediction needs in 'state' or in the model.",
+        )
 
 
 def _reborn(trial: Trial, strategy: Subject, **training: Any) -> Trial:

@@ -1,7 +1,8 @@
 """P9D: a million pictures of products with Chinese titles, one industry after the other (VLCP).
 
 Source: data set and protocol of CTP (Zhu, Wei, Liang, Zhang and Zhao, ICCV 2023); KevinLight831/CTP and P9D.
-Scenario: DIL without classes: continual pre-training on pairs; the industry of a test pair is not known.
+Scenario: DIL without classes: continual pre-training on pairs; the industry of a test pair is not known. With
+``task_known`` it is (TIL), for strategies that have a part for each industry; that is not the benchmark's protocol.
 Protocol: nine industries in the authors' order or the reverse; after each, image-text retrieval on the test pairs
 and retrieval of queries in the gallery by picture and title together, relevant being what has the query's fine
 category. The official score after experience i is the one on the pool of industries 0..i: ``pool r_mean``, ``pool
@@ -30,7 +31,7 @@ from mmcl.data.modality import IMAGE, TEXT
 from mmcl.errors import ConfigError, DataError
 from mmcl.evaluation.retrieval_metric import Item, Retrieval
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
-from mmcl.streams.scenario import DIL, Scenario
+from mmcl.streams.scenario import DIL, TIL, Scenario
 from mmcl_benchmarks.data_root import check_size, find_root, reading, reference_below, require, require_count
 from mmcl_benchmarks.edition import read_edition
 from mmcl_benchmarks.listing import Tree, found_side
@@ -60,7 +61,6 @@ class P9D(BenchmarkPlugin):
     """Nine industries in one of two orders."""
 
     name: ClassVar[str] = "p9d"
-    scenario: ClassVar[Scenario] = DIL
     modalities: ClassVar[frozenset[str]] = frozenset({IMAGE, TEXT})
     objective: ClassVar[str] = "contrastive"
 
@@ -68,6 +68,7 @@ class P9D(BenchmarkPlugin):
     embedded: bool = False  # the edition that comes with MMCL
     order: int = 1  # 1: from household to electronics, 2: the reverse
     experiences: int | None = None  # only the first ones of the order
+    task_known: bool = False  # tell the industry of test pairs, which the protocol does not
     strict: bool = False  # refuse data that do not have the official size or lack pictures
 
     def __post_init__(self) -> None:
@@ -75,6 +76,11 @@ class P9D(BenchmarkPlugin):
         if self.order not in (1, 2):
             raise ConfigError("p9d.order", found=f"{self.order}", allowed="1 or 2", remedy="Choose one of the orders.")
         require_count(self.name, self.experiences, len(INDUSTRIES))
+
+    @property
+    def scenario(self) -> Scenario:
+        """DIL, or TIL where the industry is told."""
+        return TIL if self.task_known else DIL
 
     def build(self) -> Benchmark:
         """Read the lists.
@@ -119,7 +125,7 @@ class P9D(BenchmarkPlugin):
         return Benchmark(
             name=self.name,
             edition=edition.name,
-            scenario=DIL,
+            scenario=self.scenario,
             experiences=data,
             objective=self.objective,
             metric=Retrieval(queries=_items(lists, "query"), gallery=_items(lists, "gallery")),
