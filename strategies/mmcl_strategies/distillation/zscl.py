@@ -55,8 +55,7 @@ class ZSCL(StrategyPlugin):
     image_image_weight: float = 0.0  # option of the code, off in all released runs
     feature_weight: float = 0.0  # mean squared difference of unit image features, an option of the code
     consolidation: float = 1.0  # weight of the plain sum of squared weight changes
-    average_every: int | None = None  # steps between two snapshots; 0: no averaging; None: a tenth of the experience,
-    # which is the authors' 100 of 1,001 steps. Their class-incremental code has 10
+    average_every: int | None = None  # steps between snapshots; 0: no averaging; None: a tenth, as 100 of 1,001 are
     alpha: float = 1.0  # of the mean at every snapshot; the rest goes back to the start weights (WE + WiSE)
     teacher: Literal["initial", "interpolated"] = "initial"  # pre-trained, or drawn to the handed-over weights
     teacher_share: float = 0.8  # a, of the handed-over weights in an interpolated teacher
