@@ -40,6 +40,9 @@ NOT_RUN = {
     ("docs/example_plugin/README.md", "minutes; tests/end_to_end/test_example_plugin.py runs them"),
     ("docs/performance.md", "it times the machine, in the repository, for minutes"),
     ("docs/results.md", "18 runs of two to ten minutes"),
+    ("docs/results.md", "24 runs of half a minute"),
+    ("docs/results.md", "24 runs of half a minute to three minutes"),
+    ("docs/results.md", "36 runs of one to seven minutes"),
     ("docs/spatial_disorder.md", "two runs of two to five minutes"),
     ("docs/write_a_strategy.md", "it publishes"),
 }

@@ -39,7 +39,7 @@ class EWCPlusPlusState:
 class EWCPlusPlus(StrategyPlugin):
     """Pulls each weight to its latest solution, in proportion to a running average of squared task gradients."""
 
-    strength: float = 50_000.0  # lambda; the 1/2 is kept. Tune it on a log grid
+    strength: float = 20_000.0  # lambda; the 1/2 is kept. Tune it on a log grid
     alpha: float = 0.9  # weight of the newest squared gradient
     every: int = 1  # steps from one squared gradient to the next
     include: tuple[str, ...] = ("*",)  # glob patterns of parameter names to protect
