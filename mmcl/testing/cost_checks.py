@@ -24,8 +24,8 @@ _SMALL = 4  # samples of a memory that fills early
 def growth(strategy: Subject) -> None:
     """It declares whether what it keeps, or the work of a step, grows with every experience."""
     settings = [trial.setting for trial in learned(strategy, image_tower=False) if not trial.setting.raw]
-    # modalities that take turns hide growth; pairs cost what images cost
-    settings = [s for s in settings if not s.pairs and not s.scenario.modalities_change] or settings
+    # modalities that take turns hide growth
+    settings = [setting for setting in settings if not setting.scenario.modalities_change] or settings
     found = next(filter(None, (_growing(strategy, setting) for setting in settings)), "")
     declared = strategy.plugin.grows
     if found and not declared:
