@@ -20,6 +20,7 @@ AVALANCHE = {
 }
 LAYER = {
     "errors": 0,
+    "remarks": 0,
     "source": 0,
     "registry": 0,
     "config": 0,
