@@ -6,7 +6,7 @@ import warnings
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 from rich.console import Console
@@ -17,6 +17,7 @@ from mmcl.arguments import apply_overrides, default_backbone, parse_backbone, pa
 from mmcl.config import PluginConfig, RunConfig, read_toml
 from mmcl.errors import MMCLError, PluginError, nearest
 from mmcl.registry import BACKBONES, BENCHMARKS, GROUPS, STRATEGIES, Entry, card, entries, find, imported_card
+from mmcl.remarks import Remark
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -327,11 +328,21 @@ def main() -> None:
         sys.path.append("")  # package.module:Class may lie in the working directory
     # avalanche imports qpsolvers, which misses solvers nobody here uses
     warnings.filterwarnings("ignore", message="no QP solver found")
+    warnings.formatwarning = _warning_line(warnings.formatwarning)
     try:
         app()
     except MMCLError as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {error}", markup=False)
         sys.exit(2)
+
+
+def _warning_line(usual: "Callable[..., str]") -> "Callable[..., str]":
+    """Remarks are sentences for the user, who need not know which line of which file said them."""
+
+    def line(message: Warning | str, category: type[Warning], *place: Any) -> str:
+        return f"note: {message}\n" if issubclass(category, Remark) else usual(message, category, *place)
+
+    return line
 
 
 def _interruptible(action: "Callable[[], RunResult]", folder: str) -> "RunResult":

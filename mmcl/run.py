@@ -41,6 +41,7 @@ from mmcl.models.multimodal import MultimodalModel
 from mmcl.probe import Probe
 from mmcl.progress import LogTerms, ProgressBar
 from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES, kind_of, name_of
+from mmcl.remarks import Remarks
 from mmcl.run_folder import RunFolder
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 
@@ -93,6 +94,9 @@ class Experiment:
         benchmark: a benchmark that was built in Python; otherwise the one the configuration names is read.
         quiet: no progress bars.
         plugins: avalanche plugins, called after the strategies.
+
+    Attributes:
+        remarks: what the run was told and went on with; those said before an interruption are not said again.
     """
 
     def __init__(
@@ -106,6 +110,7 @@ class Experiment:
         self.config = config
         self.folder = folder
         self.plugin_names = names_of(plugins)
+        self.remarks = Remarks((folder.progress or {}).get("remarks", ()))
         self.seconds: dict[str, float] = {}
         self.strategies = build_strategies(config)
         backbone_plugin = build_plugin(BACKBONES, config.backbone)
@@ -237,6 +242,7 @@ class Experiment:
             "label_spaces": label_spaces,
             "clock": clock,
             "seconds": self.seconds,
+            "remarks": list(self.remarks),
         }
         states = {name: strategy.state_dict() for name, strategy in self.strategies.items()}
         self.folder.save(progress, model_tensors(self.learner.model, self.learner.untouched), states)
@@ -271,6 +277,7 @@ class Experiment:
             "metadata": self.benchmark.metadata,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
             "versions": environment()["packages"],
+            "remarks": list(self.remarks),
         }
 
     @contextmanager

@@ -108,6 +108,7 @@ def markdown_report(results: Results) -> str:
         *markdown_table(["score", "value"], [[name, _number(value)] for name, value in results["summary"].items()]),
         "",
         *_further_scores(results),
+        *_remarks(results),
         "## Cost",
         "",
         *markdown_table(["phase", "seconds"], [[name, f"{s:.1f}"] for name, s in results["seconds"].items()]),
@@ -199,6 +200,12 @@ def _further_scores(results: Results) -> list[str]:
         return []
     header = ["score", "just learned, mean", "at the end, mean", "at the end, last column", "lost since learned, mean"]
     return ["## Further scores", "", *markdown_table(header, lines), ""]
+
+
+def _remarks(results: Results) -> list[str]:
+    """What the run was told and went on with."""
+    sentences = [f"- {sentence}" for sentence in results.get("remarks", ())]
+    return ["## Remarks", "", *sentences, ""] if sentences else []
 
 
 def _score(run: Results, word: str) -> float | None:

@@ -2,14 +2,16 @@
 
 import json
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from mmcl.cli import _interruptible, app
+from mmcl.cli import _interruptible, _warning_line, app
 from mmcl.registry import STRATEGIES, entries
+from mmcl.remarks import Remark
 
 
 @pytest.fixture
@@ -65,3 +67,9 @@ def test_an_interrupted_run_says_how_to_go_on(capsys: pytest.CaptureFixture[str]
         _interruptible(interrupted, "runs/[b]")  # type: ignore[arg-type]
     assert stop.value.code == 130
     assert "mmcl resume runs/[b]" in capsys.readouterr().out
+
+
+def test_a_remark_is_a_line_without_the_place_in_the_source_that_said_it() -> None:
+    line = _warning_line(warnings.formatwarning)
+    assert line(Remark("few samples"), Remark, "run.py", 7) == "note: few samples\n"
+    assert "run.py:7: UserWarning: odd" in line(UserWarning("odd"), UserWarning, "run.py", 7)
