@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from mmcl.config import PluginConfig, RunConfig, TrainingConfig
+from mmcl.config import PluginConfig, RunConfig, TrainingConfig, merged
 from mmcl.errors import ConfigError, nearest
 from mmcl.registry import BACKBONES, GROUPS, entries
+
+_TRAINING = frozenset(f.name for f in fields(TrainingConfig))
 
 
 def parse_strategy(text: str) -> PluginConfig:
@@ -86,16 +88,21 @@ def apply_overrides(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
     """Apply ``key=value`` settings: ``seed``, ``training.lr`` or ``lr``, ``benchmark.order``, ``ewc.strength``, ...
 
     Raises:
-        ConfigError: if a key names nothing.
+        ConfigError: if a key names nothing, or training settings exclude each other.
     """
+    training: dict[str, Any] = {}
     for override in overrides:
         path, equals, text = override.partition("=")
         if not equals:
             raise ConfigError(
                 f"--set {override}", found="no '='", allowed="key=value", remedy="For example --set training.lr=1e-4."
             )
-        config = _set(config, path.strip(), parse_value(text))
-    return config
+        table, _, key = path.strip().rpartition(".")
+        if table == "training" or (not table and key in _TRAINING):
+            training[key] = parse_value(text)
+        else:
+            config = _set(config, path.strip(), parse_value(text))
+    return replace(config, training=merged(config.training, training))
 
 
 def _refuse_constant(name: str) -> Any:
@@ -105,13 +112,10 @@ def _refuse_constant(name: str) -> Any:
 
 def _set(config: RunConfig, path: str, value: Any) -> RunConfig:
     table, _, key = path.rpartition(".")
-    training = {f.name for f in fields(TrainingConfig)}
     if not table and key == "seed":
         return replace(config, seed=value)
     if not table and key == "probe":
         return replace(config, probe=value)
-    if table == "training" or (not table and key in training):
-        return replace(config, training={**config.training, key: value})
     if table == "benchmark":
         return replace(config, benchmark=_with(config.benchmark, key, value))
     if table == "backbone":
@@ -120,7 +124,7 @@ def _set(config: RunConfig, path: str, value: Any) -> RunConfig:
     if table in names:
         changed = [_with(s, key, value) if s.name == table else s for s in config.strategies]
         return replace(config, strategies=tuple(changed))
-    known = sorted({"seed", "probe", "benchmark", "backbone", "training", *names, *training})
+    known = sorted({"seed", "probe", "benchmark", "backbone", "training", *names, *_TRAINING})
     raise ConfigError(
         f"--set {path}",
         found="it names nothing in this configuration",

@@ -37,6 +37,9 @@ else:
 
 _NAMES = tuple[str, ...]
 
+# training settings that only one optimiser reads
+_OF_OPTIMIZER: Mapping[str, frozenset[str]] = {"adamw": frozenset({"betas"}), "sgd": frozenset({"momentum"})}
+
 
 @dataclass(frozen=True)
 class PluginConfig:
@@ -122,7 +125,7 @@ class RunConfig:
             convert(getattr(self, name), kind, name)
         if self.probe < 0:
             raise wrong_value("probe", self.probe, "0 or more")
-        resolve_training(self.training)
+        instantiate(TrainingConfig, merged(self.training), "training")
 
     def to_dict(self) -> dict[str, Any]:
         """The content of the TOML file."""
@@ -169,16 +172,38 @@ class RunConfig:
         )
 
 
-def resolve_training(*layers: Mapping[str, Any]) -> TrainingConfig:
-    """Settings from several layers, the later ones winning, on top of the library's defaults.
+def merged(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Training settings of several layers as one; the later layer wins.
+
+    It wins as a whole: a later ``epochs`` also replaces an earlier ``iterations``, and a later ``optimizer`` the
+    options of another one.
 
     Raises:
-        ConfigError: if a key is unknown or a value has the wrong type or range.
+        ConfigError: if a layer holds settings that exclude each other.
     """
-    merged: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for layer in layers:
-        merged |= layer
-    training: TrainingConfig = instantiate(TrainingConfig, merged, "training")
+        _check_layer(layer)
+        replaced = set(_of_other_optimizers(layer["optimizer"])) if "optimizer" in layer else set()
+        if _counts_iterations(layer):
+            replaced.add("epochs")
+        elif "epochs" in layer:
+            replaced.add("iterations")
+        settings = {name: value for name, value in settings.items() if name not in replaced} | dict(layer)
+    return settings
+
+
+def resolve_training(*layers: Mapping[str, Any]) -> TrainingConfig:
+    """Settings from several layers, merged, on top of the library's defaults.
+
+    Raises:
+        ConfigError: if a key is unknown, a value has the wrong type or range, or a setting would have no effect.
+    """
+    settings = merged(*layers)
+    training: TrainingConfig = instantiate(TrainingConfig, settings, "training")
+    for name in _of_other_optimizers(training.optimizer):
+        if name in settings:
+            raise _without_effect(name, training.optimizer)
     return training
 
 
@@ -218,6 +243,47 @@ def write_toml(config: RunConfig, path: Path) -> None:
             remedy="Pass such objects through the Python API of the learner instead of a run.",
         ) from error
     path.write_text(text, encoding="utf-8")
+
+
+def _check_layer(layer: Mapping[str, Any]) -> None:
+    """Refuse settings of one layer that exclude each other."""
+    if _counts_iterations(layer) and "epochs" in layer:
+        raise ConfigError(
+            "training",
+            found=f"both iterations={layer['iterations']} and epochs={layer['epochs']}",
+            allowed="one of them: they are two ways to say how long an experience is trained",
+            remedy="Leave one out.",
+        )
+    iterations, warmup = layer.get("iterations"), layer.get("warmup")
+    if isinstance(iterations, int) and isinstance(warmup, int) and warmup > iterations > 0:
+        raise ConfigError(
+            "training.warmup",
+            found=f"{warmup} steps in a training of {iterations}, so that the rate never reaches lr",
+            allowed=f"0 to {iterations}",
+            remedy="Choose a shorter warm-up or more iterations.",
+        )
+    if "optimizer" in layer:
+        for name in _of_other_optimizers(layer["optimizer"]):
+            if name in layer:
+                raise _without_effect(name, layer["optimizer"])
+
+
+def _counts_iterations(layer: Mapping[str, Any]) -> bool:
+    return layer.get("iterations") not in (None, "none")
+
+
+def _of_other_optimizers(chosen: Any) -> list[str]:
+    return sorted(option for owner, options in _OF_OPTIMIZER.items() if owner != chosen for option in options)
+
+
+def _without_effect(option: str, optimizer: Any) -> ConfigError:
+    owner = next(name for name, options in _OF_OPTIMIZER.items() if option in options)
+    return ConfigError(
+        f"training.{option}",
+        found=f"it has no effect: the optimiser is {optimizer!r}",
+        allowed=f"{option} with optimizer={owner}",
+        remedy=f"Leave it out, or set optimizer={owner}.",
+    )
 
 
 def _plugin(table: Any, who: str) -> PluginConfig:

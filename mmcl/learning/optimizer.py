@@ -9,17 +9,31 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from mmcl.config import TrainingConfig
-from mmcl.errors import ConfigError
+from mmcl.errors import ConfigError, nearest
 from mmcl.learning.schedule import constant, warmup_cosine
 
 SCHEDULES = {"cosine": warmup_cosine, "constant": constant}
 
 
 def freeze(model: nn.Module, patterns: Iterable[str]) -> None:
-    """Freeze every parameter whose name matches one of the glob patterns."""
-    for name, parameter in model.named_parameters():
-        if any(fnmatchcase(name, pattern) for pattern in patterns):
-            parameter.requires_grad_(False)
+    """Freeze every parameter whose name matches one of the glob patterns.
+
+    Raises:
+        ConfigError: if a pattern matches none. Those of the default may: not every model has such parameters.
+    """
+    parameters = dict(model.named_parameters())
+    parts = {part for name in parameters for part in name.split(".")}
+    for pattern in patterns:
+        matching = [name for name in parameters if fnmatchcase(name, pattern)]
+        if not matching and pattern not in TrainingConfig().freeze:
+            raise ConfigError(
+                "training.freeze",
+                found=f"the pattern {pattern!r} matches no parameter",
+                allowed="glob patterns such as '*visual*' over names of parameters",
+                remedy=f"{nearest(pattern.strip('*'), parts)} The first name is {next(iter(parameters), '')!r}.",
+            )
+        for name in matching:
+            parameters[name].requires_grad_(False)
 
 
 def trainable(model: nn.Module) -> Iterator[nn.Parameter]:

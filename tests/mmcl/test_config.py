@@ -44,6 +44,28 @@ def test_later_layers_win() -> None:
     assert (resolved.lr, resolved.warmup, resolved.batch_size) == (5e-5, 3, TrainingConfig().batch_size)
 
 
+def test_a_later_layer_wins_as_a_whole() -> None:
+    counted, passes = {"iterations": 100}, {"epochs": 3}
+    assert (resolve_training(counted, passes).iterations, resolve_training(counted, passes).epochs) == (None, 3)
+    assert resolve_training(passes, counted).iterations == 100
+    assert resolve_training(counted, {"iterations": None}).iterations is None
+    assert resolve_training(counted, {"iterations": "none", "epochs": 3}).epochs == 3
+    with_betas = {"optimizer": "adamw", "betas": (0.9, 0.98)}
+    assert resolve_training(with_betas, {"optimizer": "sgd", "momentum": 0.5}).momentum == 0.5
+    assert resolve_training(with_betas, {"optimizer": "sgd"}).optimizer == "sgd"
+    assert resolve_training({"optimizer": "sgd"}, {"momentum": 0.5}).momentum == 0.5
+
+
+@pytest.mark.parametrize("option", [{"momentum": 0.5}, {"optimizer": "sgd", "betas": (0.9, 0.98)}])
+def test_an_option_of_an_optimizer_that_was_not_chosen_is_refused_beside_a_default(option: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="it has no effect"):
+        resolve_training({"optimizer": "adamw"}, option)
+
+
+def test_an_option_may_fit_an_optimizer_that_only_the_benchmark_names() -> None:
+    assert RunConfig(PluginConfig("mtil"), training={"momentum": 0.5}).training == {"momentum": 0.5}
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
@@ -59,6 +81,10 @@ def test_later_layers_win() -> None:
         ({"weight_decay": float("inf")}, r"training\.weight_decay"),
         ({"betas": [0.9, 1.0]}, r"training\.betas"),
         ({"max_grad_norm": 0.0}, r"training\.max_grad_norm"),
+        ({"iterations": 3, "epochs": 1}, "both iterations=3 and epochs=1"),
+        ({"iterations": 9, "warmup": 10}, r"training\.warmup: 10 steps in a training of 9.*0 to 9"),
+        ({"momentum": 0.9}, r"training\.momentum: it has no effect.*'adamw'.*optimizer=sgd"),
+        ({"optimizer": "sgd", "betas": [0.9, 0.99]}, r"training\.betas: it has no effect.*'sgd'"),
     ],
 )
 def test_wrong_settings_are_refused_with_key_value_and_way_out(settings: dict[str, Any], sentence: str) -> None:
@@ -135,6 +161,13 @@ def test_overrides_reach_every_table() -> None:
     assert changed.training == {"lr": 0.1, "warmup": 2}
     assert changed.benchmark.options == {"order": 2}
     assert changed.strategies[0].options == {"strength": 5}
+
+
+def test_an_override_replaces_what_the_file_says_about_the_length_of_training() -> None:
+    config = RunConfig(PluginConfig("mtil"), training={"iterations": 100, "lr": 0.1})
+    assert apply_overrides(config, ["epochs=3"]).training == {"epochs": 3, "lr": 0.1}
+    with pytest.raises(ConfigError, match="both iterations=5 and epochs=3"):
+        apply_overrides(config, ["epochs=3", "training.iterations=5"])
 
 
 @pytest.mark.parametrize("override", ["nothing=1", "zscl.temperature=2", "lr", "seed=abc", "seed=1.5", "seed=true"])

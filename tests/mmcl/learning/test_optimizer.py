@@ -11,7 +11,7 @@ from torch import nn
 from mmcl.config import TrainingConfig
 from mmcl.errors import ConfigError
 from mmcl.learning.learner import Learner
-from mmcl.learning.optimizer import LearningRate, make_optimizer
+from mmcl.learning.optimizer import LearningRate, freeze, make_optimizer
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.testing.toy import toy_benchmark, toy_learner, weights
 
@@ -79,3 +79,11 @@ def test_a_rate_for_a_frozen_parameter_thaws_nothing() -> None:
 def test_a_model_with_nothing_to_train_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"training.freeze"):
         make_optimizer(nn.Linear(1, 1).requires_grad_(False), TrainingConfig())
+
+
+def test_a_pattern_that_freezes_nothing_is_refused_with_names_that_are_near() -> None:
+    model = nn.ModuleDict({"visual": nn.Linear(1, 1)})
+    with pytest.raises(ConfigError, match=r"'\*vizual\*' matches no parameter.*'visual'.*'visual.weight'"):
+        freeze(model, ["*vizual*"])
+    freeze(model, [*TrainingConfig().freeze, "*visual*"])
+    assert not any(parameter.requires_grad for parameter in model.parameters())

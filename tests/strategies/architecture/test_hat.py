@@ -13,6 +13,7 @@ from mmcl_strategies.maths.gates import annealed, annealed_by_offset, compensati
 from mmcl_strategies.replay.replay import Replay
 from torch import Tensor
 
+from mmcl.config import merged
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.errors import ConfigError
 from mmcl.learning.compose import Need, Slot
@@ -163,7 +164,7 @@ def test_soft_gates_of_an_earlier_experience_are_refused_too() -> None:
     benchmark = toy_benchmark()
     learner = toy_learner(benchmark, {"hat": hat(s_max=3.0)}, **PLAIN)
     learner.train(benchmark.train[0])
-    learner._settings = (learner._settings[0], {**PLAIN, "optimizer": "adamw"})
+    learner._settings = (learner._settings[0], merged(PLAIN, {"optimizer": "adamw"}))
     with pytest.raises(ConfigError, match=r"hat.binary"):
         learner.train(benchmark.train[1])
 
