@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from mmcl.learning.learner import Learner
     from mmcl.learning.strategy import StrategyPlugin
     from mmcl.models.multimodal import MultimodalModel
-    from mmcl.run import RunResult, extend, resume, run
+    from mmcl.results import RunResult
+    from mmcl.run import extend, resume, run
     from mmcl.streams.benchmark import Benchmark
     from mmcl.use import export, predict
 
@@ -36,7 +37,7 @@ _HOMES = {
     "Learner": "mmcl.learning.learner",
     "StrategyPlugin": "mmcl.learning.strategy",
     "MultimodalModel": "mmcl.models.multimodal",
-    "RunResult": "mmcl.run",
+    "RunResult": "mmcl.results",
     "extend": "mmcl.run",
     "resume": "mmcl.run",
     "run": "mmcl.run",

@@ -22,7 +22,7 @@ from mmcl.remarks import Remark
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mmcl.run import RunResult
+    from mmcl.results import RunResult
 
 app = typer.Typer(
     help="Multimodal continual learning: run strategies on streams of tasks and see what is forgotten.",

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from mmcl.config import PluginConfig, RunConfig
-from mmcl.run import RunResult, run_config
+from mmcl.results import RunResult
+from mmcl.run import run_config
 
 STRATEGIES = ("finetune", "zscl")
 

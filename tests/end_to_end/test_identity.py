@@ -6,7 +6,7 @@ import pytest
 from avalanche.core import SupervisedPlugin
 
 from mmcl.config import PluginConfig, RunConfig
-from mmcl.run import Experiment, names_of
+from mmcl.experiment import Experiment, names_of
 from mmcl.run_folder import RunFolder
 from mmcl.streams.scenario import TIL
 from mmcl.testing.toy import toy_benchmark

@@ -1,0 +1,83 @@
+"""Results: what a run has found, as ``results.json`` holds it and as Python users hold it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmcl.environment import environment
+from mmcl.evaluation.report import results_table
+from mmcl.evaluation.result_matrix import ResultMatrix
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mmcl.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run that has ended.
+
+    Attributes:
+        folder: where everything is.
+        results: the content of ``results.json``.
+    """
+
+    folder: Path
+    results: dict[str, Any]
+
+    @property
+    def result_matrix(self) -> ResultMatrix:
+        """The scores with their row and column names."""
+        return ResultMatrix.from_dict(self.results)
+
+    @property
+    def matrix(self) -> Any:
+        """``float64[1 + T, N]``; row 0 is before training, NaN is not evaluated."""
+        return self.result_matrix.complete
+
+    @property
+    def summary(self) -> dict[str, float | None]:
+        """The headline scores, such as ``transfer``, ``avg``, ``last`` and ``forgetting``."""
+        return dict(self.results["summary"])
+
+    def table(self) -> "Table":
+        """What a paper prints, as a rich table."""
+        return results_table(self.results)
+
+    def plot(self, target: Any) -> None:
+        """Draw the heat map on matplotlib axes or into an image file."""
+        self.result_matrix.plot(target)
+
+
+def results_of(experiment: "Experiment") -> dict[str, Any]:
+    """The content of ``results.json``: what was run, with which scores, at which cost."""
+    benchmark, matrix = experiment.benchmark, experiment.matrix
+    sizes = [len(experience.samples) for experience in benchmark.test]
+    # without classes nobody can guess
+    chance = [100.0 / max(len(data.label_space), 1) for data in benchmark.test]
+    parameters = list(experiment.learner.model.parameters())
+    return {
+        "benchmark": benchmark.name,
+        "edition": benchmark.edition,
+        "scenario": benchmark.scenario.name,
+        "backbone": experiment.config.backbone.label,
+        "strategies": [{"name": s.name, **s.options} for s in experiment.config.strategies],
+        "plugins": experiment.plugin_names,
+        "seed": experiment.config.seed,
+        "unit": experiment.metric.unit,
+        **matrix.to_dict(),
+        "summary": {name: None if value != value else value for name, value in matrix.summary(sizes, chance).items()},
+        "further": {name: matrix.to_dict() for name, matrix in experiment.further.items()},
+        "test_sizes": sizes,
+        "parameters": {
+            "total": sum(p.numel() for p in parameters),
+            "trainable": sum(p.numel() for p in parameters if p.requires_grad),
+            "per_experience": experiment.learner.sizes,
+        },
+        "training": experiment.training.to_dict(),
+        "metadata": benchmark.metadata,
+        "seconds": {name: round(value, 3) for name, value in experiment.seconds.items()},
+        "versions": environment()["packages"],
+        "remarks": list(experiment.remarks),
+    }
