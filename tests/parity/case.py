@@ -51,6 +51,11 @@ class Case:
         """A 0-d integer array."""
         return int(self.arrays[name])
 
+    def setting(self, name: str, experience: int) -> Any:
+        """A number that holds for all experiences (0-d), or the one of this experience."""
+        values = self.arrays[name]
+        return (values[experience] if values.ndim else values).item()
+
     def names(self, prefix: str) -> list[str]:
         """The arrays whose names start like this."""
         return sorted(name for name in self.arrays if name.startswith(prefix))
@@ -93,3 +98,4 @@ class Parity:
 
 
 DEFAULT_TOLERANCES = {torch.float64: Tolerance(1e-9, 1e-7), torch.float32: Tolerance(1e-6, 1e-4)}
+STRICT = {torch.float64: DEFAULT_TOLERANCES[torch.float64]}

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from mmcl_strategies.distillation.zscl import ZSCL
@@ -13,15 +12,13 @@ from mmcl.data.experience_data import ExperienceData
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT, ModalitySpec
 from mmcl.data.reference import ReferenceData
-from mmcl.data.sample import Batch
-from mmcl.learning.learner import Learner
-from mmcl.learning.strategy import StrategyPlugin
 from mmcl.models.backbone import Backbone, Features
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.streams.experience import Experience
 from mmcl.streams.scenario import TIL
 
 from .case import Case
+from .trajectory import Notes, RecordedLearner
 
 NAMES = ("W_img", "b_img", "W_txt", "b_txt")
 
@@ -57,24 +54,6 @@ class TwoTowers(Backbone):
         raise AssertionError("never exported")
 
 
-class Curves(StrategyPlugin):
-    """Notes what the vectors hold, at the moment they hold it."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, list[Tensor]] = {}
-
-    def before_update(self, learner: Learner, **_: Any) -> None:
-        self.note("lr", torch.tensor(learner.optimizer.param_groups[0]["lr"], dtype=torch.float64))
-        for name, value in {**learner.loss_terms, **{k: f() for k, f in learner.gradient_values.items()}}.items():
-            self.note(name, value)
-
-    def after_update(self, learner: Learner, **_: Any) -> None:
-        self.note("theta", flat(learner.model))
-
-    def note(self, name: str, value: Tensor) -> None:
-        self.values.setdefault(name, []).append(value.detach().clone())
-
-
 def flat(model: MultimodalModel) -> Tensor:
     return torch.cat([getattr(model.backbone, name).detach().flatten() for name in NAMES])
 
@@ -89,7 +68,7 @@ def check_zscl_run(case: Case) -> None:
     )
     stream = TensorSamples({IMAGE: images.flatten(0, 1)}, labels.flatten())
     outside = TensorSamples({IMAGE: references.flatten(0, 1)}, torch.arange(steps * references.shape[1]))
-    weight, curves = case.number("hp_lambda"), Curves()
+    weight, notes = case.number("hp_lambda"), Notes(flat)
     zscl = ZSCL(
         temperature=case.number("hp_T"),
         image_weight=weight * case.integer("hp_use_image"),
@@ -97,10 +76,11 @@ def check_zscl_run(case: Case) -> None:
         consolidation=case.number("hp_l2"),
         average_every=case.integer("hp_avg_freq"),
     )
-    learner = Learner(
+    learner = RecordedLearner(
+        orders={name: in_order(drawn) for name, drawn in (("batches", images), ("zscl", references))},
         model=model,
         scenario=TIL,
-        strategies={"zscl": zscl, "curves": curves},
+        strategies={"zscl": zscl, "notes": notes},
         training={
             "iterations": steps,
             "lr": case.number("hp_lr"),
@@ -111,28 +91,26 @@ def check_zscl_run(case: Case) -> None:
         },
         reference=ReferenceData(outside, [str(len(classes) + i) for i in range(len(texts) - len(classes))]),
     )
-    in_order = {id(stream): images.shape[1], id(outside): references.shape[1]}
-    learner.batches = lambda samples, *_, **__: batches(samples, in_order[id(samples)])  # type: ignore[method-assign]
     with torch.no_grad():
         for name in NAMES:
             getattr(model.backbone, name).copy_(case.tensor(f"in_start_{name}"))
     space = LabelSpace.of([str(i) for i in range(len(classes))], templates=["{}"])
     learner.train(Experience(ExperienceData("task", stream, stream, space), stream, 0))
 
-    values = {name: torch.stack(history) for name, history in curves.values.items()}
-    case.expect("out_ce", values["task"])
-    case.expect("out_lr", values["lr"])
-    case.expect("out_theta_traj", values["theta"])
-    case.expect("out_theta_final", values["theta"][-1])
+    case.expect("out_ce", notes.curve("task"))
+    case.expect("out_lr", notes.curve("lr"))
+    case.expect("out_theta_traj", notes.curve("theta"))
+    case.expect("out_theta_final", notes.curve("theta")[-1])
     case.expect("out_theta_we", flat(model))
     case.expect("out_n_we_updates", len(range(0, steps, case.integer("hp_avg_freq"))))
     if case.number("hp_l2"):
-        case.expect("out_l2", values["zscl/consolidation"] / case.number("hp_l2"))
+        case.expect("out_l2", notes.curve("zscl/consolidation") / case.number("hp_l2"))
     for term, name in (("image", "out_dist_img"), ("text", "out_dist_txt")):
         if weight * case.integer(f"hp_use_{term}"):
-            case.expect(name, values[f"zscl/{term}"] / weight)
-    case.expect("out_total", torch.stack([v for name, v in values.items() if name not in ("lr", "theta")]).sum(0))
+            case.expect(name, notes.curve(f"zscl/{term}") / weight)
+    case.expect("out_total", notes.curve("total"))
 
 
-def batches(samples: TensorSamples, size: int) -> list[Batch]:
-    return [samples.__getitems__(list(range(at, at + size))) for at in range(0, len(samples), size)]
+def in_order(drawn: Tensor) -> Tensor:
+    """``int64[1, S, B]``, one experience that takes the samples ``[S, B, ...]`` one after the other."""
+    return torch.arange(drawn.shape[0] * drawn.shape[1]).view(1, *drawn.shape[:2])
