@@ -1,0 +1,149 @@
+"""Two small towers, which note every call, with what makes auxiliary passes dangerous: dropout, batch norm, crops.
+
+A row of pixels tells whether an image was augmented: ``preprocess_train`` writes AUGMENTED there, ``preprocess_eval``
+PLAIN.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.transforms.functional import pil_to_tensor
+
+from mmcl.data.modality import IMAGE, TEXT, ModalitySpec
+from mmcl.models.backbone import Backbone, Features, Vocabulary
+
+RAW, SIDE, CONTEXT, WIDTH, WORDS = 12, 8, 8, 8, 40  # pixels of a raw and of a prepared image; tokens; widths
+AUGMENTED, PLAIN = 2.0, 0.0
+BORDER, STEP, EVALUATION = "border", "step", "evaluation"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of ``encode``.
+
+    Attributes:
+        phase: when it was: in a training step, in an evaluation, or at either end of an experience.
+        modality: what was encoded.
+        value: a copy of it.
+        training: whether any layer of the towers was in training mode.
+        evaluating: whether any layer was in evaluation mode.
+        frozen: whether no parameter needs a gradient, as in a teacher.
+    """
+
+    phase: str
+    modality: str
+    value: Tensor
+    training: bool
+    evaluating: bool
+    frozen: bool
+
+    @property
+    def augmented(self) -> Tensor:
+        """``bool[B]``, of images."""
+        return self.value[:, 0, 0].mean(1) == AUGMENTED
+
+    @property
+    def plain(self) -> Tensor:
+        """``bool[B]``, of images; what was generated is neither."""
+        return self.value[:, 0, 0].abs().sum(1) == PLAIN
+
+
+class Calls(list[Call]):
+    """All calls of a backbone and of its copies, in order."""
+
+    phase = BORDER
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Calls":
+        return self
+
+
+class TextTower(nn.Module):
+    """The mean over the tokens of a text, between two layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(WORDS, WIDTH)
+        self.enter, self.leave = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.norm, self.dropout = nn.BatchNorm1d(WIDTH), nn.Dropout(0.3)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        hidden = self.dropout(torch.tanh(self.enter(self.tokens(tokens))))
+        there = (tokens != 0).unsqueeze(-1)
+        return self.leave(self.norm((hidden * there).sum(1) / there.sum(1)))
+
+
+class Towers(Backbone):
+    """Reads images ``[3, SIDE, SIDE]`` and texts of up to CONTEXT tokens."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        self.calls = Calls()
+        self.embed_dim = WIDTH
+        self.specs = {IMAGE: ModalitySpec((3, SIDE, SIDE)), TEXT: ModalitySpec((CONTEXT,), torch.int64)}
+        self.preprocess_train = {IMAGE: cropped_anywhere, TEXT: tokens_of}
+        self.preprocess_eval = {IMAGE: cropped_in_the_middle, TEXT: tokens_of}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            layers = [nn.Conv2d(3, 6, 4, stride=2), nn.BatchNorm2d(6), nn.GELU(), nn.Dropout(0.3), nn.Flatten()]
+            self.image = nn.Sequential(*layers, nn.Linear(6 * 9, WIDTH))
+            self.text = TextTower()
+        self.logit_scale_log = nn.Parameter(torch.tensor(2.0), requires_grad=False)
+
+    def encode(self, modality: str, value: Tensor) -> Features:
+        modes = [module.training for module in (*self.image.modules(), *self.text.modules())]
+        frozen = not any(parameter.requires_grad for parameter in self.parameters())
+        self.calls.append(Call(self.calls.phase, modality, value.detach().clone(), any(modes), not all(modes), frozen))
+        return Features(self.tower(modality)(value))
+
+    def tower(self, modality: str) -> nn.Module:
+        return self.image if modality == IMAGE else self.text
+
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        return torch.stack([tokens_of(text) for text in texts])
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary(WORDS, start=1, end=2, padding=0)
+
+    @property
+    def token_embedding(self) -> nn.Module:
+        return self.text.tokens
+
+    @property
+    def logit_scale(self) -> Tensor:
+        return self.logit_scale_log.exp()
+
+    def export(self, folder: Any) -> None:
+        raise AssertionError("never exported")
+
+
+def tokens_of(text: str) -> Tensor:
+    """A token for each word, by its letters."""
+    words = [3 + sum(map(ord, word)) % (WORDS - 3) for word in text.split()][: CONTEXT - 2]
+    return torch.tensor([1, *words, 2, *[0] * (CONTEXT - 2 - len(words))])
+
+
+def cropped_anywhere(image: Image.Image) -> Tensor:
+    """A random crop."""
+    top, left = torch.randint(RAW - SIDE + 1, (2,)).tolist()
+    return _marked(_pixels(image)[:, top : top + SIDE, left : left + SIDE], AUGMENTED)
+
+
+def cropped_in_the_middle(image: Image.Image) -> Tensor:
+    """The centre."""
+    edge = (RAW - SIDE) // 2
+    return _marked(_pixels(image)[:, edge : edge + SIDE, edge : edge + SIDE], PLAIN)
+
+
+def _pixels(image: Image.Image) -> Tensor:
+    return pil_to_tensor(image) / 255
+
+
+def _marked(pixels: Tensor, mark: float) -> Tensor:
+    marked = pixels.clone()
+    marked[0, 0] = mark
+    return marked
