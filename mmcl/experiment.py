@@ -17,6 +17,7 @@ from mmcl.learning.learner import Learner
 from mmcl.learning.objectives import OBJECTIVES
 from mmcl.learning.weights import model_tensors, restore_model
 from mmcl.models.backbone import BackbonePlugin
+from mmcl.models.digest import weights_digest
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.probe import Probe
 from mmcl.progress import LogTerms, ProgressBar
@@ -38,6 +39,7 @@ class Experiment:
         plugins: avalanche plugins, called after the strategies.
 
     Attributes:
+        model: what the backbone says of itself before training, with a digest of its weights.
         remarks: what the run was told and went on with; those said before an interruption are not said again.
     """
 
@@ -72,8 +74,12 @@ class Experiment:
         self.loggers: list[RunLogger] = []
         observers = [self.bar, *([LogTerms(self.loggers)] if config.log else [])]
         with self._timed("backbone"):
+            backbone = backbone_plugin.build()
+            self.model = {**backbone.description, "digest": weights_digest(backbone)}
+            for sentence in backbone.remarks:
+                self.remarks.add(sentence)
             self.learner = Learner(
-                model=MultimodalModel(backbone_plugin.build()),
+                model=MultimodalModel(backbone),
                 scenario=self.benchmark.scenario,
                 strategies=self.strategies,
                 plugins=[*plugins, *observers],

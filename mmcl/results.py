@@ -62,6 +62,7 @@ def results_of(experiment: "Experiment") -> dict[str, Any]:
         "edition": benchmark.edition,
         "scenario": benchmark.scenario.name,
         "backbone": experiment.config.backbone.label,
+        "model": experiment.model,
         "strategies": [{"name": s.name, **s.options} for s in experiment.config.strategies],
         "plugins": experiment.plugin_names,
         "seed": experiment.config.seed,

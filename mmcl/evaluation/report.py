@@ -90,6 +90,7 @@ def markdown_report(results: Results) -> str:
         f"- edition: **{edition_note(results)}**",
         f"- scenario: {results['scenario']}; backbone: {results['backbone']}; seed: {results['seed']}",
         f"- parameters: {results['parameters']['total']:,} in all, {results['parameters']['trainable']:,} trained",
+        *_model(results),
         *(f"- {name}: {fact}" for name, fact in results.get("metadata", {}).items() if isinstance(fact, str)),
         "",
         f"## {results['metric'].capitalize()} ({results['unit']}) on every test set after every experience",
@@ -200,6 +201,12 @@ def _further_scores(results: Results) -> list[str]:
         return []
     header = ["score", "just learned, mean", "at the end, mean", "at the end, last column", "lost since learned, mean"]
     return ["## Further scores", "", *markdown_table(header, lines), ""]
+
+
+def _model(results: Results) -> list[str]:
+    """What the backbone said of itself, in one line."""
+    facts = "; ".join(f"{name}: {fact}" for name, fact in results.get("model", {}).items())
+    return [f"- {facts}"] if facts else []
 
 
 def _remarks(results: Results) -> list[str]:

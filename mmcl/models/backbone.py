@@ -42,12 +42,19 @@ class Backbone(nn.Module, ABC):
         preprocess_train: modality -> raw value to tensor, with augmentation.
         preprocess_eval: modality -> raw value to tensor, deterministic.
         embed_dim: D, width of pooled features.
+        remarks: what is not sure about it; a run says it and keeps it.
     """
 
     specs: Mapping[str, ModalitySpec]
     preprocess_train: Mapping[str, Callable[[Any], Tensor]]
     preprocess_eval: Mapping[str, Callable[[Any], Tensor]]
     embed_dim: int
+    remarks: Sequence[str] = ()
+
+    @property
+    def description(self) -> Mapping[str, str]:
+        """What a report says of the model: its name, where its weights come from, what else makes it this function."""
+        return {"model": type(self).__name__}
 
     @abstractmethod
     def encode(self, modality: str, value: Tensor) -> Features:

@@ -138,6 +138,9 @@ def test_open_clip_is_imported_in_its_backbone_where_the_shipped_one_is_made_and
     users = {name(p) for p in every if "open_clip" in third_party(p)}
     assert users == {
         "mmcl/backbones/openclip.py",
+        "mmcl/backbones/open_clip_backbone.py",
+        "mmcl/backbones/open_clip_config.py",
+        "mmcl/backbones/open_clip_model.py",
         "benchmarks/mmcl_benchmarks/glyphs/pretrain_clip.py",
         "benchmarks/mmcl_benchmarks/imagenet_names.py",
     }
