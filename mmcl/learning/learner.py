@@ -251,22 +251,32 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         for batch in self._ordered(samples, self.config.eval_batch_size if batch_size is None else batch_size):
             yield batch.to(self.device)
 
-    def log_probabilities(self, batch: Batch) -> Tensor:
+    def log_probabilities(self, batch: Batch, own_classes: bool | None = None) -> Tensor:
         """``log p(k | x_n)`` of every answer that competes, ``[B, K]``; free of strategies and label smoothing.
 
         The answers are classes; for pairs without classes they are the other pairs of the batch.
+
+        Args:
+            batch: on the device.
+            own_classes: as in ``consider``.
         """
-        self.consider(batch)
+        self.consider(batch, own_classes)
         return self.objective.log_probabilities(self, self.model(batch.inputs))
 
-    def log_likelihood(self, batch: Batch) -> Tensor:
+    def log_likelihood(self, batch: Batch, own_classes: bool | None = None) -> Tensor:
         """``log p(y_n | x_n)`` of each sample, ``[B]``."""
-        table = self.log_probabilities(batch)
+        table = self.log_probabilities(batch, own_classes)
         return table.gather(1, self.objective.true_columns(self, batch.targets).unsqueeze(1)).squeeze(1)
 
-    def consider(self, batch: Batch) -> None:
-        """Let the right classes compete for ``batch``: set ``label_space``, ``allowed`` and the model's label space."""
-        self.label_space, self.allowed = self._competition.in_batch(batch.task_ids, self.own_classes)
+    def consider(self, batch: Batch, own_classes: bool | None = None) -> None:
+        """Let the right classes compete for ``batch``: set ``label_space``, ``allowed`` and the model's label space.
+
+        Args:
+            batch: on the device.
+            own_classes: whether only those of a sample's own experience do; ``None``: as in training.
+        """
+        own = self.own_classes if own_classes is None else own_classes
+        self.label_space, self.allowed = self._competition.in_batch(batch.task_ids, own)
         self.model.label_space = self.label_space
 
     def train(self, experience: Experience, eval_streams: Iterable[Any] = (), **_: Any) -> None:

@@ -16,7 +16,7 @@ from mmcl_strategies.baselines.joint import Joint
 from mmcl_strategies.distillation.lwf import LwF
 from mmcl_strategies.distillation.zscl import ZSCL
 from mmcl_strategies.maths.distillation import head_distillation
-from mmcl_strategies.maths.quadratic import SeparateSums, add_quadratic_gradient, separate_centre, separate_penalty
+from mmcl_strategies.maths.quadratic import Separate, add_quadratic_gradient, separate_penalty
 from mmcl_strategies.regularization.ewc import EWC
 from mmcl_strategies.replay.replay import Replay
 from PIL import Image
@@ -123,15 +123,14 @@ def test_ewc_adds_exactly_the_gradient_of_its_formula() -> None:
     class After:
         def before_update(self, template: Any, **_: object) -> None:
             parameters = dict(template.learner_of_mmcl.model.shared_parameters())
-            centre = separate_centre(ewc.state.fisher, ewc.state.fisher_anchor)
             expected = {name: nn.Parameter(p.detach().clone()) for name, p in parameters.items()}
             for own, grad in zip(expected.values(), gradients.pop(), strict=True):
                 own.grad = grad
-            add_quadratic_gradient(expected, ewc.state.fisher, centre, 7.0)
+            add_quadratic_gradient(expected, ewc.state.fisher, ewc.state.centre, 7.0)
             for name, p in parameters.items():
                 torch.testing.assert_close(p.grad, expected[name].grad)
             value = template.learner_of_mmcl.gradient_values["ewc/penalty"]()
-            assert value == 7.0 * separate_penalty(parameters, *SeparateSums(**vars(ewc.state)))
+            assert value == 7.0 * separate_penalty(parameters, *Separate(**vars(ewc.state)))
 
     plugin, benchmark = AvalanchePlugin(ewc), plain_benchmark()
     template = naive(Before(), plugin)

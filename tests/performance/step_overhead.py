@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 
 import torch
-from mmcl_strategies.maths.quadratic import SeparateSums, accumulate_separate
+from mmcl_strategies.maths.quadratic import Separate, accumulate_separate
 from mmcl_strategies.regularization.ewc import EWC, EWCState
 from torch import Tensor, nn
 from torch.nn import functional
@@ -108,7 +108,7 @@ def bare_seconds(images: Tensor, targets: Tensor, prompts: list[str]) -> float:
 def ewc_after(experiences: int) -> EWC:
     """EWC with the sums of that many experiences, as it would be after learning them."""
     strategy = EWC(strength=1.0)
-    sums = SeparateSums({}, {}, {})
+    sums = Separate({}, {}, {})
     model = MultimodalModel(GlyphCLIP().build())
     parameters = {name: p.detach() for name, p in model.shared_parameters() if "logit_scale" not in name}
     for _ in range(experiences):

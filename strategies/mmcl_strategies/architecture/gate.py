@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from mmcl_strategies.maths.gates import binary
+from mmcl_strategies.maths.gates import binary, gate
 from mmcl_strategies.maths.ownership import row_of
 
 
@@ -15,6 +15,7 @@ class Gate(nn.Module):
         s_max: the sharpness outside training steps.
         idle: the gates of an experience that has not been learned: 0 closes the layer, 1 leaves it as it is.
         open_start: embeddings begin uniform in [0, 2), all gates open, instead of normal.
+        exact_slope: the slope of a gate keeps its digits; otherwise it is ``a (1 - a)``, 0 where a gate rounds to 1.
 
     Attributes:
         tasks: index of each experience, in the order of rows.
@@ -27,9 +28,12 @@ class Gate(nn.Module):
     gates: Tensor
     used: Tensor
 
-    def __init__(self, units: int, *, s_max: float, idle: float, open_start: bool = False) -> None:
+    def __init__(
+        self, units: int, *, s_max: float, idle: float, open_start: bool = False, exact_slope: bool = True
+    ) -> None:
         super().__init__()
-        self.units, self.s_max, self.idle, self.open_start = units, s_max, idle, open_start
+        self.units, self.s_max, self.idle = units, s_max, idle
+        self.open_start, self.exact_slope = open_start, exact_slope
         self.tasks: list[int] = []
         self.sharpness = s_max
         self.active: int | None = None
@@ -56,6 +60,8 @@ class Gate(nn.Module):
 
     def soft(self) -> Tensor:
         """``sigmoid(s e)`` of the experience that is being learned."""
+        if self.exact_slope:
+            return gate(self.embedding, self.sharpness)
         return (self.sharpness * self.embedding).sigmoid()
 
     @property

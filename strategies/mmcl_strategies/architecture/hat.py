@@ -70,7 +70,7 @@ class HAT(StrategyPlugin):
     open_start: bool = False  # embeddings begin in U(0, 2), all gates open, instead of N(0, 1)
     embedding_limit: float = 6.0  # embeddings stay between -6 and 6
     cosh_limit: float = 50.0  # largest |s e| in the compensation
-    annealing: str = "paper"  # "released": as in the code, by samples, s_max is never reached
+    annealing: str = "paper"  # "released": as in the code: by samples, to below s_max, open gates without a slope
     binary: bool | None = None  # fixed gates are 0 or 1; None: unless the optimiser is plain SGD
 
     _gates: list[Gate] = field(default_factory=list, init=False, repr=False)
@@ -203,7 +203,8 @@ class HAT(StrategyPlugin):
         model.head = GatedHead(stack, reads=IMAGE)
 
     def _gate(self, units: int, idle: float = 1.0) -> Gate:
-        return Gate(units, s_max=self.s_max, idle=idle, open_start=self.open_start)
+        exact_slope = self.annealing == "paper"
+        return Gate(units, s_max=self.s_max, idle=idle, open_start=self.open_start, exact_slope=exact_slope)
 
     def _sharpness(self, learner: Learner) -> float:
         assert learner.experience is not None

@@ -32,6 +32,7 @@ class FisherPass:
         batch_size: of the pass; it changes ``batched`` and the likelihood of pairs, which compete within a batch.
         clip: upper bound of each entry; ``None`` for none.
         norm: by which the result is divided, a key of ``NORMS``; after clipping.
+        all_classes: let all classes seen compete, even where training has those of the experience alone.
     """
 
     estimator: str
@@ -39,6 +40,7 @@ class FisherPass:
     batch_size: int
     clip: float | None
     norm: str
+    all_classes: bool = False
 
     def check(self, owner: str) -> None:
         """Check the options of the strategy ``owner``.
@@ -67,17 +69,20 @@ class FisherPass:
         def batches() -> Iterator[Batch]:
             return learner.one_pass(chosen, self.batch_size)
 
+        own_classes = False if self.all_classes else None
+        likelihood = partial(learner.log_likelihood, own_classes=own_classes)
+        table = partial(learner.log_probabilities, own_classes=own_classes)
+
         with auxiliary_pass(learner.model):
             towers = [learner.model.backbone.tower(modality) for modality in learner.experience.modalities]
-            shared = _class_embeddings(learner, next(iter(learner.one_pass(chosen, 1))))
+            learner.consider(next(iter(learner.one_pass(chosen, 1))), own_classes)
+            shared = _class_embeddings(learner)
             draw = partial(fisher.draw_labels, generator=generator)
             estimators: dict[str, Callable[[], dict[str, Tensor]]] = {
-                "empirical": lambda: fisher.empirical(parameters, batches(), learner.log_likelihood, towers, shared),
-                "sampled": lambda: fisher.sampled(
-                    parameters, batches(), learner.log_probabilities, draw, towers, shared
-                ),
-                "exact": lambda: fisher.exact(parameters, batches(), learner.log_probabilities, towers, shared),
-                "batched": lambda: fisher.batched(parameters, batches(), learner.log_likelihood),
+                "empirical": lambda: fisher.empirical(parameters, batches(), likelihood, towers, shared),
+                "sampled": lambda: fisher.sampled(parameters, batches(), table, draw, towers, shared),
+                "exact": lambda: fisher.exact(parameters, batches(), table, towers, shared),
+                "batched": lambda: fisher.batched(parameters, batches(), likelihood),
             }
             information = estimators[self.estimator]()
         for name, values in information.items():
@@ -91,14 +96,9 @@ class FisherPass:
         return normalised(clipped(information, self.clip), self.norm)
 
 
-def _class_embeddings(learner: Learner, batch: Batch) -> Shared | None:
-    """The text features of the classes that compete in the experience; ``None`` if the head embeds none.
-
-    All its samples have one label space, which a batch of them shows.
-    """
-    head, backbone = learner.model.head, learner.model.backbone
-    learner.consider(batch)
-    space = learner.label_space
+def _class_embeddings(learner: Learner) -> Shared | None:
+    """The text features of the classes that compete, those of one batch as of all; ``None`` if the head embeds none."""
+    head, backbone, space = learner.model.head, learner.model.backbone, learner.label_space
     if not isinstance(head, TextHead) or not len(space):
         return None
     return Shared(partial(head.text_features, space), partial(head.holding, space), [backbone])

@@ -9,6 +9,16 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+
+def gate(embedding: Tensor, s: float) -> Tensor:
+    """``sigmoid(s e)``, with a slope that keeps its digits where the gate is almost 1.
+
+    Differentiation writes the slope of a sigmoid as ``a (1 - a)``, and in single precision ``1 - a`` has none left from
+    ``s e = 17`` on. ``logsigmoid`` has ``1 - a`` itself as its slope, computed from ``exp(-|s e|)``.
+    """
+    return functional.logsigmoid(s * embedding).exp()
 
 
 def annealed(batch: int, batches: int, s_max: float) -> float:

@@ -3,7 +3,7 @@
 Every penalty here is ``1/2 sum_i F_i (theta_i - c_i)^2`` with a curvature F and a centre c; multiply by the strength
 lambda. Curvature and centre never carry gradient. The state is kept in float32 or better whatever the model uses.
 
-* separate (Kirkpatrick et al. 2017): one term per earlier experience, held exactly in three sums;
+* separate (Kirkpatrick et al. 2017): one term per earlier experience, held exactly as a single one and a constant;
 * single centre (Huszar 2018): summed curvature, centred at the latest weights;
 * online (Schwarz et al. 2018, Eq. 8 and 9), running mean (Serra et al. 2018), class-weighted (PyCIL) and moving
   average (EWC++, Chaudhry et al. 2018): other recursions for the curvature around the latest weights.
@@ -22,67 +22,55 @@ from mmcl_strategies.maths.growth import corner, matching, pad_to, require_names
 Named = Mapping[str, Tensor]
 
 
-class SeparateSums(NamedTuple):
+class Separate(NamedTuple):
     """All that separate EWC remembers of any number k of experiences, per parameter name.
 
     Attributes:
         fisher: ``F_sum = sum_k F_k``, shaped like the parameter.
-        fisher_anchor: ``Fa_sum = sum_k F_k a_k``, shaped like the parameter.
-        fisher_anchor_squared: ``Faa = sum_k sum_i F_k,i a_k,i^2``, a float64 scalar.
+        centre: ``c = sum_k F_k a_k / F_sum``, likewise; where no experience has a Fisher, the latest weights.
+        constant: ``sum_k sum_i F_k,i (a_k,i - c_i)^2``, a float64 scalar: what no weights can bring down.
     """
 
     fisher: dict[str, Tensor]
-    fisher_anchor: dict[str, Tensor]
-    fisher_anchor_squared: dict[str, Tensor]
+    centre: dict[str, Tensor]
+    constant: dict[str, Tensor]
 
 
-def accumulate_separate(state: SeparateSums, fisher: Named, anchor: Named) -> SeparateSums:
-    """Add one finished experience; start from ``SeparateSums({}, {}, {})``.
+def accumulate_separate(state: Separate, fisher: Named, anchor: Named) -> Separate:
+    """Add one finished experience; start from ``Separate({}, {}, {})``.
 
-    ``fisher`` and ``anchor`` must belong to the same weights. Sums of a tensor that grew are padded with zeros, which
-    is exact because entries that did not exist have no Fisher.
+    The centre moves by ``F_t / F_sum (a_t - c)``. It stays exactly where it is for an entry without a new Fisher and is
+    exactly the anchor for one without an old Fisher: a weight that rests there is not pulled at all, where the rounding
+    of ``sum F a / sum F`` would be enough for an optimiser that divides by the size of the gradient.
+
+    ``fisher`` and ``anchor`` must belong to the same weights. Entries of a tensor that grew had no Fisher before.
     """
     require_names(fisher, anchor)
-    sums = SeparateSums(dict(state.fisher), dict(state.fisher_anchor), dict(state.fisher_anchor_squared))
+    sums = Separate(dict(state.fisher), dict(state.centre), dict(state.constant))
     for name, raw in fisher.items():
-        curvature = _exact(raw)
-        centre = corner(_exact(anchor[name]), curvature.shape, name)
-        weighted = curvature * centre
-        squared = (weighted.double() * centre.double()).sum()
-        if name in state.fisher:
-            curvature = pad_to(state.fisher[name], curvature.shape, name) + curvature
-            weighted = pad_to(state.fisher_anchor[name], weighted.shape, name) + weighted
-            squared = state.fisher_anchor_squared[name] + squared
-        sums.fisher[name] = curvature
-        sums.fisher_anchor[name] = weighted
-        sums.fisher_anchor_squared[name] = squared
+        new = _exact(raw)
+        latest = corner(_exact(anchor[name]), new.shape, name)
+        old = pad_to(state.fisher[name], new.shape, name) if name in state.fisher else torch.zeros_like(new)
+        centre = pad_to(state.centre[name], new.shape, name) if name in state.centre else latest
+        total = old + new
+        moved = torch.where(old > 0, centre + new / total.where(old > 0, 1.0) * (latest - centre), latest)
+        harmonic = new.double() * (old.double() / total.where(total > 0, 1.0).double())
+        constant = (harmonic * (latest.double() - centre.double()).square()).sum()
+        sums.fisher[name], sums.centre[name] = total, moved
+        sums.constant[name] = constant + state.constant[name] if name in state.constant else constant
     return sums
 
 
-def separate_centre(fisher_sum: Named, fisher_anchor_sum: Named) -> dict[str, Tensor]:
-    """The Fisher-weighted mean anchor ``Fa_sum / F_sum``, 0 where no experience has a Fisher.
+def separate_penalty(parameters: Named, fisher: Named, centre: Named, constant: Named) -> Tensor:
+    """``1/2 sum_k sum_i F_k,i (theta_i - a_k,i)^2`` over all earlier experiences, from ``Separate``.
 
-    With it ``add_quadratic_gradient(parameters, fisher_sum, centre, strength)`` is the gradient of separate EWC.
+    It is ``1/2 sum_i F_sum (theta - c)^2`` plus half the constant: the expanded form ``F_sum theta^2 - 2 ...`` loses
+    half a percent to cancellation in float32. Scalar; 0 when nothing is remembered. Its gradient is
+    ``add_quadratic_gradient(parameters, fisher, centre, strength)``.
     """
-    return {
-        name: torch.where(total > 0, fisher_anchor_sum[name] / total.where(total > 0, torch.ones_like(total)), 0.0)
-        for name, total in fisher_sum.items()
-    }
-
-
-def separate_penalty(
-    parameters: Named, fisher_sum: Named, fisher_anchor_sum: Named, fisher_anchor_squared: Named
-) -> Tensor:
-    """``1/2 sum_k sum_i F_k,i (theta_i - a_k,i)^2`` over all earlier experiences, from the three sums.
-
-    Centred form: ``1/2 sum_i F_sum (theta - Fa_sum/F_sum)^2`` plus the constant ``1/2 (Faa - sum_i Fa_sum^2/F_sum)``.
-    The expanded form loses half a percent to cancellation in float32. Scalar; 0 when nothing is remembered.
-    """
-    centre = separate_centre(fisher_sum, fisher_anchor_sum)
-    penalty = quadratic_penalty(parameters, fisher_sum, centre)
-    for name, squared in fisher_anchor_squared.items():
-        explained = (fisher_anchor_sum[name].double() * centre[name].double()).sum()
-        penalty = penalty + (0.5 * (squared.double() - explained)).clamp(min=0).to(penalty.dtype)
+    penalty = quadratic_penalty(parameters, fisher, centre)
+    for value in constant.values():
+        penalty = penalty + (0.5 * value).to(penalty.dtype)
     return penalty
 
 
@@ -136,14 +124,26 @@ def mean_fisher(curvature: Named, fisher: Named, count: int) -> dict[str, Tensor
 def class_weighted(
     curvature: Named, fisher: Named, classes_before: int, classes_new: int, clip: float
 ) -> dict[str, Tensor]:
-    """``a F_{t-1} + (1 - a) min(F_t, clip)`` with a = classes before / classes including the new ones (PyCIL)."""
+    """``a F_{t-1} + (1 - a) min(F_t, clip)`` with a = classes before / classes including the new ones (PyCIL).
+
+    An entry without an old value, such as those of new classes in a head that grew, is ``min(F_t, clip)``.
+    """
     share = classes_before / max(classes_before + classes_new, 1)
     clipped = {name: tensor.clamp(max=clip) for name, tensor in fisher.items()}
-    return _recursion(curvature, clipped, old_weight=share, new_weight=1 - share)
+    return moving_average(curvature, clipped, alpha=1 - share)
+
+
+def add_squares(totals: Named, gradients: Named) -> dict[str, Tensor]:
+    """``totals + g^2`` by name, in single precision or better; start from ``{}``."""
+    squares = {name: _exact(gradient).square_() for name, gradient in gradients.items()}
+    return {name: square.add_(totals[name]) if name in totals else square for name, square in squares.items()}
 
 
 def moving_average(curvature: Named, squared_gradient: Named, alpha: float) -> dict[str, Tensor]:
-    """EWC++: ``alpha g^2 + (1 - alpha) F``; an entry seen for the first time starts at its own ``g^2``."""
+    """EWC++: ``alpha g^2 + (1 - alpha) F``; an entry seen for the first time starts at its own ``g^2``.
+
+    ``g^2`` is the square of one gradient, or the mean of several squares.
+    """
     averaged = dict(curvature)
     for name, raw in squared_gradient.items():
         new = _exact(raw)

@@ -119,7 +119,7 @@ class FeatureReplay(StrategyPlugin):
             return
         self._densities = ClassDensities(self.state.densities)
         classes, first = len(learner.experience.label_space), len(learner.seen[0].label_space)
-        self._factor = old_factor(max(first, classes), classes, len(learner.seen) - 1)
+        self._factor = old_factor(first, classes, len(learner.seen) - 1)
         self._weights = by_classes(self._factor)
         self._chance = learner.generator("feature_replay")
         self._old, self._member = membership(learner, self._densities.task_ids)

@@ -29,14 +29,16 @@ def by_ratio(ratio: float) -> Weights:
 
 
 def old_factor(first_classes: int, classes: int, experience: int) -> int:
-    """``k = n0 // n + t - 1`` (GFR): how many experiences of today's size the old classes make up.
+    """``k = n0 // n + t - 1`` (GFR): how many experiences of today's size the old classes make up; at first none.
+
+    A first experience that is smaller than today's counts as one, where ``n0 // n`` would forget it.
 
     Args:
         first_classes: n0, classes of the first experience.
-        classes: n, classes of an experience.
-        experience: t, 1 for the second experience.
+        classes: n, classes of the current experience.
+        experience: t, 0 for the first experience.
     """
-    return first_classes // classes + experience - 1
+    return max(first_classes // classes, 1) + experience - 1 if experience else 0
 
 
 def by_classes(factor: int) -> Weights:

@@ -4,12 +4,13 @@ Paper: Kirkpatrick et al., PNAS 114(13), 2017. There is no official code.
 Idea: after an experience, approximate the posterior of the weights by a Gaussian around the solution, with the diagonal
 of the Fisher information as precision; later training pays a quadratic price for leaving it.
 Equation: ``L = L_task + strength/2 * sum_k sum_i F_k,i (theta_i - theta_k,i)^2`` over all earlier experiences k, each
-with its own anchor. The sum over k is one quadratic, ``F_sum theta^2 - 2 Fa_sum theta + Faa``, so three sums hold all
-experiences exactly and a step costs the same after fifty experiences as after one.
+with its own anchor. The sum over k is one quadratic, ``F_sum (theta - centre)^2 + constant`` with the centre at the
+Fisher-weighted mean of the anchors, so all experiences are held exactly and a step costs the same after fifty of them
+as after one.
 Fisher: ``1/N sum_n (d log p(y_n | x_n) / d theta)^2``, squared per sample and then averaged, at the final weights, in
 evaluation mode, on un-augmented data of the experience alone, free of label smoothing and of other strategies.
-Kept between experiences: the three sums. Names that appear later are unprotected until they have a Fisher; tensors that
-grew are protected in their old part; frozen parameters are skipped.
+Kept between experiences: the summed Fisher, the centre, the constant. Names that appear later are unprotected until
+they have a Fisher; tensors that grew are protected in their old part; frozen parameters are skipped.
 Deviations: the penalty acts on the gradient side, after the backward pass, which gives the same update (with gradient
 clipping: before it). The default estimator uses the true labels ("empirical"); ``sampled`` and ``exact`` are there, and
 ``batched`` reproduces libraries that square batch means. ``samples = 500`` random samples by default: van de Ven (2025)
@@ -27,21 +28,20 @@ from mmcl_strategies.maths.choices import require
 from mmcl_strategies.maths.fisher_pass import FisherPass
 from mmcl_strategies.maths.protection import protected, remembered, require_matches
 from mmcl_strategies.maths.quadratic import (
-    SeparateSums,
+    Separate,
     accumulate_separate,
     add_quadratic_gradient,
-    separate_centre,
     separate_penalty,
 )
 
 
 @dataclass
 class EWCState:
-    """``F_sum``, ``Fa_sum`` and ``Faa`` of ``SeparateSums``, by parameter name."""
+    """What ``Separate`` holds, by parameter name."""
 
     fisher: dict[str, Tensor] = field(default_factory=dict)  # F_sum, the Fisher information
-    fisher_anchor: dict[str, Tensor] = field(default_factory=dict)  # Fa_sum, the same times the solutions
-    fisher_anchor_squared: dict[str, Tensor] = field(default_factory=dict)  # Faa, one number per parameter
+    centre: dict[str, Tensor] = field(default_factory=dict)  # the solutions' mean, weighted by it
+    constant: dict[str, Tensor] = field(default_factory=dict)  # how far they lie apart, one number per parameter
 
 
 @dataclass(kw_only=True, eq=False)
@@ -59,7 +59,6 @@ class EWC(StrategyPlugin):
 
     state: EWCState = field(default_factory=EWCState, init=False, repr=False)
     _parameters: dict[str, nn.Parameter] = field(default_factory=dict, init=False, repr=False)
-    _centre: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check the choices."""
@@ -71,25 +70,24 @@ class EWC(StrategyPlugin):
         return Terms(gradient=("penalty",))
 
     def before_training_exp(self, learner: Learner, **_: object) -> None:
-        """The pull of all earlier experiences has one centre."""
+        """Find the weights of which something is remembered."""
         require_matches(learner.model, "ewc", self.include)
         self._parameters = remembered(learner.model, self.state.fisher)
-        self._centre = separate_centre(self.state.fisher, self.state.fisher_anchor)
 
     def gradient_terms(self, learner: Learner) -> GradientValues:
         """``strength * F_sum (theta - centre)``; nothing in the first experience."""
-        if not self._centre:
+        if not self._parameters:
             return {}
-        parameters, sums = self._parameters, tuple(vars(self.state).values())
-        add_quadratic_gradient(parameters, self.state.fisher, self._centre, self.strength)
-        return {"penalty": lambda: self.strength * separate_penalty(parameters, *sums)}
+        parameters, kept = self._parameters, Separate(**vars(self.state))
+        add_quadratic_gradient(parameters, kept.fisher, kept.centre, self.strength)
+        return {"penalty": lambda: self.strength * separate_penalty(parameters, *kept)}
 
     def after_training_exp(self, learner: Learner, **_: object) -> None:
-        """Add this experience's Fisher and anchor to the sums."""
+        """Add this experience's Fisher and solution."""
         parameters = protected(learner, self.include, self.exclude)
         information = self._fisher_pass(learner, parameters)
-        sums = accumulate_separate(SeparateSums(**vars(self.state)), information, parameters)
-        self.state = EWCState(**sums._asdict())
+        together = accumulate_separate(Separate(**vars(self.state)), information, parameters)
+        self.state = EWCState(**together._asdict())
 
     @property
     def _fisher_pass(self) -> FisherPass:

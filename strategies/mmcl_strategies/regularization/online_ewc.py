@@ -10,7 +10,10 @@ paper normalises and does not say how.
 Kept between experiences: the decayed Fisher, the centre, the number of experiences.
 Other recursions go by the same name and are there for comparison; they average, hence keep the total strength, and have
 no decay: ``mean`` is ``(F(t) + (t-1) F) / t`` (HAT's and CTP's code), ``class_weighted`` is ``a F + (1-a) F(t)`` with a
-the share of old among all classes (PyCIL, CEAR, with ``fisher_clip = 1e-4``; for class-incremental streams).
+the share of old among all classes; rows of new classes in a head that grew are those of F(t) (PyCIL, CEAR, for
+class-incremental streams). Their runs, which train on the columns of the new classes but take the Fisher over all
+classes seen, are ``recursion=class_weighted fisher=batched samples=none fisher_clip=1e-4 fisher_over_seen=true`` with
+the training setting ``own_classes=true`` and the batch size of the training for the Fisher pass.
 Deviations: as in EWC, the penalty acts on the gradient side, and 500 random samples and the true labels give the
 Fisher. Not normalised by default.
 """
@@ -60,6 +63,7 @@ class OnlineEWC(StrategyPlugin):
     batch_size: int = 32  # of the Fisher pass; changes "batched" and the likelihood of pairs only
     fisher_clip: float | None = None  # upper bound of each entry of a new Fisher (PyCIL: 1e-4)
     normalise: str = "none"  # divide each new Fisher by its "max", "l1_mean" or "l2"
+    fisher_over_seen: bool = False  # let all classes seen compete in the Fisher, whatever training does (PyCIL)
     include: tuple[str, ...] = ("*",)  # glob patterns of parameter names to protect
     exclude: tuple[str, ...] = ()  # and of those not to
 
@@ -113,7 +117,9 @@ class OnlineEWC(StrategyPlugin):
 
     @property
     def _fisher_pass(self) -> FisherPass:
-        return FisherPass(self.fisher, self.samples, self.batch_size, self.fisher_clip, self.normalise)
+        return FisherPass(
+            self.fisher, self.samples, self.batch_size, self.fisher_clip, self.normalise, self.fisher_over_seen
+        )
 
 
 def _classes(learner: Learner) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from mmcl_strategies.maths import fisher
 from mmcl_strategies.maths.quadratic import (
-    SeparateSums,
+    Separate,
     accumulate_separate,
     add_quadratic_gradient,
     class_weighted,
@@ -14,7 +14,6 @@ from mmcl_strategies.maths.quadratic import (
     move_centre,
     moving_average,
     quadratic_penalty,
-    separate_centre,
     separate_penalty,
 )
 from torch import Tensor, nn
@@ -127,16 +126,17 @@ def check_penalties(
             by_autograd = whole(dict(zip(parameters, found, strict=True)))
         case.expect(f"grad_{name}", by_autograd)
 
-    sums, summed, latest = SeparateSums({}, {}, {}), {}, {}
+    sums, summed, latest = Separate({}, {}, {}), {}, {}
     for importance, anchor in tasks:
         sums = accumulate_separate(sums, importance, anchor)
         summed = decay_and_add(summed, importance, 1.0)
         latest = move_centre(latest, anchor)
     case.expect("agg_F", whole(sums.fisher))
-    case.expect("agg_Fa", whole(sums.fisher_anchor))
-    case.expect("agg_Faa", sum(sums.fisher_anchor_squared.values(), torch.zeros((), dtype=torch.float64)))
+    case.expect("agg_Fa", whole({name: fisher * sums.centre[name] for name, fisher in sums.fisher.items()}))
+    squares = [(fisher * sums.centre[name].square()).double().sum() for name, fisher in sums.fisher.items()]
+    case.expect("agg_Faa", sum([*squares, *sums.constant.values()], torch.zeros((), dtype=torch.float64)))
     case.expect("anchor_last", whole(latest))
-    expect("separate", separate_penalty(parameters, *sums), sums.fisher, separate_centre(*sums[:2]))
+    expect("separate", separate_penalty(parameters, *sums), sums.fisher, sums.centre)
     expect("huszar", quadratic_penalty(parameters, summed, latest), summed, latest)
 
 

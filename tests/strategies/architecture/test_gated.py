@@ -1,11 +1,14 @@
 """Gated modules: a gate per experience, the paper's stack, and gates inside a backbone that follow each sample."""
 
+import math
+
 import pytest
 import torch
 from mmcl_strategies.architecture.gate import Gate
 from mmcl_strategies.architecture.gated_addons import GatedAdapter, GatedUnits, attach_adapters, attach_to_units
 from mmcl_strategies.architecture.gated_head import GatedHead, convolutional_stack, linear_stack
 from mmcl_strategies.architecture.guard import Guard, guards
+from mmcl_strategies.architecture.hat import HAT
 from torch import Tensor, nn
 
 from mmcl.backbones.openclip import tiny_clip
@@ -44,9 +47,24 @@ def test_a_gate_is_a_sigmoid_while_it_is_learned_and_constant_afterwards() -> No
     torch.testing.assert_close(layer.row(0), (2.0 * layer.embeddings[0]).sigmoid())
     assert layer.row(0).requires_grad
     layer.finish(as_binary=False)
-    assert torch.equal(layer.row(0), (400.0 * layer.embeddings[0]).sigmoid())
+    torch.testing.assert_close(layer.row(0), (400.0 * layer.embeddings[0].detach()).sigmoid())
     assert not layer.row(0).requires_grad
     assert not layer.used.requires_grad
+
+
+def test_an_open_gate_has_a_slope_unless_the_released_one_is_wanted() -> None:
+    slopes = {}
+    for annealing in ("paper", "released"):
+        layer = HAT(annealing=annealing)._gate(2)
+        layer.grow(0)
+        layer.begin(0)
+        with torch.no_grad():
+            layer.embeddings[0].copy_(torch.tensor([0.05, -0.05]))  # s e is 20
+        layer.soft().sum().backward()  # type: ignore[no-untyped-call]
+        slopes[annealing] = layer.embedding.grad
+    expected = torch.full((2,), 400 * math.exp(-20.0))
+    torch.testing.assert_close(slopes["paper"], expected, rtol=1e-4, atol=0.0)
+    torch.testing.assert_close(slopes["released"], expected * torch.tensor([0.0, 1.0]), rtol=1e-4, atol=0.0)
 
 
 def test_what_is_used_is_the_largest_gate_of_all_finished_experiences() -> None:

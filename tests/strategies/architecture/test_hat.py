@@ -300,7 +300,7 @@ def test_only_the_newest_output_layer_and_embedding_are_trained() -> None:
 def test_learning_makes_it_better() -> None:
     benchmark = toy_benchmark(TIL, per_class=16)
     for network in ("mlp", "conv", "adapter"):
-        learner = toy_learner(benchmark, {"hat": hat(network, hidden=(64, 64))}, iterations=80)
+        learner = toy_learner(benchmark, {"hat": hat(network, hidden=(64, 64), gate_lr=0.01)}, iterations=80)
         learner.train(benchmark.train[0])
         found = answers(learner, benchmark, 0).argmax(1)
         (batch,) = learner.one_pass(benchmark.test[0].samples, 100)

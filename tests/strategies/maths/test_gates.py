@@ -13,10 +13,12 @@ from mmcl_strategies.maths.gates import (
     bias_factor,
     binary,
     compensation,
+    gate,
     sparsity,
     stretch,
     weight_factor,
 )
+from torch import Tensor
 
 
 def test_sharpness_goes_from_the_inverse_to_the_largest() -> None:
@@ -89,6 +91,49 @@ def test_compensation_turns_the_slope_at_one_sharpness_into_that_at_one(s: float
     (slope,) = torch.autograd.grad((s * embedding).sigmoid(), embedding)
     (plain,) = torch.autograd.grad(embedding.sigmoid(), embedding)
     torch.testing.assert_close(slope * compensation(embedding.detach(), s, s_max), s_max * plain, rtol=1e-7, atol=0.0)
+
+
+SHARPNESSES = (1 / 400, 0.1, 1.0, 7.3, 57.0, 399.9, 400.0)
+
+
+def sharpened(s: float) -> Tensor:
+    """Embeddings with ``|s e|`` up to 50, the largest 6, both signs, as single precision has them."""
+    largest = min(50.0, 6.0 * s)
+    return torch.linspace(-largest, largest, 401, dtype=torch.float64).div(s).float()
+
+
+def slope(s: float, embedding: Tensor) -> Tensor:
+    """``s a (1 - a)`` in double precision, each factor in the form that keeps its digits."""
+    x = s * embedding.double().abs()
+    return s * (-x).exp() / (1 + (-x).exp()).square()
+
+
+@pytest.mark.parametrize("s", SHARPNESSES)
+def test_the_slope_of_a_gate_has_its_digits_in_single_precision(s: float) -> None:
+    embedding = sharpened(s).requires_grad_()
+    for factor in (1.0, -1.0):  # of the gate, and of what it leaves
+        (found,) = torch.autograd.grad((factor * gate(embedding, s)).sum(), embedding)
+        torch.testing.assert_close(found.double(), factor * slope(s, embedding.detach()), rtol=1e-4, atol=0.0)
+    torch.testing.assert_close(gate(embedding, s).double(), (s * embedding.double()).sigmoid(), rtol=1e-4, atol=0.0)
+
+
+@pytest.mark.parametrize("s", SHARPNESSES)
+def test_the_compensated_gradient_has_its_digits_in_single_precision(s: float) -> None:
+    embedding = sharpened(s).requires_grad_()
+    (found,) = torch.autograd.grad((3.0 * gate(embedding, s)).sum(), embedding)
+    found = found * compensation(embedding.detach(), s, 400.0)
+    expected = 3.0 * 400.0 * slope(1.0, embedding.detach())
+    torch.testing.assert_close(found.double(), expected, rtol=1e-3, atol=0.0)
+
+
+@pytest.mark.parametrize("value", [-2400.0, -104.0, 104.0, 2400.0])
+def test_far_gates_are_shut_or_open_with_a_finite_slope(value: float) -> None:
+    embedding = torch.tensor(value / 400, requires_grad=True)
+    found = gate(embedding, 400.0)
+    found.backward()  # type: ignore[no-untyped-call]
+    assert found.item() == float(value > 0)
+    assert embedding.grad is not None
+    assert float(embedding.grad) == 0.0
 
 
 def test_compensation_is_bounded() -> None:

@@ -3,7 +3,14 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mmcl_strategies.pseudo_replay.weights import Weights, by_classes, by_experiences, by_ratio, old_factor
+from mmcl_strategies.pseudo_replay.weights import (
+    NOTHING_REPLAYED,
+    Weights,
+    by_classes,
+    by_experiences,
+    by_ratio,
+    old_factor,
+)
 
 
 def test_with_five_experiences_old_knowledge_counts_four_fifths() -> None:
@@ -29,3 +36,13 @@ def test_a_large_first_experience_counts_as_several() -> None:
     assert old_factor(50, 10, 1) == 5
     assert by_classes(5) == pytest.approx(Weights(1 / 6, 5 / 6))
     assert old_factor(50, 10, 5) == 9
+
+
+@given(first=st.integers(1, 100), classes=st.integers(1, 100))
+def test_nothing_is_old_in_the_first_experience(first: int, classes: int) -> None:
+    assert old_factor(first, classes, 0) == 0
+    assert by_classes(old_factor(first, classes, 0)) == NOTHING_REPLAYED
+
+
+def test_a_small_first_experience_counts_as_one() -> None:
+    assert [old_factor(2, 6, t) for t in (1, 2)] == [1, 2]

@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmcl_strategies.distillation.lwf import LwF
 from mmcl_strategies.distillation.zscl import ZSCL
+from mmcl_strategies.maths.quadratic import moving_average
 from mmcl_strategies.regularization.ewc import EWC
 from mmcl_strategies.regularization.ewc_plus_plus import EWCPlusPlus
 from torch import Tensor
@@ -54,7 +55,7 @@ COMPOSITIONS: dict[str, dict[str, StrategyPlugin]] = {
 
 @pytest.mark.parametrize("others", COMPOSITIONS.values(), ids=COMPOSITIONS)
 def test_the_running_fisher_is_of_the_task_loss_alone(others: dict[str, StrategyPlugin]) -> None:
-    benchmark, strategy, witness = toy_benchmark(TIL), EWCPlusPlus(strength=1e5, alpha=0.3), Witness()
+    benchmark, strategy, witness = toy_benchmark(TIL), EWCPlusPlus(every=1, strength=1e5, alpha=0.3), Witness()
     learner = toy_learner(benchmark, {"witness": witness, "s": strategy, **others})
     for experience in benchmark.train[:2]:
         learner.train(experience)
@@ -64,7 +65,7 @@ def test_the_running_fisher_is_of_the_task_loss_alone(others: dict[str, Strategy
 
 
 def test_it_starts_at_the_first_square_and_is_never_reset() -> None:
-    benchmark, strategy, witness = toy_benchmark(TIL), EWCPlusPlus(alpha=0.25), Witness()
+    benchmark, strategy, witness = toy_benchmark(TIL), EWCPlusPlus(every=1, alpha=0.25), Witness()
     learner = toy_learner(benchmark, {"witness": witness, "s": strategy}, iterations=1)
     learner.train(benchmark.train[0])
     assert_close(strategy.state.running, witness.squares[0])
@@ -74,14 +75,14 @@ def test_it_starts_at_the_first_square_and_is_never_reset() -> None:
 
 
 def test_the_newest_square_has_weight_alpha() -> None:
-    benchmark, strategy, witness = toy_benchmark(TIL), EWCPlusPlus(alpha=1.0), Witness()
+    benchmark, strategy, witness = toy_benchmark(TIL), EWCPlusPlus(every=1, alpha=1.0), Witness()
     learner = toy_learner(benchmark, {"witness": witness, "s": strategy})
     learner.train(benchmark.train[0])
     assert_close(strategy.state.running, witness.squares[-1])
 
 
 def test_the_penalty_uses_the_fisher_at_the_end_of_the_last_experience() -> None:
-    benchmark, strategy, witness = toy_benchmark(TIL), EWCPlusPlus(strength=100.0, alpha=0.5), Witness()
+    benchmark, strategy, witness = toy_benchmark(TIL), EWCPlusPlus(every=1, strength=100.0, alpha=0.5), Witness()
     learner = toy_learner(benchmark, {"witness": witness, "s": strategy})
     learner.train(benchmark.train[0])
     stored = {name: value.clone() for name, value in strategy.state.fisher.items()}
@@ -111,11 +112,44 @@ def test_watching_changes_nothing_in_the_training_itself() -> None:
     assert all(torch.equal(trained[1][name], value) for name, value in trained[0].items())
 
 
-def test_gradients_may_be_squared_at_every_other_step_only() -> None:
+def mean(squares: list[Named]) -> Named:
+    return {name: torch.stack([square[name] for square in squares]).mean(0) for name in squares[0]}
+
+
+def test_squares_of_a_window_are_averaged_before_the_fisher_moves() -> None:
+    """As the first author's code has it; what is left over at the end of an experience is dropped, as there."""
     benchmark, strategy, witness = toy_benchmark(TIL), EWCPlusPlus(alpha=0.4, every=2), Witness()
     learner = toy_learner(benchmark, {"witness": witness, "s": strategy}, iterations=5)
     learner.train(benchmark.train[0])
-    assert_close(strategy.state.running, recursion(witness.squares[::2], 0.4))
+    windows = [mean(witness.squares[:2]), mean(witness.squares[2:4])]
+    assert_close(strategy.state.running, recursion(windows, 0.4))
+    learner.train(benchmark.train[1])
+    windows += [mean(witness.squares[5:7]), mean(witness.squares[7:9])]
+    assert_close(strategy.state.running, recursion(windows, 0.4))
+
+
+def test_an_experience_shorter_than_a_window_is_one() -> None:
+    benchmark, strategy, witness = toy_benchmark(TIL), EWCPlusPlus(alpha=0.4, every=50), Witness()
+    learner = toy_learner(benchmark, {"witness": witness, "s": strategy}, iterations=3)
+    learner.train(benchmark.train[0])
+    assert_close(strategy.state.fisher, mean(witness.squares))
+    learner.train(benchmark.train[1])
+    assert_close(strategy.state.fisher, recursion([mean(witness.squares[:3]), mean(witness.squares[3:])], 0.4))
+
+
+def test_a_longer_window_has_the_same_size_and_less_noise() -> None:
+    """So a strength means the same whatever the window."""
+    generator = torch.Generator().manual_seed(0)
+    scale = torch.rand(20_000, generator=generator)
+    squares = (scale * torch.randn(400, 20_000, generator=generator)).square()
+    found = {}
+    for every in (1, 50):
+        running: Named = {}
+        for window in squares.split(every):
+            running = moving_average(running, {"w": window.mean(0)}, 0.9)
+        found[every] = running["w"] / scale.square()
+    assert [float(ratio.mean()) for ratio in found.values()] == pytest.approx([1.0, 1.0], abs=0.05)
+    assert float(found[1].std()) > 6 * float(found[50].std())
 
 
 def test_no_further_pass_over_the_data_is_made() -> None:

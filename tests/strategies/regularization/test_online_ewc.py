@@ -1,5 +1,7 @@
 """Online EWC: the old Fisher decays, the new one does not, and the decay counts again in the loss."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from mmcl_strategies.maths.fisher_pass import FisherPass
@@ -10,6 +12,7 @@ from torch import Tensor
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import CIL, TIL
+from mmcl.testing.models import ImageTower
 from mmcl.testing.toy import toy_benchmark, toy_learner, weights
 
 ALL = FisherPass("empirical", 500, 32, None, "none")
@@ -90,6 +93,34 @@ def test_class_weighting_follows_the_share_of_old_classes() -> None:
         expected = {name: share * expected.get(name, 0.0) + (1 - share) * value for name, value in own.items()}
         for name, value in remembered.items():
             torch.testing.assert_close(value, expected[name])
+
+
+def test_a_head_that_grew_keeps_the_new_fisher_of_its_new_rows() -> None:
+    benchmark, strategy = toy_benchmark(CIL), OnlineEWC(recursion="class_weighted", fisher_clip=1e-4)
+    learner = toy_learner(benchmark, {"s": strategy}, backbone=ImageTower())
+    for step, experience in enumerate(benchmark.train):
+        old = strategy.state.fisher.get("head.weight", torch.zeros(0, learner.model.backbone.embed_dim))
+        learner.train(experience)
+        learner.experience = experience
+        own = replace(ALL, clip=1e-4)(learner, dict(learner.model.named_parameters()))["head.weight"]
+        remembered, share = strategy.state.fisher["head.weight"], step / (step + 1)
+        assert own.any()
+        torch.testing.assert_close(remembered[len(old) :], own[len(old) :])
+        torch.testing.assert_close(remembered[: len(old)], share * old + (1 - share) * own[: len(old)])
+
+
+def test_the_fisher_may_run_over_all_classes_seen_where_training_has_its_own_alone() -> None:
+    """As PyCIL trains on the columns of the new classes and takes the Fisher over all of them."""
+    fishers = {}
+    for over_seen, own_classes in ((False, True), (True, True), (False, False)):
+        benchmark, strategy = toy_benchmark(CIL, 2), OnlineEWC(fisher_over_seen=over_seen, gamma=0.0)
+        learner = toy_learner(benchmark, {"s": strategy}, backbone=ImageTower(), own_classes=own_classes, lr=1e-12)
+        for experience in benchmark.train:
+            learner.train(experience)
+        fishers[over_seen, own_classes] = strategy.state.fisher["head.weight"]
+    assert not fishers[False, True][:2].any()
+    torch.testing.assert_close(fishers[True, True], fishers[False, False])
+    assert fishers[True, True][:2].any()
 
 
 @pytest.mark.parametrize("recursion", ["mean", "class_weighted"])
