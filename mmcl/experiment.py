@@ -61,6 +61,7 @@ class Experiment:
         assert isinstance(backbone_plugin, BackbonePlugin)
         with self._timed("benchmark"):
             self.benchmark = extended(benchmark or build_benchmark(config, self.strategies, backbone_plugin), config)
+        self.remarks.keep(self.benchmark.remarks)
         around = surroundings(backbone_plugin, self.benchmark, self.benchmark.reference is not None)
         check_composition(list(self.strategies.values()), list(self.strategies), around)
         self.training = resolve_training(self.benchmark.training, config.training)

@@ -29,3 +29,7 @@ class Remarks:
         if sentence not in self._sentences:
             self._sentences[sentence] = None
             warnings.warn(sentence, Remark, stacklevel=2)
+
+    def keep(self, sentences: Iterable[str]) -> None:
+        """Keep what has been said elsewhere."""
+        self._sentences |= dict.fromkeys(sentences)

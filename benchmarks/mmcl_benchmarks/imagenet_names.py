@@ -1,13 +1,18 @@
 """Names of ImageNet's classes by their WordNet id (``wnid``).
 
 CLIP's curated names come from open_clip, in the order of the classifier's outputs, and the ids in that order from timm,
-which open_clip brings along. What is none of ImageNet's thousand classes is called by the first synonym that the data
-set's own list gives it: ``words.txt`` of Tiny ImageNet, ``LOC_synset_mapping.txt`` of ImageNet.
+which open_clip brings along. CLIP calls two pairs of classes alike ("missile", "sunglasses"): these four go by their
+first name in WordNet, since a class that shares its prompt with another can never be told from it. What is none of
+ImageNet's thousand classes is called by the first synonym that the data set's own list gives it: ``words.txt`` of Tiny
+ImageNet, ``LOC_synset_mapping.txt`` of ImageNet.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+
+from mmcl.data.names import plain_name
 
 
 @cache
@@ -16,8 +21,15 @@ def curated_names() -> Mapping[str, str]:
     from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
     from timm.data.imagenet_info import ImageNetInfo
 
-    wnids: list[str] = ImageNetInfo().label_names()  # type: ignore[no-untyped-call]
-    return dict(zip(wnids, IMAGENET_CLASSNAMES, strict=True))
+    info = ImageNetInfo()
+    wnids: list[str] = info.label_names()  # type: ignore[no-untyped-call]
+    times = Counter(map(plain_name, IMAGENET_CLASSNAMES))
+    return {
+        wnid: name
+        if times[plain_name(name)] == 1
+        else info.index_to_description(number, detailed=False).partition(",")[0]
+        for number, (wnid, name) in enumerate(zip(wnids, IMAGENET_CLASSNAMES, strict=True))
+    }
 
 
 def class_names(wnids: Sequence[str], companion: Path) -> list[str]:

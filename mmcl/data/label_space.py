@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_PHOTO = "a photo of a {}."
+from mmcl.data.templates import PHOTO, Template, templates_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +19,26 @@ class ClassLabel:
         id: global class id, unique in the benchmark; the targets of samples are these ids.
         name: readable name.
         templates: prompts with one ``{}`` each. The first is used in training, all of them at evaluation.
+
+    Raises:
+        ConfigError: if a template has no place for the name, or more than one.
     """
 
     id: int
     name: str
-    templates: tuple[str, ...] = (_PHOTO,)
+    templates: tuple[str, ...] = (PHOTO,)
+
+    def __post_init__(self) -> None:
+        """Check the templates where they are written."""
+        object.__setattr__(self, "templates", templates_of(self.templates))
+
+    @classmethod
+    def stored(cls, id_: int, name: str, templates: Sequence[str]) -> "ClassLabel":
+        """A class of a run that was accepted when it began."""
+        label = object.__new__(cls)
+        for attribute, value in (("id", id_), ("name", name), ("templates", tuple(templates))):
+            object.__setattr__(label, attribute, value)
+        return label
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -38,9 +53,15 @@ class LabelSpace:
     classes: tuple[ClassLabel, ...] = ()
 
     @classmethod
-    def of(cls, names: Sequence[str], *, first_id: int = 0, templates: Sequence[str] | None = None) -> "LabelSpace":
-        """Classes with consecutive ids and common templates."""
-        frames = (_PHOTO,) if templates is None else tuple(templates)
+    def of(
+        cls, names: Sequence[str], *, first_id: int = 0, templates: Template | Sequence[Template] | None = None
+    ) -> "LabelSpace":
+        """Classes with consecutive ids and common templates, a list of them or one.
+
+        Raises:
+            ConfigError: if a template is none.
+        """
+        frames = templates_of(templates)
         return cls(tuple(ClassLabel(first_id + i, name, frames) for i, name in enumerate(names)))
 
     def __len__(self) -> int:
@@ -78,7 +99,7 @@ class LabelSpace:
     @cached_property
     def for_training(self) -> "LabelSpace":
         """The same classes with their first template only, the one used in training."""
-        return LabelSpace(tuple(ClassLabel(label.id, label.name, label.templates[:1]) for label in self.classes))
+        return LabelSpace(tuple(ClassLabel.stored(label.id, label.name, label.templates[:1]) for label in self.classes))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "LabelSpace":
         """Itself: it never changes, and copies of a model may recognise it by identity."""
@@ -91,7 +112,7 @@ class LabelSpace:
     @classmethod
     def from_list(cls, stored: Iterable[Mapping[str, Any]]) -> "LabelSpace":
         """The inverse of ``to_list``."""
-        return cls(tuple(ClassLabel(c["id"], c["name"], tuple(c["templates"])) for c in stored))
+        return cls(tuple(ClassLabel.stored(c["id"], c["name"], c["templates"]) for c in stored))
 
     def restrict(self, ids: Iterable[int]) -> "LabelSpace":
         """Only the classes with these ids, in the order of this space."""

@@ -89,7 +89,7 @@ def _pack(name: str, value: Any) -> Any:
             f"modality {name!r}",
             found=f"a value of type {type(value).__name__}, which a memory cannot keep",
             allowed="images, tensors, texts and numbers",
-            remedy="Let the data set give tensors.",
+            remedy="Turn it into a tensor in the data set, with torch.as_tensor; it is still preprocessed.",
         )
     return value
 

@@ -1,6 +1,7 @@
 """Names of classes as people mean them."""
 
 import unicodedata
+from collections.abc import Iterable
 
 
 def plain_name(name: str) -> str:
@@ -10,3 +11,19 @@ def plain_name(name: str) -> str:
     """
     text = unicodedata.normalize("NFKC", name).casefold()
     return " ".join(text.replace("_", " ").replace("-", " ").split())
+
+
+def namesakes(names: Iterable[str]) -> tuple[int, int] | None:
+    """Positions of the first two names that mean the same; ``None`` if there are none."""
+    first: dict[str, int] = {}
+    for position, name in enumerate(names):
+        if first.setdefault(plain_name(name), position) != position:
+            return first[plain_name(name)], position
+    return None
+
+
+def some(names: Iterable[str], shown: int = 5) -> str:
+    """The first few names in quotes, and how many more there are."""
+    every = list(names)
+    listed = ", ".join(map(repr, every[:shown]))
+    return listed if len(every) <= shown else f"{listed} and {len(every) - shown} more"

@@ -1,18 +1,26 @@
 """Table: labelled rows of any make behind one face, and some of them as the samples of an experience."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
+from mmcl.data.content import content_key
+from mmcl.data.holdout import SPLIT_SEED
+from mmcl.data.keys import drawing_alike, places_below
 from mmcl.data.modality import IMAGE
 from mmcl.data.reference import open_image
 from mmcl.data.sample import Sample
 from mmcl.errors import DataError
+
+_DIGITS = 32  # of a digest, as an id
 
 
 @dataclass(frozen=True)
@@ -25,10 +33,12 @@ class Table:
         labels: of every row, as positions in ``names``.
         modalities: that a row may have.
         values: row -> modality -> raw value or ``None``.
-        ids: row -> sample id within the table.
-        files: row -> the file it is read from, if it has one of its own.
+        files: row -> the file its image is read from, if it has one of its own.
+        root: folder of the data set, if it has one.
         domains: of every row, if the table says so.
         sides: ``train`` or ``test`` of every row, if the table says so.
+        ready: whether values are tensors that a backbone takes as they are.
+        remarks: what was said when it was read.
     """
 
     name: str
@@ -36,13 +46,64 @@ class Table:
     labels: Sequence[int]
     modalities: frozenset[str]
     values: Callable[[int], Mapping[str, Any]]
-    ids: Callable[[int], str]
     files: Callable[[int], Path | None]
+    root: Path | None = None
     domains: Sequence[str] | None = None
     sides: Sequence[str] | None = None
+    ready: bool = False
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def read(self, row: int) -> dict[str, Any]:
+        """The raw values that a row has.
+
+        Raises:
+            DataError: if it cannot be decoded.
+        """
+        try:
+            return {modality: value for modality, value in self.values(row).items() if value is not None}
+        except (OSError, SyntaxError, ValueError) as error:
+            raise DataError(
+                f"data set {self.name!r}, row {row}",
+                found=f"it cannot be read ({error})",
+                allowed="rows that can be decoded",
+                remedy="Repair or remove it; nothing has been trained on it.",
+            ) from error
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """What tells each row from others: the path of its image below the root, or a digest of all it holds."""
+        places = places_below([self.files(row) for row in range(len(self))], self.root)
+        with drawing_alike(SPLIT_SEED) as again:
+            return tuple(self._key(row, place, again) for row, place in enumerate(places))
+
+    @cached_property
+    def order(self) -> tuple[int, ...]:
+        """The rows by class, key, domain and side: the same for the same rows, in whatever order they are listed."""
+        facts = [facts for facts in (self.labels, self.keys, self.domains, self.sides) if facts is not None]
+        return tuple(sorted(range(len(self)), key=lambda row: [column[row] for column in facts]))
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """Of every row, from its key; rows that hold the same are counted."""
+        found, times = [""] * len(self), Counter[str]()
+        for row in self.order:
+            key = self.keys[row]
+            times[key] += 1
+            found[row] = key if times[key] == 1 else f"{key}#{times[key]}"
+        return tuple(found)
+
+    def _key(self, row: int, place: str | None, again: Callable[[], None]) -> str:
+        if place is not None and self.modalities == {IMAGE}:
+            return place
+        again()
+        values = self.read(row)
+        if place is None:
+            return content_key(values)[:_DIGITS]
+        beside = {modality: value for modality, value in values.items() if modality != IMAGE}
+        return f"{place}+{content_key(beside)[:_DIGITS]}"
 
 
 class TableSamples:
@@ -62,40 +123,56 @@ class TableSamples:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> Sample:
-        row = self.rows[index]
-        name = self.sample_id(index)
-        try:
-            values = {m: _raw(m, v) for m, v in self.table.values(row).items() if v is not None}
-        except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(
-                f"sample {name}",
-                found=f"it cannot be read ({error})",
-                allowed="rows that can be decoded",
-                remedy="Repair or remove it; nothing has been trained on it.",
-            ) from error
-        finished = [modality for modality, value in values.items() if isinstance(value, Tensor)]
-        if 0 < len(finished) < len(values):
-            raise DataError(
-                f"sample {name}",
-                found=f"a tensor for {', '.join(finished)} and raw values for the rest",
-                allowed="tensors everywhere, or raw values everywhere",
-                remedy="Leave out the data set's transform: the backbone brings its own preprocessing.",
-            )
-        return Sample(values, self.targets[index], name, self.task_id, finished=bool(finished))
+        name, values = self.sample_id(index), self.table.read(self.rows[index])
+        if self.table.ready:
+            _require_tensors(values, f"sample {name}")
+        elif IMAGE in values:
+            values[IMAGE] = as_picture(values[IMAGE], f"sample {name}")
+        return Sample(values, self.targets[index], name, self.task_id, finished=self.table.ready)
 
     def sample_id(self, index: int) -> str:
         """The id of a sample, without reading it."""
-        return f"{self.table.name}/{self.table.ids(self.rows[index])}"
+        return f"{self.table.name}/{self.table.ids[self.rows[index]]}"
 
     def path(self, index: int) -> Path | None:
         """The file of a sample, if it has one of its own."""
         return self.table.files(self.rows[index])
 
 
-def _raw(modality: str, value: Any) -> Any:
-    """A value as backbones' preprocessing takes it."""
-    if modality != IMAGE or isinstance(value, Tensor):
-        return value
+def as_picture(value: Any, who: str) -> Image.Image:
+    """An image as a backbone's preprocessing takes it: a PIL image in RGB.
+
+    Args:
+        value: a PIL image, the path of a file, an array ``uint8[H, W(, 3)]``, or a tensor of pixels
+            ``uint8[(C, )H, W]`` with one or three channels.
+        who: for the sentence of an error.
+
+    Raises:
+        DataError: if it is another tensor, which may have been preprocessed or not.
+    """
     if isinstance(value, (str, Path)):
         return open_image(Path(value))
+    if isinstance(value, Tensor):
+        channels = value.shape[0] if value.ndim == 3 else 1
+        if value.dtype != torch.uint8 or value.ndim not in (2, 3) or channels not in (1, 3):
+            raise DataError(
+                who,
+                found=f"an image that is a tensor, {str(value.dtype).removeprefix('torch.')}{list(value.shape)}",
+                allowed="pictures, pixels uint8[3, H, W], or tensors that are said to be ready for the model",
+                remedy="Leave out the data set's transform, since the backbone brings its own preprocessing; or pass "
+                "ready=True if the tensors have been preprocessed exactly as the backbone wants them.",
+            )
+        pixels = value.reshape(channels, *value.shape[-2:]).movedim(0, -1).cpu().numpy()
+        value = pixels[..., 0] if channels == 1 else pixels
     return (Image.fromarray(value) if isinstance(value, np.ndarray) else value).convert("RGB")
+
+
+def _require_tensors(values: Mapping[str, Any], who: str) -> None:
+    raw = [f"{type(value).__name__} for {modality}" for modality, value in values.items() if not torch.is_tensor(value)]
+    if raw:
+        raise DataError(
+            who,
+            found=f"a value of type {', '.join(raw)}, though the data are said to be ready for the model",
+            allowed="tensors everywhere with ready=True, or raw values",
+            remedy="Leave out ready=True: the backbone brings its own preprocessing.",
+        )

@@ -3,14 +3,15 @@
 Three makes are understood by what they are, without importing their libraries:
 
 - map-style data sets of torch and torchvision: ``data[i]`` is an image and a label (``ImageFolder``, ``CIFAR10``,
-  a ``Subset`` of one, a list of pairs). The image may be a PIL image, an array ``uint8[H, W(, 3)]``, the path of an
-  image file, or a tensor that goes into the model as it is. A first element that is any other text is a text.
+  a ``Subset`` of one, a list of pairs). The image may be a PIL image, an array ``uint8[H, W(, 3)]``, a tensor of pixels
+  ``uint8[3, H, W]`` or the path of an image file. A first element that is any other text is a text.
 - rows that are dictionaries, as Hugging Face's ``datasets`` give them: columns with the names of ``COLUMNS`` are
-  modalities, ``label`` is the class. A row may lack a value (``None``).
+  modalities, others are what ``columns`` says, ``label`` is the class. A row may lack a value (``None``).
 - a CSV file in UTF-8 with a header and the same columns; images are paths relative to the file.
 
 Labels are read without decoding images where the data set has them apart: ``targets`` or ``labels`` of torchvision,
-columns of Hugging Face.
+columns of Hugging Face. Rows without an image file of their own are read once, since only what they hold tells them
+apart.
 """
 
 import csv
@@ -18,13 +19,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from torch import Tensor
-
+from mmcl.data.labels import coded, require_one_spelling
 from mmcl.data.modality import ACCELERATION, AUDIO, GYROSCOPE, IMAGE, TEXT, VIDEO
+from mmcl.data.names import some
 from mmcl.data.reference import IMAGE_SUFFIXES
-from mmcl.data.table import Table
-from mmcl.errors import DataError, nearest
+from mmcl.data.table import Table, as_picture
+from mmcl.errors import ConfigError, DataError, nearest
 
 COLUMNS: Mapping[str, str] = {
     "image": IMAGE,
@@ -36,24 +36,38 @@ COLUMNS: Mapping[str, str] = {
     "gyroscope": GYROSCOPE,
 }
 SIDES = ("train", "test")
+SIDE = "split"
+
+Columns = Mapping[str, str | None]
 
 
-def tabulated(data: Any, name: str, *, label: str = "label", domain: str = "domain", side: str = "split") -> Table:
+def tabulated(
+    data: Any,
+    name: str,
+    *,
+    label: str = "label",
+    domain: str | None = None,
+    columns: Columns | None = None,
+    ready: bool = False,
+) -> Table:
     """Any of the makes above as a table.
 
     Args:
         data: a map-style data set, rows, or the path of a CSV file.
         name: begins the ids of its samples.
         label: column of the class, in dictionaries and files.
-        domain: column of the domain, if there is one.
-        side: column with ``train`` or ``test``, if there is one.
+        domain: column of the domain, where it is asked for.
+        columns: column -> modality it holds, or ``None`` if it is not needed; beside ``COLUMNS``.
+        ready: whether values are tensors that a backbone takes as they are.
 
     Raises:
-        DataError: if it is none of them, is empty, lacks a column, or a label has no name.
+        ConfigError: if ``columns`` names one that does not exist.
+        DataError: if it is none of them, is empty, lacks a column, two columns are one modality, a label has no name
+            or one that another class has too, or an image is a tensor that is not said to be ready.
     """
-    columns = {"label": label, "domain": domain, "side": side}
     if isinstance(data, (str, Path)):
-        return _from_rows(_csv_rows(Path(data)), name, columns, folder=Path(data).parent)
+        rows = _Rows(_csv_rows(Path(data)), name, Path(data).parent)
+        return rows.table(label, domain, columns or {}, ready)
     if not hasattr(data, "__getitem__") or not hasattr(data, "__len__"):
         raise DataError(
             f"data set {name!r}",
@@ -63,63 +77,146 @@ def tabulated(data: Any, name: str, *, label: str = "label", domain: str = "doma
         )
     if not len(data):
         raise DataError(f"data set {name!r}", found="no row", allowed="at least one row", remedy="Check its source.")
-    first = data[0]
-    return _from_rows(data, name, columns) if isinstance(first, Mapping) else _from_pairs(data, first[0], name)
+    if isinstance(data[0], Mapping):
+        return _Rows(data, name).table(label, domain, columns or {}, ready)
+    if columns:
+        raise ConfigError(
+            f"data set {name!r}: columns",
+            found="rows that are pairs, which have no columns",
+            allowed="columns of rows that are dictionaries, or of a CSV file",
+            remedy="Leave out columns=..., or give dictionaries.",
+        )
+    return _from_pairs(data, name, ready)
 
 
-def _from_pairs(data: Any, first: Any, name: str) -> Table:
-    """Pairs of something and a label; ``first`` is the first thing."""
-    modality = TEXT if isinstance(first, str) and Path(first).suffix.lower() not in IMAGE_SUFFIXES else IMAGE
-    labels, names = _coded(_targets(data), getattr(_origin(data), "classes", None), name)
+def _from_pairs(data: Any, name: str, ready: bool) -> Table:
+    """Pairs of something and a label."""
+    first = data[0][0]
+    listed = _is_image_path(first)
+    modality = TEXT if isinstance(first, str) and not listed else IMAGE
+    if modality == IMAGE and not ready and not listed:
+        as_picture(first, f"data set {name!r}, row 0")
+    origin = _origin(data)
+    labels, names = coded(_targets(data), getattr(origin, "classes", None), f"data set {name!r}")
+    root = getattr(origin, "root", None)
     return Table(
         name=name,
         names=names,
         labels=labels,
         modalities=frozenset({modality}),
         values=lambda row: {modality: data[row][0]},
-        ids=str,
-        files=lambda row: _file(data, row),
+        files=lambda row: Path(data[row][0]) if listed else _file(data, row),
+        root=Path(root) if isinstance(root, (str, Path)) else None,
+        ready=ready,
     )
 
 
-def _from_rows(data: Any, name: str, columns: Mapping[str, str], folder: Path | None = None) -> Table:
-    """Rows that are dictionaries; with ``folder`` they come from a file and images are paths below it."""
-    known = list(getattr(data, "column_names", data[0]))
-    label = columns["label"]
-    found = {column: COLUMNS[column] for column in known if column in COLUMNS}
-    if label not in known or not found:
-        raise DataError(
-            f"data set {name!r}",
-            found=f"the columns {', '.join(known)}",
-            allowed=f"{label} and at least one of {', '.join(COLUMNS)}",
-            remedy=f"Rename the columns, or say which one holds the class. {nearest(label, known)}",
+class _Rows:
+    """Rows that are dictionaries; with a folder they come from a file, and images are paths below it."""
+
+    def __init__(self, data: Any, name: str, folder: Path | None = None) -> None:
+        self.data, self.name, self.folder = data, name, folder
+        self.who = f"data set {name!r}"
+        self.known = list(getattr(data, "column_names", data[0]))
+
+    def table(self, label: str, domain: str | None, columns: Columns, ready: bool) -> Table:
+        """The rows under the names of their columns."""
+        found = self.modalities(label, columns)
+        images = [column for column, modality in found.items() if modality == IMAGE]
+        features = getattr(self.data, "features", None) or {}
+        labels, names = coded(self.column(label), getattr(features.get(label), "names", None), self.who)
+        unused = [column for column in self.known if column not in {label, domain, SIDE, *found, *columns}]
+
+        def values(row: int) -> dict[str, Any]:
+            said = self.data[row]
+            given = {modality: said[column] for column, modality in found.items()}
+            return given if (place := file(row)) is None else given | {IMAGE: place}
+
+        def file(row: int) -> Path | None:
+            if not images or (self.folder is None and not listed):
+                return None
+            said = self.data[row][images[0]]
+            return None if said is None else Path(said) if self.folder is None else self.folder / said
+
+        first = self.data[0]
+        listed = bool(images) and _is_image_path(first[images[0]])
+        if images and not ready and file(0) is None and first[images[0]] is not None:
+            as_picture(first[images[0]], f"{self.who}, row 0")
+        return Table(
+            name=self.name,
+            names=names,
+            labels=labels,
+            modalities=frozenset(found.values()),
+            values=values,
+            files=file,
+            root=self.folder,
+            domains=self.domains(domain) if domain in self.known else None,
+            sides=_sides(self.column(SIDE), self.who) if SIDE in self.known else None,
+            ready=ready,
+            remarks=(_unused(self.who, unused),) if unused else (),
         )
-    features = getattr(data, "features", None) or {}
-    labels, names = _coded(_column(data, label), getattr(features.get(label), "names", None), name)
 
-    def values(row: int) -> dict[str, Any]:
-        said = data[row]
-        given = {modality: said[column] for column, modality in found.items()}
-        if folder is not None and given.get(IMAGE) is not None:
-            given[IMAGE] = folder / given[IMAGE]
-        return given
+    def modalities(self, label: str, columns: Columns) -> dict[str, str]:
+        """Column -> modality."""
+        if strange := [column for column in columns if column not in self.known]:
+            raise ConfigError(
+                f"{self.who}: columns",
+                found=f"the column {strange[0]!r}",
+                allowed=f"its columns {', '.join(self.known)}",
+                remedy=nearest(strange[0], self.known),
+            )
+        meant = {column: columns.get(column, COLUMNS.get(column)) for column in self.known if column != label}
+        found = {column: modality for column, modality in meant.items() if modality is not None}
+        if label not in self.known or not found:
+            raise DataError(
+                self.who,
+                found=f"the columns {', '.join(self.known)}",
+                allowed=f"{label} and at least one of {', '.join(COLUMNS)}",
+                remedy="Say what a column holds with columns={'img': 'image'}, and which one is the class with "
+                f"label='...'. {nearest(label, self.known)}".rstrip(),
+            )
+        given = list(found.values())
+        if twice := [modality for modality in given if given.count(modality) > 1]:
+            both = [column for column, modality in found.items() if modality == twice[0]]
+            raise DataError(
+                self.who,
+                found=f"the columns {some(both)}, which are all {twice[0]}",
+                allowed="one column per modality",
+                remedy=f"Leave one out with columns={{{both[-1]!r}: None}}.",
+            )
+        return found
 
-    def file(row: int) -> Path | None:
-        path = data[row].get("image") if folder is not None else None
-        return None if path is None or folder is None else folder / path
+    def column(self, name: str) -> list[Any]:
+        """All values of a column, at once where the data set can do that without reading the others."""
+        if hasattr(self.data, "column_names"):
+            return list(self.data[name])
+        return [self.data[row][name] for row in range(len(self.data))]
 
-    domain, side = columns["domain"], columns["side"]
-    return Table(
-        name=name,
-        names=names,
-        labels=labels,
-        modalities=frozenset(found.values()),
-        values=values,
-        ids=str,
-        files=file,
-        domains=[str(value) for value in _column(data, domain)] if domain in known else None,
-        sides=_sides(_column(data, side), name) if side in known else None,
+    def domains(self, column: str | None) -> list[str]:
+        """The domain of every row."""
+        assert column is not None
+        said = self.column(column)
+        if None in said:
+            raise DataError(
+                f"{self.who}, row {said.index(None)}",
+                found=f"nothing in the column {column!r}",
+                allowed="a domain for every row",
+                remedy="Fill it in, or leave the row out.",
+            )
+        domains = [str(value) for value in said]
+        require_one_spelling(domains, "domain", self.who)
+        return domains
+
+
+def _unused(who: str, columns: Sequence[str]) -> str:
+    return (
+        f"{who}: the columns {some(columns)} are not used. Say what they hold, such as columns={{{columns[0]!r}: "
+        f"'image'}}, or that they are not needed, with columns={{{columns[0]!r}: None}}."
     )
+
+
+def _is_image_path(value: Any) -> bool:
+    return isinstance(value, (str, Path)) and Path(value).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _csv_rows(path: Path) -> list[dict[str, str | None]]:
@@ -151,34 +248,6 @@ def _csv_rows(path: Path) -> list[dict[str, str | None]]:
     return [{column: cell or None for column, cell in row.items()} for row in rows]
 
 
-def _coded(raw: Sequence[Any], declared: Sequence[str] | None, name: str) -> tuple[list[int], tuple[str, ...]]:
-    """Labels as positions in a list of class names; without declared names, the labels themselves in sorted order."""
-    raw = [value.item() if isinstance(value, (Tensor, np.generic)) else value for value in raw]
-    kinds = {type(value) for value in raw}
-    if not (kinds <= {int, bool} or kinds <= {str}):
-        raise DataError(
-            f"data set {name!r}",
-            found=f"labels of type {', '.join(sorted(kind.__name__ for kind in kinds))}",
-            allowed="whole numbers everywhere, or names everywhere",
-            remedy="Give every row one label.",
-        )
-    if declared is None:
-        values = sorted(set(raw))
-        position = {value: i for i, value in enumerate(values)}
-        return [position[value] for value in raw], tuple(map(str, values))
-    names = tuple(map(str, declared))
-    position = {text: i for i, text in enumerate(names)} if kinds == {str} else {i: i for i in range(len(names))}
-    unknown = next((value for value in raw if value not in position), None)
-    if unknown is not None:
-        raise DataError(
-            f"data set {name!r}",
-            found=f"the label {unknown!r}",
-            allowed=f"one of its {len(names)} classes",
-            remedy="Remove unlabelled rows, or correct the class names.",
-        )
-    return [position[value] for value in raw], names
-
-
 def _origin(data: Any) -> Any:
     """The data set behind torch's ``Subset``, or behind a subset of a subset."""
     while hasattr(data, "indices") and hasattr(data, "dataset"):
@@ -199,26 +268,19 @@ def _targets(data: Any) -> Sequence[Any]:
 
 
 def _file(data: Any, row: int) -> Path | None:
-    """The file behind a row: torchvision's folders list theirs, and pairs may begin with a path."""
+    """The file behind a row, where the data set lists them, as torchvision's folders do."""
     if hasattr(data, "indices") and hasattr(data, "dataset"):
         return _file(data.dataset, data.indices[row])
-    listed = getattr(data, "samples", data if isinstance(data, list) else ())
+    listed = getattr(data, "samples", ())
     first = listed[row][0] if row < len(listed) else None
-    return Path(first) if isinstance(first, (str, Path)) and Path(first).suffix.lower() in IMAGE_SUFFIXES else None
+    return Path(first) if first is not None and _is_image_path(first) else None
 
 
-def _column(data: Any, column: str) -> Sequence[Any]:
-    """All values of a column, at once where the data set can do that without reading the others."""
-    if hasattr(data, "column_names"):
-        return list(data[column])
-    return [data[row][column] for row in range(len(data))]
-
-
-def _sides(said: Sequence[Any], name: str) -> list[str]:
+def _sides(said: Sequence[Any], who: str) -> list[str]:
     sides = [str(value) for value in said]
     if unknown := sorted(set(sides) - set(SIDES)):
         raise DataError(
-            f"data set {name!r}",
+            who,
             found=f"the split {unknown[0]!r}",
             allowed=" or ".join(SIDES),
             remedy="Leave validation rows out, or call them train or test.",

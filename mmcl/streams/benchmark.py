@@ -1,8 +1,8 @@
 """Benchmark: a train and a test stream under a scenario; and BenchmarkPlugin, what an entry point provides."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from avalanche.benchmarks import CLScenario, EagerCLStream
@@ -11,9 +11,9 @@ from mmcl.data.experience_data import ExperienceData
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE
 from mmcl.data.reference import ReferenceData
-from mmcl.errors import DataError
 from mmcl.evaluation.metric import Accuracy, Metric
 from mmcl.streams.experience import Experience
+from mmcl.streams.promises import check_promises
 from mmcl.streams.scenario import Scenario
 
 
@@ -32,9 +32,11 @@ class Benchmark(CLScenario[EagerCLStream[Experience]]):
         metadata: facts for the report, such as split convention and digest.
         common_test: name of the test set that all experiences share, if they do: it is one data set, the ``test`` of
             every experience, and the test stream consists of nothing else.
+        remarks: what was said when it was made; a run keeps it with its results.
 
     Raises:
-        DataError: if there is no experience, names or class ids clash, or the scenario's promises are broken.
+        DataError: if there is no experience, names or class ids clash, two classes of one name compete, or the
+            scenario's promises are broken.
     """
 
     def __init__(
@@ -50,10 +52,9 @@ class Benchmark(CLScenario[EagerCLStream[Experience]]):
         reference: ReferenceData | None = None,
         metadata: Mapping[str, Any] | None = None,
         common_test: str | None = None,
+        remarks: Iterable[str] = (),
     ) -> None:
-        _check_promises(name, scenario, experiences)
-        if common_test is not None:
-            _check_common_test(name, scenario, experiences)
+        check_promises(name, scenario, experiences, common_test)
         self.name = name
         self.edition = edition
         self.scenario = scenario
@@ -64,6 +65,7 @@ class Benchmark(CLScenario[EagerCLStream[Experience]]):
         self.reference = reference
         self.metadata = dict(metadata or {})
         self.common_test = common_test
+        self.remarks = tuple(remarks)
         tests = self.experiences
         if common_test is not None:
             tests = (replace(experiences[0], name=common_test, label_space=self.label_space, domain=""),)
@@ -99,6 +101,7 @@ class Benchmark(CLScenario[EagerCLStream[Experience]]):
             reference=self.reference,
             metadata=self.metadata,
             common_test=self.common_test,
+            remarks=self.remarks,
         )
 
     @property
@@ -139,77 +142,3 @@ class BenchmarkPlugin(ABC):
     @abstractmethod
     def build(self) -> Benchmark:
         """Read the data and return the benchmark. Never downloads unless an option says so."""
-
-
-@dataclass(frozen=True)
-class _Promise:
-    holds: bool
-    found: str
-    allowed: str
-    remedy: str
-
-
-def _check_promises(name: str, scenario: Scenario, experiences: Sequence[ExperienceData]) -> None:
-    names = [data.name for data in experiences]
-    repeated = sorted({n for n in names if names.count(n) > 1})
-    promises = [
-        _Promise(bool(experiences), "it has no experience", "at least one experience", "Check the data folder."),
-        _Promise(
-            not repeated,
-            f"experiences share the names {repeated}",
-            "a unique name for every experience",
-            "Rename them: names label the rows and columns of the result matrix.",
-        ),
-    ]
-    if scenario.label_space_at_test == "shared":
-        differences = [_difference(experiences[0], data) for data in experiences[1:]]
-        odd = [sentence for sentence in differences if sentence]
-        promises.append(
-            _Promise(
-                not odd,
-                f"the label spaces differ: {'; '.join(odd[:3])}",
-                f"one shared label space in scenario {scenario.name}",
-                "Map the labels to common classes or choose scenario CIL or TIL.",
-            )
-        )
-    if not scenario.modalities_change:
-        kinds = {data.modalities for data in experiences}
-        promises.append(
-            _Promise(
-                len(kinds) <= 1,
-                f"the modalities differ between experiences: {sorted(map(sorted, kinds))}",
-                f"the same modalities everywhere in scenario {scenario.name}",
-                "Choose scenario MDTIL for streams whose modalities change.",
-            )
-        )
-    for promise in promises:
-        if not promise.holds:
-            raise DataError(f"benchmark {name!r}", found=promise.found, allowed=promise.allowed, remedy=promise.remedy)
-
-
-def _difference(first: ExperienceData, other: ExperienceData) -> str:
-    """Which classes only one of two experiences has, in words."""
-    lacks = [label.name for label in first.label_space if label.id not in other.label_space.ids]
-    adds = [label.name for label in other.label_space if label.id not in first.label_space.ids]
-    parts = [f"lacks {_some(lacks)}"] * bool(lacks) + [f"has {_some(adds)} in addition"] * bool(adds)
-    return f"{other.name!r} {' and '.join(parts)}, compared with {first.name!r}" if parts else ""
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
-    shown = ", ".join(map(repr, names[:5]))
-    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
-
-
-def _check_common_test(name: str, scenario: Scenario, experiences: Sequence[ExperienceData]) -> None:
-    """Refuse a common test set that is none, or that nobody could be tested on."""
-    apart = [data.name for data in experiences if data.test is not experiences[0].test]
-    if apart:
-        found, allowed = f"{apart[0]!r} has a test set of its own", "one and the same data set everywhere"
-        remedy = "Give all experiences the same object as 'test', or leave out 'common_test'."
-    elif scenario.label_space_at_test == "own":
-        found, allowed = f"a common test set in scenario {scenario.name}", "scenarios that do not reveal the experience"
-        remedy = "Choose CIL or DIL, or give every experience its own test set."
-    else:
-        return
-    raise DataError(f"benchmark {name!r}", found=found, allowed=allowed, remedy=remedy)

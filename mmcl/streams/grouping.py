@@ -5,12 +5,7 @@ Own data and the official benchmarks are cut with the same ones.
 
 from collections.abc import Sequence
 
-import torch
-
-from mmcl.errors import ConfigError, DataError
-
-SPLIT_SEED = 42
-TEST_SHARE = 0.2
+from mmcl.errors import ConfigError
 
 
 def group_sizes(classes: int, groups: int, first: int = 0) -> tuple[int, ...]:
@@ -63,30 +58,3 @@ def group_names(sizes: Sequence[int]) -> list[str]:
         names.append(f"classes {first}-{first + size - 1}" if size > 1 else f"class {first}")
         first += size
     return names
-
-
-def held_back(labels: Sequence[int], names: Sequence[str], who: str) -> tuple[list[int], list[int]]:
-    """Rows for training and rows for testing: 20 % of each class, at least one, chosen with seed 42.
-
-    Raises:
-        DataError: if a class has a single row.
-    """
-    rows_of: dict[int, list[int]] = {}
-    for row, label in enumerate(labels):
-        rows_of.setdefault(label, []).append(row)
-    generator = torch.Generator().manual_seed(SPLIT_SEED)
-    train: list[int] = []
-    test: list[int] = []
-    for label, rows in sorted(rows_of.items()):
-        if len(rows) < 2:
-            raise DataError(
-                who,
-                found=f"class {names[label]!r} has a single row",
-                allowed="at least one row for training and one for testing",
-                remedy="Add rows, or give test data of their own.",
-            )
-        order = torch.randperm(len(rows), generator=generator).tolist()
-        count = max(1, int(TEST_SHARE * len(rows)))
-        test += [rows[i] for i in order[:count]]
-        train += [rows[i] for i in order[count:]]
-    return sorted(train), sorted(test)

@@ -1,14 +1,26 @@
 """Sides: which rows of own data are for training and which for testing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 
+from mmcl.data.holdout import held_back
+from mmcl.data.names import plain_name, some
 from mmcl.data.table import Table, TableSamples
 from mmcl.errors import DataError
-from mmcl.streams.grouping import held_back
 
 
 class Sides:
-    """The training and the test rows of one data set; test rows are matched by class name.
+    """The training and the test rows of one data set, each in the order of its keys.
+
+    A class is what occurs in training. Classes of the test rows are found by name, as people read names.
+
+    Args:
+        train: the training rows, or all of them.
+        test: the test rows, if they are a table of their own.
+        rows: only these of ``train``.
+
+    Attributes:
+        classes: the classes that occur in training, as positions in ``train.names``.
 
     Raises:
         DataError: if the test data have a class that the training data lack, or other modalities.
@@ -16,16 +28,21 @@ class Sides:
 
     def __init__(self, train: Table, test: Table | None, rows: Sequence[int] | None = None) -> None:
         self.train, self.test = train, train if test is None else test
-        every = range(len(train)) if rows is None else rows
+        chosen = None if rows is None else set(rows)
+        every = [row for row in train.order if chosen is None or row in chosen]
         if test is not None:
-            self.train_rows, self.test_rows = list(every), list(range(len(test)))
+            self.train_rows = [row for row in every if train.sides is None or train.sides[row] == "train"]
+            self.test_rows = [row for row in test.order if test.sides is None or test.sides[row] == "test"]
         elif train.sides is not None:
             self.train_rows = [row for row in every if train.sides[row] == "train"]
             self.test_rows = [row for row in every if train.sides[row] == "test"]
         else:
-            kept, aside = held_back([train.labels[row] for row in every], train.names, f"data set {train.name!r}")
+            labels, keys = [train.labels[row] for row in every], [train.keys[row] for row in every]
+            kept, aside = held_back(labels, train.names, keys, f"data set {train.name!r}")
             self.train_rows, self.test_rows = [every[i] for i in kept], [every[i] for i in aside]
-        if strange := sorted({self.test.names[self.test.labels[row]] for row in self.test_rows} - set(train.names)):
+        self.classes = sorted({train.labels[row] for row in self.train_rows})
+        tested = {self.test.names[self.test.labels[row]] for row in self.test_rows}
+        if strange := sorted(name for name in tested if plain_name(name) not in self._class_of):
             raise DataError(
                 f"data set {self.test.name!r}",
                 found=f"the class {strange[0]!r}, which the training data lack",
@@ -40,23 +57,30 @@ class Sides:
                 remedy="Give both sides the same columns.",
             )
 
+    @cached_property
+    def _class_of(self) -> dict[str, int]:
+        return {plain_name(self.train.names[label]): label for label in self.classes}
+
     @property
-    def present(self) -> list[str]:
-        """Names of the classes that occur in training, in the table's order."""
-        labels = {self.train.labels[row] for row in self.train_rows}
-        return [text for label, text in enumerate(self.train.names) if label in labels]
+    def remarks(self) -> Iterator[str]:
+        """What was said when the tables were read, and which declared classes have no rows."""
+        yield from dict.fromkeys((*self.train.remarks, *self.test.remarks))
+        present = set(self.train.labels)
+        if absent := [name for label, name in enumerate(self.train.names) if label not in present]:
+            yield (
+                f"data set {self.train.name!r}: the classes {some(absent)} have no row and are left out of the stream."
+            )
 
     def samples(self, ids: Mapping[int, int], task_id: int) -> tuple[TableSamples, TableSamples]:
         """Training and test samples of the classes in ``ids``, a mapping from the table's labels to class ids."""
-        label_of = {text: label for label, text in enumerate(self.train.names)}
         found = []
         for side, rows in ((self.train, self.train_rows), (self.test, self.test_rows)):
-            ids_here = {label: ids.get(label_of.get(text, -1)) for label, text in enumerate(side.names)}
+            ids_here = [ids.get(self._class_of.get(plain_name(name), -1)) for name in side.names]
             pairs = [(row, id_) for row in rows if (id_ := ids_here[side.labels[row]]) is not None]
             if not pairs:
                 raise DataError(
                     f"data set {side.name!r}",
-                    found=f"no row of the classes {[self.train.names[label] for label in ids]}",
+                    found=f"no row of the classes {some(self.train.names[label] for label in ids)}",
                     allowed="rows for training and for testing in every experience",
                     remedy="Add rows, or leave these classes out.",
                 )

@@ -80,32 +80,6 @@ def targets(plugin: Subject) -> None:
 
 
 @promise
-def label_spaces(plugin: Subject) -> None:
-    """Classes have names of their own in their experience, and templates with one place for them."""
-    stream = benchmark(plugin)
-    if stream.objective != "classification":
-        raise NotApplicable("its samples have no classes")
-    names: dict[int, str] = {}
-    for data in stream.experiences:
-        twice = [name for name, count in Counter(data.label_space.names).items() if count > 1]
-        if twice:
-            raise BrokenPromiseError(
-                f"{data.name!r} has two classes called {twice[0]!r}", "Prompts could not tell them apart."
-            )
-        for label in data.label_space:
-            if names.setdefault(label.id, label.name) != label.name:
-                raise BrokenPromiseError(
-                    f"class {label.id} is {names[label.id]!r} in one experience and {label.name!r} in {data.name!r}",
-                    "A class id stands for one class in the whole benchmark.",
-                )
-            odd = [template for template in label.templates if template.count("{}") != 1]
-            if odd or not label.templates:
-                raise BrokenPromiseError(
-                    f"class {label.name!r} has the template {odd[0] if odd else None!r}", "Write '{}' once in each."
-                )
-
-
-@promise
 def disjoint_sides(plugin: Subject) -> None:
     """No sample is both for training and for testing."""
     seen = readings(plugin)
@@ -213,7 +187,6 @@ def learns(plugin: Subject) -> None:
 SAMPLE_CHECKS: tuple[Check, ...] = (
     samples,
     targets,
-    label_spaces,
     disjoint_sides,
     modalities,
     stable_samples,

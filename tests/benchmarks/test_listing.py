@@ -7,6 +7,7 @@ import pytest
 from mmcl_benchmarks.imagenet_names import class_names, curated_names
 from mmcl_benchmarks.listing import Tree, found_side, listed_classes, read_list
 
+from mmcl.data.names import namesakes
 from mmcl.errors import DataError
 
 
@@ -72,6 +73,13 @@ def test_curated_names_are_clip_s_by_wnid() -> None:
     assert names["n01440764"] == "tench"
     assert names["n04067472"] == "fishing casting reel"  # WordNet says: reel
     assert list(names.values())[99] == "goose"
+
+
+def test_curated_names_are_a_thousand_different_ones() -> None:
+    names = curated_names()
+    assert namesakes(names.values()) is None
+    assert [names[wnid] for wnid in ("n03773504", "n04008634")] == ["missile", "projectile"]
+    assert [names[wnid] for wnid in ("n04355933", "n04356056")] == ["sunglass", "sunglasses"]
 
 
 def test_what_is_none_of_the_thousand_is_called_by_its_first_synonym(tmp_path: Path) -> None:

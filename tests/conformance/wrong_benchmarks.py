@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.reference import ReferenceData
 from mmcl.data.sample import Sample
@@ -164,17 +163,6 @@ def hides_a_class(plugin: Any) -> Benchmark:
     return build(plugin, experiences=[replace(first, train=Subset(first.train, [0, 1, 2])), *rest])
 
 
-def has_namesakes(plugin: Any) -> Benchmark:
-    first, *rest = experiences_of(plugin, root_of(plugin))
-    return build(plugin, experiences=[replace(first, label_space=LabelSpace.of(["red", "red"])), *rest])
-
-
-def has_no_place_for_names(plugin: Any) -> Benchmark:
-    first, *rest = experiences_of(plugin, root_of(plugin))
-    space = LabelSpace.of(["dim", "red"], templates=["a colour"])
-    return build(plugin, experiences=[replace(first, label_space=space), *rest])
-
-
 def trains_on_tests(plugin: Any) -> Benchmark:
     first, *rest = experiences_of(plugin, root_of(plugin))
     return build(plugin, experiences=[replace(first, train=Union([first.train, Subset(first.test, [0])])), *rest])
@@ -252,8 +240,6 @@ WRONG_BENCHMARKS = (
     Sabotage(plugin(finishes_images), "samples", "sample 'c/test/violet/2.png' is finished, and not all its values"),
     Sabotage(plugin(has_a_foreign_class), "targets", "a test sample of experience 0 has the class 3"),
     Sabotage(plugin(hides_a_class), "targets", "no training sample of experience 0 has the class 'red'"),
-    Sabotage(plugin(has_namesakes), "label spaces", "'a' has two classes called 'red'"),
-    Sabotage(plugin(has_no_place_for_names), "label spaces", "class 'dim' has the template 'a colour'"),
     Sabotage(plugin(trains_on_tests), "disjoint sides", "'a/test/dim/0.png' is a training sample of experience 0 and"),
     Sabotage(
         plugin(promises_texts, modalities=frozenset({IMAGE, TEXT})),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import mmcl
-from mmcl.data.label_space import LabelSpace
+from mmcl.data.label_space import ClassLabel, LabelSpace
 from mmcl.errors import DataError
 from mmcl.evaluation.result_matrix import ResultMatrix
 from mmcl.streams.benchmark import Benchmark
@@ -76,6 +76,58 @@ def test_a_longer_stream_keeps_its_common_test_set() -> None:
 
 def test_other_label_spaces_in_a_shared_one_are_named_by_class() -> None:
     toy = toy_benchmark(DIL)
-    other = replace(toy.experiences[1], label_space=LabelSpace.of(["gamma", "delta"], first_id=1))
+    other = replace(toy.experiences[1], label_space=LabelSpace.of(["beta", "delta"], first_id=1))
     with pytest.raises(DataError, match=r"'toy1' lacks 'alpha' and has 'delta' in addition, compared with 'toy0'"):
         Benchmark(name="toy", edition="toy", scenario=DIL, experiences=[toy.experiences[0], other])
+
+
+# A class is an id with a name.
+
+
+def spaces(scenario: Scenario, *of_experience: dict[int, str]) -> Benchmark:
+    """A toy stream with these classes, by id."""
+    toy = toy_benchmark(scenario, experiences=len(of_experience))
+    data = [
+        replace(part, label_space=LabelSpace(tuple(ClassLabel(id_, name) for id_, name in names.items())))
+        for part, names in zip(toy.experiences, of_experience, strict=True)
+    ]
+    return Benchmark(name="toy", edition="toy", scenario=scenario, experiences=data)
+
+
+@pytest.mark.parametrize("name", ["crane", "Crane", " crane", "CRANE_"])
+def test_two_classes_of_one_name_do_not_compete(name: str) -> None:
+    with pytest.raises(DataError, match=f"the classes 0 and 3 compete and are called 'crane' and '{name}'"):
+        spaces(CIL, {0: "crane", 1: "fox"}, {2: "owl", 3: name})
+    with pytest.raises(DataError, match="the classes 0 and 1 compete"):
+        spaces(TIL, {0: "crane", 1: name}, {2: "owl", 3: "fox"})
+    with pytest.raises(DataError, match="the classes 0 and 1 compete"):
+        spaces(DIL, {0: "crane", 1: name}, {0: "crane", 1: name})
+
+
+def test_two_tasks_may_have_a_class_of_one_name_each() -> None:
+    assert spaces(TIL, {0: "crane", 1: "other"}, {2: "owl", 3: "other"}).label_space.ids == (0, 1, 2, 3)
+
+
+def test_an_id_has_one_name_in_the_whole_stream() -> None:
+    with pytest.raises(DataError, match="class id 1 stands for 'fox' and, in 'toy1', for 'owl'"):
+        spaces(TIL, {0: "crane", 1: "fox"}, {1: "owl", 2: "ant"})
+    assert len(spaces(DIL, {0: "red fox", 1: "owl"}, {0: "Red_Fox", 1: "owl"}).label_space) == 2
+
+
+def test_an_id_occurs_once_in_an_experience() -> None:
+    toy = toy_benchmark(TIL)
+    twice = LabelSpace((ClassLabel(0, "owl"), ClassLabel(0, "owl")))
+    with pytest.raises(DataError, match="class id 0 stands for 'owl' and, in 'toy0', for 'owl'"):
+        Benchmark(name="toy", edition="toy", scenario=TIL, experiences=[replace(toy.experiences[0], label_space=twice)])
+
+
+@pytest.mark.parametrize("name", ["", "  ", 7])
+def test_a_class_without_a_name_is_refused(name: object) -> None:
+    with pytest.raises(DataError, match="class 1 of 'toy0' is called"):
+        spaces(CIL, {0: "crane", 1: name}, {2: "owl"})  # type: ignore[dict-item]
+
+
+def test_remarks_stay_with_a_longer_stream() -> None:
+    toy = toy_benchmark(CIL)
+    told = Benchmark(name="toy", edition="toy", scenario=CIL, experiences=toy.experiences[:1], remarks=["so"])
+    assert told.with_experience(toy.experiences[1]).remarks == ("so",)

@@ -1,0 +1,48 @@
+"""Keys: where the files of rows lie below a common root, and how rows are read alike in whatever order."""
+
+import os
+import random
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+
+def places_below(files: Sequence[Path | None], root: Path | None) -> list[str | None]:
+    """Each file as a path below ``root``, or below what all files have in common if they do not all lie there.
+
+    Paths have slashes and composed letters (NFC), as one folder looks on every machine.
+    """
+    absolute = [None if file is None else Path(os.path.abspath(file)) for file in files]
+    known = [file for file in absolute if file is not None]
+    top = None if root is None else Path(os.path.abspath(root))
+    if known and (top is None or not all(file.is_relative_to(top) for file in known)):
+        top = Path(os.path.commonpath([file.parent for file in known]))
+    return [
+        None if file is None or top is None else unicodedata.normalize("NFC", file.relative_to(top).as_posix())
+        for file in absolute
+    ]
+
+
+@contextmanager
+def drawing_alike(seed: int) -> Iterator[Callable[[], None]]:
+    """Gives a function after which the global generators draw the same again; they are put back in the end.
+
+    A data set with a random transform then treats every row alike, whichever rows were read before.
+    """
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+
+    def again() -> None:
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        torch.default_generator.manual_seed(seed)
+
+    try:
+        yield again
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        torch.set_rng_state(states[2])
