@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
+from operator import attrgetter
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import BatchSampler, DataLoader, Sampler
 
 from mmcl.data.collate import Collator, Prepared, Preprocess, TensorSamples
+from mmcl.data.draws import Drawn, DrawnBatches, Order
 from mmcl.data.sample import Batch, Batches, Sample, SampleDataset
 
 
@@ -38,14 +40,59 @@ def as_batch(fetched: Any, collate: Collator) -> Batch:
     return collate.complete(fetched) if isinstance(fetched, Batch) else collate(fetched)
 
 
-class _Collate:
+class Parcel:
+    """A batch on its way through torch's loader.
+
+    When it pins a mapping or a tuple, torch builds another one of its items; a batch has more to it and pins itself.
+    """
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+
+    def pin_memory(self) -> "Parcel":
+        """The same in page-locked memory, from which a GPU copies without waiting."""
+        return Parcel(self.batch.pin_memory())
+
+
+class _Pack:
     """A picklable ``as_batch`` for worker processes."""
 
     def __init__(self, collate: Collator) -> None:
         self.collate = collate
 
-    def __call__(self, fetched: Any) -> Batch:
-        return as_batch(fetched, self.collate)
+    def __call__(self, fetched: Any) -> Parcel:
+        return Parcel(as_batch(fetched, self.collate))
+
+
+class Loader:
+    """Batches of samples by torch's ``DataLoader``, in worker processes if wanted.
+
+    Args:
+        samples: what is read, one call per index or, with ``__getitems__``, one per batch.
+        collate: stacks them.
+        order: a batch of indices for each batch.
+        num_workers: worker processes; 0 reads in this one.
+        pin: whether batches are put into page-locked memory, for a CUDA device.
+    """
+
+    def __init__(
+        self, samples: Any, collate: Collator, order: Iterable[Any], *, num_workers: int = 0, pin: bool = False
+    ) -> None:
+        self.loader: DataLoader[Any] = DataLoader(
+            samples,
+            batch_sampler=order,
+            collate_fn=_Pack(collate),
+            num_workers=num_workers,
+            # without a generator of its own a loader draws its base seed from the global one
+            generator=torch.Generator(),
+            pin_memory=pin,
+        )
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return map(attrgetter("batch"), self.loader)
 
 
 def prepared(samples: SampleDataset, preprocess: Preprocess) -> SampleDataset:
@@ -94,43 +141,36 @@ def training_batches(
     batch_size: int,
     iterations: int,
     generator: torch.Generator,
+    augmented: bool,
     num_workers: int = 0,
-) -> DataLoader[Batch]:
-    """``iterations`` shuffled batches of at most ``batch_size`` samples."""
-    sampler = IterationSampler(len(samples), batch_size, iterations, generator)
-    return batches_in(samples, collate, sampler, generator=generator, num_workers=num_workers)
+    pin: bool = False,
+) -> Loader:
+    """``iterations`` shuffled batches of at most ``batch_size`` samples; order and augmentation from ``generator``."""
+    seed = int(torch.randint(2**31, (), generator=generator))
+    order = IterationSampler(len(samples), batch_size, iterations, generator)
+    if augmented:
+        return augmented_batches(samples, collate, order, seed=seed, num_workers=num_workers, pin=pin)
+    return Loader(samples, collate, order, num_workers=num_workers, pin=pin)
 
 
-def batches_in(
+def augmented_batches(
     samples: SampleDataset,
     collate: Collator,
-    order: Iterable[list[int]],
+    order: Order,
     *,
-    generator: torch.Generator,
+    seed: int,
     num_workers: int = 0,
-) -> DataLoader[Batch]:
-    """One batch per list of indices; worker processes are seeded from ``generator``."""
-    worker_seeds = torch.Generator().manual_seed(int(torch.randint(2**31, (), generator=generator)))
-    return DataLoader(
-        samples,  # type: ignore[arg-type]
-        batch_sampler=order,
-        collate_fn=_Collate(collate),
-        num_workers=num_workers,
-        generator=worker_seeds,
-        pin_memory=torch.cuda.is_available(),
-    )
+    pin: bool = False,
+) -> Loader:
+    """One batch per list of indices; a sample's augmentation depends on ``seed``, its index and its turn alone."""
+    if isinstance(samples, TensorSamples):  # finished, and handed over in whole batches
+        return Loader(samples, collate, order, num_workers=num_workers, pin=pin)
+    return Loader(Drawn(samples), collate, DrawnBatches(order, seed), num_workers=num_workers, pin=pin)
 
 
 def ordered_batches(
-    samples: SampleDataset, collate: Collator, *, batch_size: int, num_workers: int = 0
-) -> DataLoader[Batch]:
+    samples: SampleDataset, collate: Collator, *, batch_size: int, num_workers: int = 0, pin: bool = False
+) -> Loader:
     """One pass in the order of the data set."""
-    return DataLoader(
-        samples,  # type: ignore[arg-type]
-        batch_size=batch_size,
-        collate_fn=_Collate(collate),
-        num_workers=num_workers,
-        # without a generator of its own a loader draws its base seed from the global one
-        generator=torch.Generator(),
-        pin_memory=torch.cuda.is_available(),
-    )
+    order = BatchSampler(range(len(samples)), batch_size, drop_last=False)
+    return Loader(samples, collate, order, num_workers=num_workers, pin=pin)

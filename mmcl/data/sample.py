@@ -82,6 +82,15 @@ class Inputs(Mapping[str, Tensor]):
             None if self.task_ids is None else self.task_ids.to(device, non_blocking=non_blocking),
         )
 
+    def pin_memory(self) -> "Inputs":
+        """The same inputs in page-locked memory."""
+        return Inputs(
+            {name: value.pin_memory() for name, value in self._values.items()},
+            {name: value.pin_memory() for name, value in self.present.items()},
+            self.sample_ids,
+            None if self.task_ids is None else self.task_ids.pin_memory(),
+        )
+
     def with_task_ids(self, task_ids: Tensor | None) -> "Inputs":
         """The same inputs with the task ids revealed (``int64[B]``) or hidden (``None``)."""
         return Inputs(self._values, self.present, self.sample_ids, task_ids)
@@ -119,6 +128,10 @@ class Batch(NamedTuple):
             self.targets.to(device, non_blocking=non_blocking),
             self.task_ids.to(device, non_blocking=non_blocking),
         )
+
+    def pin_memory(self) -> "Batch":
+        """The same batch in page-locked memory."""
+        return Batch(self.inputs.pin_memory(), self.targets.pin_memory(), self.task_ids.pin_memory())
 
     def select(self, rows: Tensor) -> "Batch":
         """The rows named by an index or a mask."""

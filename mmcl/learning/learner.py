@@ -8,7 +8,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from avalanche.core import BasePlugin, SupervisedPlugin
@@ -17,12 +17,21 @@ from avalanche.training.plugins.clock import Clock
 from avalanche.training.templates import SupervisedTemplate
 from avalanche.training.templates.base_sgd import PeriodicEval
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from mmcl.config import resolve_training
 from mmcl.data.collate import Collator, TensorSamples
+from mmcl.data.draws import Drawn, Draws, Order
 from mmcl.data.label_space import LabelSpace
-from mmcl.data.loader import Cycled, Kept, as_batch, batches_in, ordered_batches, prepared, training_batches
+from mmcl.data.loader import (
+    Cycled,
+    Kept,
+    Loader,
+    as_batch,
+    augmented_batches,
+    ordered_batches,
+    prepared,
+    training_batches,
+)
 from mmcl.data.memory import Memory
 from mmcl.data.modality import TEXT
 from mmcl.data.reference import ReferenceData
@@ -36,7 +45,7 @@ from mmcl.learning.compose import Slot, consolidation_order
 from mmcl.learning.likelihoods import scores_by_id
 from mmcl.learning.objectives import Classification, Objective
 from mmcl.learning.optimizer import LearningRate, follow, freeze, make_optimizer, require_constant_rate, trainable
-from mmcl.learning.seeding import derive_generator, derive_seed, seeded
+from mmcl.learning.seeding import derive_seed, seeded
 from mmcl.learning.strategy import GradientValues, StrategyPlugin
 from mmcl.learning.teachers import Policy, Teacher, Teachers
 from mmcl.learning.timeline import EVALUATION_STEP, STEP
@@ -47,6 +56,14 @@ from mmcl.streams.experience import Experience
 from mmcl.streams.scenario import Scenario
 
 _KEPT_BYTES = 2**28  # up to this size per data set, prepared un-augmented samples stay in memory
+
+
+class _Loading(TypedDict):
+    """How batches come to the device: nothing that changes a number."""
+
+    num_workers: int
+    pin: bool
+
 
 _ITERATION_EVENTS = [event for event in (*STEP, *EVALUATION_STEP) if hasattr(SupervisedPlugin, event)]
 
@@ -131,6 +148,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         self._competition = Competition(scenario, self.device)
         self._metric: Metric | None = None
         self._kept: dict[int, tuple[SampleDataset, SampleDataset]] = {}
+        self._draws: dict[str, Draws] = {}
         self._collator: tuple[Experience | None, Collator] = None, Collator(model.backbone.specs)
         self.batch_builder = self._occupant(Slot.BATCHES)
         self._goal_setter, self._gradient_editor = self._occupant(Slot.OBJECTIVE), self._occupant(Slot.GRADIENT)
@@ -181,8 +199,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
 
     def generator(self, *names: object) -> torch.Generator:
         """A fresh generator for one purpose in the current experience; the same after a restart."""
-        index = self.experience.index if self.experience is not None else -1
-        return derive_generator(self.seed, index, *names)
+        return torch.Generator().manual_seed(self._seed(*names))
 
     @property
     def own_classes(self) -> bool:
@@ -220,31 +237,28 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         batch_size: int | None = None,
         augment: bool = True,
         name: str = "batches",
-    ) -> DataLoader[Batch]:
-        """``iterations`` shuffled batches of prepared samples, on the CPU; the order depends on ``name``."""
+    ) -> Loader:
+        """``iterations`` shuffled batches, on the CPU; their order and augmentation depend on ``name``."""
         return training_batches(
             self._prepared(samples, augment),
             self._collate,
             batch_size=self.config.batch_size if batch_size is None else batch_size,
             iterations=iterations,
             generator=self.generator(name),
-            num_workers=self.config.num_workers,
+            augmented=augment,
+            **self._loading,
         )
 
-    def batches_in(self, samples: SampleDataset, order: Iterable[list[int]], *, name: str) -> DataLoader[Batch]:
-        """One augmented batch per list of indices, on the CPU."""
-        return batches_in(
-            self._prepared(samples, augment=True),
-            self._collate,
-            order,
-            generator=self.generator(name, "workers"),
-            num_workers=self.config.num_workers,
+    def batches_in(self, samples: SampleDataset, order: Order, *, name: str) -> Loader:
+        """One augmented batch per list of indices, on the CPU; the augmentation depends on ``name``."""
+        return augmented_batches(
+            self._prepared(samples, augment=True), self._collate, order, seed=self._seed(name), **self._loading
         )
 
-    def prepare(self, samples: SampleDataset, indices: Iterable[int]) -> Batch:
-        """The named samples, augmented, as one batch on the CPU."""
-        ready = self._prepared(samples, augment=True)
-        return as_batch([ready[index] for index in indices], self._collate)
+    def prepare(self, samples: SampleDataset, indices: Iterable[int], *, name: str = "prepare") -> Batch:
+        """The named samples as one batch on the CPU, augmented anew each time in an experience; depends on ``name``."""
+        draws = self._draws.setdefault(name, Draws(self._seed("prepare", name)))
+        return as_batch(Drawn(self._prepared(samples, augment=True)).__getitems__(draws(indices)), self._collate)
 
     def one_pass(self, samples: SampleDataset, batch_size: int | None = None) -> Iterator[Batch]:
         """Un-augmented batches in the order of the data set, on the device."""
@@ -408,6 +422,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         self.train_mb_size = self.config.batch_size
         self.meet(experience)
         self.gradient_values = {}
+        self._draws = {}
         self._teachers.begin_experience(self.model, first=len(self.seen) == 1)
 
     def consolidate(self, **kwargs: Any) -> None:
@@ -512,13 +527,18 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
             self._kept[id(samples)] = (samples, Kept(ready) if small else ready)
         return self._kept[id(samples)][1]
 
-    def _ordered(self, samples: SampleDataset, batch_size: int) -> DataLoader[Batch]:
-        return ordered_batches(
-            self._prepared(samples, augment=False),
-            self._collate,
-            batch_size=batch_size,
-            num_workers=self.config.num_workers,
-        )
+    def _ordered(self, samples: SampleDataset, batch_size: int) -> Loader:
+        ready = self._prepared(samples, augment=False)
+        return ordered_batches(ready, self._collate, batch_size=batch_size, **self._loading)
+
+    @property
+    def _loading(self) -> _Loading:
+        return {"num_workers": self.config.num_workers, "pin": self.device.type == "cuda"}
+
+    def _seed(self, *names: object) -> int:
+        """The seed of one purpose in the current experience."""
+        index = self.experience.index if self.experience is not None else -1
+        return derive_seed(self.seed, index, *names)
 
     @property
     def _autocast(self) -> Any:

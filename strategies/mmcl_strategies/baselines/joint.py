@@ -10,13 +10,10 @@ Kept between experiences: which experiences have been learned.
 Deviations: none. The learning-rate schedule runs once over the whole union.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from torch.utils.data import DataLoader
-
-from mmcl.data.sample import Batch
+from mmcl.data.sample import Batches
 from mmcl.data.subset import Union
 from mmcl.learning.compose import Need, Slot
 from mmcl.learning.learner import Learner
@@ -39,7 +36,7 @@ class Joint(StrategyPlugin):
 
     state: JointState = field(default_factory=JointState, init=False, repr=False)
 
-    def training_batches(self, learner: Learner) -> Sequence[Batch] | DataLoader[Batch]:
+    def training_batches(self, learner: Learner) -> Batches:
         """Batches from the union of all experiences, or none if they have been learned."""
         assert learner.experience is not None
         if learner.experience.index in self.state.learned:

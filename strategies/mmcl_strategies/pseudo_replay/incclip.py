@@ -245,4 +245,4 @@ class PairBatches:
         )
         for step, new in enumerate(learner.batches_in(self.samples, order, name="incclip")):
             slots = self.strategy.drawn(learner, step)
-            yield concatenate(new, learner.prepare(memory, slots)) if slots else new
+            yield concatenate(new, learner.prepare(memory, slots, name="incclip")) if slots else new

@@ -30,11 +30,10 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader
 
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.memory import Memory, by_value
-from mmcl.data.sample import Batch, SampleDataset
+from mmcl.data.sample import Batches, SampleDataset
 from mmcl.data.selection import herding
 from mmcl.data.subset import Union
 from mmcl.errors import ConfigError
@@ -164,7 +163,7 @@ class ICaRL(StrategyPlugin):
         """New units beside a pre-trained backbone may have a rate of their own."""
         return [] if self.head_lr is None else [(unit, self.head_lr) for unit in learner.model.head.parameters()]
 
-    def training_batches(self, learner: Learner) -> DataLoader[Batch]:
+    def training_batches(self, learner: Learner) -> Batches:
         """New samples and exemplars, shuffled together; an epoch is one pass over all of them."""
         assert learner.experience is not None
         samples, config = Union([learner.experience.samples, self._memory()]), learner.config

@@ -159,7 +159,7 @@ class ReplayBatches:
         shown: set[int] = set()
         for indices, new in zip(order, learner.batches_in(self.samples, order, name="replay"), strict=True):
             drawn = torch.randperm(len(memory), generator=generator)[:count].tolist()
-            yield concatenate(new, learner.prepare(memory, drawn)) if drawn else new
+            yield concatenate(new, learner.prepare(memory, drawn, name="replay")) if drawn else new
             for index, target in zip(indices, new.targets, strict=True):
                 if strategy.insert == "every_epoch" or index not in shown:
                     shown.add(index)

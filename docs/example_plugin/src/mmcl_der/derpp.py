@@ -132,7 +132,7 @@ class DERPP(StrategyPlugin):
         memory = Memory(self.state.records)
         count = self.batch_size or learner.config.batch_size
         drawn = torch.randperm(len(memory), generator=self._generators[purpose])[:count].tolist()
-        batch = learner.prepare(memory, drawn).to(learner.device)
+        batch = learner.prepare(memory, drawn, name=f"derpp/{purpose}").to(learner.device)
         learner.consider(batch)
         logits = learner.model(batch.inputs).logits
         assert logits is not None
