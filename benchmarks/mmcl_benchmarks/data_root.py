@@ -10,6 +10,7 @@ from scipy.io.matlab import MatReadError
 from mmcl.data.cache import materialise
 from mmcl.data.reference import ReferenceData
 from mmcl.errors import ConfigError, DataError
+from mmcl_benchmarks.glyphs.split import TEST, VALIDATION, Split
 
 # what torchvision, scipy and json raise over lists and matrices that are incomplete or hold something else
 _UNREADABLE = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, EOFError, MatReadError)
@@ -19,8 +20,9 @@ def find_root(
     name: str,
     *,
     embedded: bool,
+    validation: bool,
     folder: str | None,
-    write: Callable[[Path], None],
+    write: Callable[[Path, Split], None],
     version: str,
     contents: str,
     download: bool | None = None,
@@ -30,14 +32,16 @@ def find_root(
     Args:
         name: of the benchmark.
         embedded: the option of that name.
+        validation: the option of that name.
         folder: the option ``data_root``.
-        write: writes the embedded edition.
+        write: writes the embedded edition of a split.
         version: of what ``write`` writes.
         contents: what the folder must hold, for the error message.
         download: whether missing data will be fetched into the folder; ``None`` where nothing can be fetched.
 
     Raises:
-        ConfigError: if neither or both of ``embedded`` and ``folder`` are given.
+        ConfigError: if neither or both of ``embedded`` and ``folder`` are given, or ``validation`` without
+            ``embedded``.
         DataError: if there is no such folder.
     """
     if embedded == (folder is not None):
@@ -48,8 +52,16 @@ def find_root(
             remedy=f"Use 'mmcl run {name} --embedded' for the small edition that comes with MMCL, or "
             f"'mmcl run {name} --data-root DIR' with {contents} in DIR.",
         )
+    if validation and not embedded:
+        raise ConfigError(
+            f"{name}.validation",
+            found="true, of data of your own disk",
+            allowed="true together with --embedded",
+            remedy="Leave it out: only embedded editions have a validation split.",
+        )
     if folder is None:
-        return materialise(f"{name}-{version}", write)
+        split = VALIDATION if validation else TEST
+        return materialise(f"{name}-{version}{split.suffix}", lambda draft: write(draft, split))
     root = Path(folder)
     if not root.is_dir() and not download:
         raise DataError(

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+from mmcl.config import merged
 from mmcl.errors import DataError, nearest
+from mmcl_benchmarks.glyphs.split import TEST, Split
 
 _KEYS: Mapping[str, type] = {"edition": str, "synthetic": bool, "templates": dict, "names": dict, "training": dict}
 
@@ -33,6 +35,11 @@ class Edition:
     def official(self) -> bool:
         """Whether the folder claims to hold what the owners give away."""
         return self.name == Edition.name
+
+    def settings(self, protocol: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The protocol's training settings under those of the edition, whose steps count before its epochs."""
+        counted = "epochs" if "iterations" in self.training else None
+        return merged(protocol, {key: value for key, value in self.training.items() if key != counted})
 
     def names_of(self, data_set: str, protocol: Sequence[str]) -> Sequence[str]:
         """The class names of a data set: the edition's, or else those of the protocol.
@@ -91,9 +98,10 @@ def write_edition(
     templates: Mapping[str, Sequence[str]],
     training: Mapping[str, Any],
     names: Mapping[str, Sequence[str]] | None = None,
+    split: Split = TEST,
 ) -> None:
     """Mark a folder as an embedded edition, made and not taken."""
-    said: dict[str, Any] = {"edition": "embedded", "synthetic": True, "templates": dict(templates)}
+    said: dict[str, Any] = {"edition": split.edition, "synthetic": True, "templates": dict(templates)}
     said |= {"names": dict(names)} if names else {}
     said["training"] = dict(training)
     (folder / "edition.json").write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")

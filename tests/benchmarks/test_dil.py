@@ -21,6 +21,7 @@ from mmcl_benchmarks.dil.embedded import (
 )
 from mmcl_benchmarks.dil.layouts import write_cddb, write_core50, write_domainnet
 from mmcl_benchmarks.drawn import Drawn
+from mmcl_benchmarks.glyphs.split import TEST
 from mmcl_benchmarks.glyphs.symbols import held_out_symbols, seen_symbols
 from PIL import Image
 
@@ -64,7 +65,7 @@ def domains(tmp_path: Path) -> Path:
     """Three classes in six domains, of which each has one training image more than the one before."""
     drawings = {
         domain: Drawn(NAMES, [[shade(c, i) for i in range(2 + k)] for c in range(3)], [[shade(c)] for c in range(3)])
-        for k, domain in enumerate(DOMAINS)
+        for k, domain in enumerate(DOMAINS[TEST])
     }
     write_domainnet(tmp_path, drawings)
     return tmp_path

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mmcl_benchmarks.drawn import Drawn
-from mmcl_benchmarks.edition import read_edition
+from mmcl_benchmarks.edition import Edition, read_edition
 from mmcl_benchmarks.mtil import layouts
 from mmcl_benchmarks.mtil.benchmark import MTIL
 from mmcl_benchmarks.mtil.sources import ORIGINS
@@ -172,3 +172,14 @@ def test_the_edition_file_replaces_templates_and_training(root: Path) -> None:
     assert (benchmark.edition, benchmark.metadata["synthetic"], benchmark.training["lr"]) == ("x", True, 1)
     assert benchmark.experiences[0].label_space.classes[0].prompts == ("one first", "two first")
     assert not benchmark.experiences[0].training
+
+
+def test_steps_of_an_edition_replace_the_epochs_of_the_protocol_and_its_own() -> None:
+    edition = Edition(training={"iterations": 60, "epochs": 1, "lr": 1e-3})
+    assert edition.settings({"epochs": 5, "lr": 1e-4, "weight_decay": 0.05}) == {
+        "iterations": 60,
+        "lr": 1e-3,
+        "weight_decay": 0.05,
+    }
+    assert Edition(training={"epochs": 3}).settings({"iterations": 1001}) == {"epochs": 3}
+    assert Edition().settings({"iterations": 1001}) == {"iterations": 1001}

@@ -49,6 +49,7 @@ class CIFAR100(BenchmarkPlugin):
 
     data_root: str | None = None  # folder that holds cifar-100-python
     embedded: bool = False  # the edition that comes with MMCL
+    validation: bool = False  # with embedded: other symbols and fonts, to choose settings on
     steps: Literal[10, 20, 50] = 10  # experiences that the classes are cut into
     experiences: int | None = None  # only the first ones
     task_ids: bool = False  # reveal the experience of every test image: TIL instead of CIL
@@ -74,6 +75,7 @@ class CIFAR100(BenchmarkPlugin):
         root = find_root(
             self.name,
             embedded=self.embedded,
+            validation=self.validation,
             folder=self.data_root,
             write=write_embedded_cifar100,
             version=EDITION,

@@ -1,7 +1,8 @@
 """The embedded editions of the class-incremental benchmarks: symbols of the glyph world in the official layouts.
 
 Every symbol is held out: no pre-trained model of this project has seen it in any font. No two symbols of an edition
-look alike. Test images are drawn in fonts that the training images do not use.
+look alike. Test images are drawn in fonts that the training images do not use. The validation editions have as many
+other symbols and keep away from the fonts of the test editions' test images.
 
 | benchmark | symbols | images per class |
 |---|---|---|
@@ -24,7 +25,8 @@ from mmcl_benchmarks.cil.layouts import write_imagenet, write_imagenet100, write
 from mmcl_benchmarks.drawn import Drawn
 from mmcl_benchmarks.edition import write_edition
 from mmcl_benchmarks.glyphs.reference import write_reference
-from mmcl_benchmarks.glyphs.sets import distinct_symbols, drawn
+from mmcl_benchmarks.glyphs.sets import drawn, symbols_of
+from mmcl_benchmarks.glyphs.split import TEST, Split
 
 EDITION = "embedded-3"
 REFERENCE_IMAGES, REFERENCE_TEXTS = 400, 1000
@@ -38,40 +40,40 @@ TRAINING: Mapping[str, Any] = {
 }
 
 
-def write_embedded_cifar100(folder: Path) -> None:
+def write_embedded_cifar100(folder: Path, split: Split = TEST) -> None:
     """A hundred symbols as CIFAR-100's three pickles; two calls write the same bytes."""
-    write_cifar100(folder, _drawings("cifar100", 100, 6, 3))
-    _finish(folder, "cifar100")
+    write_cifar100(folder, _drawings("cifar100", 100, 6, 3, split))
+    _finish(folder, "cifar100", split)
 
 
-def write_embedded_tiny_imagenet(folder: Path, classes: int = 40) -> None:
+def write_embedded_tiny_imagenet(folder: Path, split: Split = TEST, classes: int = 40) -> None:
     """Symbols as Tiny ImageNet; ``wnids.txt`` is not sorted, as in the official copy."""
     wnids = _wnids(classes)
     listed = random.Random("wnids.txt").sample(wnids, classes)
-    write_tiny_imagenet(folder, _drawings("tiny-imagenet", classes, 10, 4), wnids, listed)
-    _finish(folder, "tiny-imagenet")
+    write_tiny_imagenet(folder, _drawings("tiny-imagenet", classes, 10, 4, split), wnids, listed)
+    _finish(folder, "tiny-imagenet", split)
 
 
-def write_embedded_imagenet100(folder: Path, classes: int = 20) -> None:
+def write_embedded_imagenet100(folder: Path, split: Split = TEST, classes: int = 20) -> None:
     """Symbols as ImageNet with the two lists."""
-    write_imagenet100(folder, _drawings("imagenet100", classes, 10, 4), _wnids(classes))
-    _finish(folder, "imagenet100")
+    write_imagenet100(folder, _drawings("imagenet100", classes, 10, 4, split), _wnids(classes))
+    _finish(folder, "imagenet100", split)
 
 
-def write_embedded_imagenet1000(folder: Path, classes: int = 100) -> None:
+def write_embedded_imagenet1000(folder: Path, split: Split = TEST, classes: int = 100) -> None:
     """Symbols as ImageNet."""
-    write_imagenet(folder, _drawings("imagenet1000", classes, 6, 2), _wnids(classes))
-    _finish(folder, "imagenet1000")
+    write_imagenet(folder, _drawings("imagenet1000", classes, 6, 2, split), _wnids(classes))
+    _finish(folder, "imagenet1000", split)
 
 
-def _drawings(name: str, classes: int, train: int, test: int) -> Drawn:
-    generator = random.Random(name)
-    return drawn(distinct_symbols(classes, generator), generator, train, test)
+def _drawings(name: str, classes: int, train: int, test: int, split: Split) -> Drawn:
+    symbols, generator = symbols_of(name, classes, split)
+    return drawn(symbols, generator, train, test, split)
 
 
-def _finish(folder: Path, name: str) -> None:
-    write_reference(folder / "reference", REFERENCE_IMAGES, REFERENCE_TEXTS)
-    write_edition(folder, templates={name: TEMPLATES}, training=TRAINING)
+def _finish(folder: Path, name: str, split: Split) -> None:
+    write_reference(folder / "reference", REFERENCE_IMAGES, REFERENCE_TEXTS, split)
+    write_edition(folder, templates={name: TEMPLATES}, training=TRAINING, split=split)
 
 
 def _wnids(classes: int) -> list[str]:

@@ -49,6 +49,7 @@ class ImageNet100(BenchmarkPlugin):
 
     data_root: str | None = None  # folder that holds train, val and the two lists
     embedded: bool = False  # the edition that comes with MMCL
+    validation: bool = False  # with embedded: other symbols and fonts, to choose settings on
     half_first: bool = False  # half of the classes first, then ten experiences of the rest
     experiences: int | None = None  # only the first ones
     task_ids: bool = False  # reveal the experience of every test image: TIL instead of CIL
@@ -73,6 +74,7 @@ class ImageNet100(BenchmarkPlugin):
         root = find_root(
             self.name,
             embedded=self.embedded,
+            validation=self.validation,
             folder=self.data_root,
             write=write_embedded_imagenet100,
             version=EDITION,

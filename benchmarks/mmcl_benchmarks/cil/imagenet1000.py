@@ -46,6 +46,7 @@ class ImageNet1000(BenchmarkPlugin):
 
     data_root: str | None = None  # folder that holds train and val
     embedded: bool = False  # the edition that comes with MMCL
+    validation: bool = False  # with embedded: other symbols and fonts, to choose settings on
     experiences: int | None = None  # only the first ones
     task_ids: bool = False  # reveal the experience of every test image: TIL instead of CIL
     strict: bool = False  # refuse data that do not have the official size
@@ -69,6 +70,7 @@ class ImageNet1000(BenchmarkPlugin):
         root = find_root(
             self.name,
             embedded=self.embedded,
+            validation=self.validation,
             folder=self.data_root,
             write=write_embedded_imagenet1000,
             version=EDITION,

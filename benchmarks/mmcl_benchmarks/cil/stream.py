@@ -70,7 +70,7 @@ def class_stream(
         edition=edition.name,
         scenario=scenario,
         experiences=data,
-        training={**training, **edition.training},
+        training=edition.settings(training),
         reference=reference_below(root),
         metadata={
             "convention": convention,

@@ -53,6 +53,7 @@ class TinyImageNet(BenchmarkPlugin):
 
     data_root: str | None = None  # folder that holds tiny-imagenet-200
     embedded: bool = False  # the edition that comes with MMCL
+    validation: bool = False  # with embedded: other symbols and fonts, to choose settings on
     steps: Literal[5, 10, 20] = 10  # experiences after the first
     experiences: int | None = None  # only the first ones
     task_ids: bool = False  # reveal the experience of every test image: TIL instead of CIL
@@ -78,6 +79,7 @@ class TinyImageNet(BenchmarkPlugin):
         root = find_root(
             self.name,
             embedded=self.embedded,
+            validation=self.validation,
             folder=self.data_root,
             write=write_embedded_tiny_imagenet,
             version=EDITION,

@@ -90,6 +90,7 @@ class CDDB(BenchmarkPlugin):
 
     data_root: str | None = None  # folder that holds the sources
     embedded: bool = False  # the edition that comes with MMCL
+    validation: bool = False  # with embedded: other symbols and fonts, to choose settings on
     variant: Literal["hard", "easy", "long"] = "hard"  # which sources, in which order
     experiences: int | None = None  # only the first sources
     strict: bool = False  # refuse sources that do not have the published size
@@ -108,6 +109,7 @@ class CDDB(BenchmarkPlugin):
         root = find_root(
             self.name,
             embedded=self.embedded,
+            validation=self.validation,
             folder=self.data_root,
             write=write_embedded_cddb,
             version=EDITION,

@@ -79,6 +79,7 @@ class CORe50(BenchmarkPlugin):
 
     data_root: str | None = None  # folder that holds core50_128x128 and the lists
     embedded: bool = False  # the edition that comes with MMCL
+    validation: bool = False  # with embedded: other symbols and fonts, to choose settings on
     run: int = 0  # which of the official orders of sessions
     experiences: int | None = None  # only the first sessions
     strict: bool = False  # refuse data that do not have the official size or lack files
@@ -104,6 +105,7 @@ class CORe50(BenchmarkPlugin):
         root = find_root(
             self.name,
             embedded=self.embedded,
+            validation=self.validation,
             folder=self.data_root,
             write=write_embedded_core50,
             version=EDITION,

@@ -65,6 +65,7 @@ class DomainNet(BenchmarkPlugin):
 
     data_root: str | None = None  # folder that holds the domains and their lists
     embedded: bool = False  # the edition that comes with MMCL
+    validation: bool = False  # with embedded: other symbols and fonts, to choose settings on
     experiences: int | None = None  # only the first domains
     strict: bool = False  # refuse data that do not have the official size or lack files
 
@@ -82,6 +83,7 @@ class DomainNet(BenchmarkPlugin):
         root = find_root(
             self.name,
             embedded=self.embedded,
+            validation=self.validation,
             folder=self.data_root,
             write=write_embedded_domainnet,
             version=EDITION,

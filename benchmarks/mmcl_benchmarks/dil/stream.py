@@ -73,7 +73,7 @@ def domain_stream(
         edition=edition.name,
         scenario=DIL,
         experiences=data,
-        training={**settings.later, **edition.training},
+        training=edition.settings(settings.later),
         common_test=common_test,
         reference=reference_below(root),
         metadata={

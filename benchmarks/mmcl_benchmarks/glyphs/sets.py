@@ -1,30 +1,31 @@
 """Sets of drawings: images of symbols for the training and the test side of an embedded edition."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image
 
 from mmcl_benchmarks.drawn import Drawn
 from mmcl_benchmarks.glyphs.drawing import coverage, draw, jitter
-from mmcl_benchmarks.glyphs.symbols import FONTS, HELD_OUT_FONTS, Symbol, held_out_symbols
+from mmcl_benchmarks.glyphs.split import TEST, Split
+from mmcl_benchmarks.glyphs.symbols import FONTS, Symbol, held_out_symbols
 
 _ALIKE = 0.03  # mean difference of two drawings, of 1, below which they look like the same symbol
 
 
-def drawn(symbols: Sequence[Symbol], generator: random.Random, train: int, test: int) -> Drawn:
+def drawn(symbols: Sequence[Symbol], generator: random.Random, train: int, test: int, split: Split = TEST) -> Drawn:
     """``train`` and ``test`` images of every symbol.
 
-    The test images are drawn in fonts that the training images do not use, the two fonts unknown to the pre-trained
-    models first.
+    The test images are drawn in fonts that the training images do not use, those that the split has for them first; in
+    the test split they are the two fonts unknown to the pre-trained models.
     """
     sides: tuple[list[list[Image.Image]], list[list[Image.Image]]] = [], []
     for symbol in symbols:
-        faces = [font for font in FONTS if symbol.character in coverage(font)]
-        unseen = [font for font in faces if font in HELD_OUT_FONTS] or faces[-1:]
-        rest = [font for font in faces if font not in unseen]
-        for side, fonts, count in zip(sides, (rest, unseen), (train, test), strict=True):
+        faces = [font for font in split.fonts if symbol.character in coverage(font)]
+        for_test = [font for font in faces if font in split.test_fonts] or faces[-1:]
+        rest = [font for font in faces if font not in for_test]
+        for side, fonts, count in zip(sides, (rest, for_test), (train, test), strict=True):
             side.append(images_of(symbol, fonts, count, generator))
     return Drawn([symbol.name for symbol in symbols], *sides)
 
@@ -36,20 +37,49 @@ def images_of(symbol: Symbol, fonts: Sequence[str], count: int, generator: rando
     return [jitter(image, generator).convert("RGB") for image in images]
 
 
-def distinct_symbols(count: int, generator: random.Random, fonts: Sequence[str] = ()) -> list[Symbol]:
+def symbols_of(
+    name: str, count: int, split: Split, fonts: Mapping[Split, Sequence[str]] | None = None
+) -> tuple[list[Symbol], random.Random]:
+    """The symbols of an edition, and the generator that goes on to draw it.
+
+    None of the validation edition is, or looks like, one of the test edition of the same name.
+
+    Args:
+        name: of the benchmark.
+        count: how many.
+        split: of the edition.
+        fonts: split -> fonts that must have all of its symbols.
+    """
+    fonts = fonts or {}
+    generator = TEST.generator(name)
+    symbols = distinct_symbols(count, generator, fonts.get(TEST, ()))
+    if split == TEST:
+        return symbols, generator
+    generator = split.generator(name)
+    return distinct_symbols(count, generator, fonts.get(split, ()), unlike=symbols), generator
+
+
+def distinct_symbols(
+    count: int, generator: random.Random, fonts: Sequence[str] = (), unlike: Sequence[Symbol] = ()
+) -> list[Symbol]:
     """Held-out symbols in random order, all in ``fonts``, no two of which look alike (as Latin A and Greek Alpha do).
 
-    No pre-trained model of this project has seen them.
+    No pre-trained model of this project has seen them, and none looks like one of ``unlike``.
     """
     candidates = [s for s in held_out_symbols() if all(s.character in coverage(font) for font in fonts)]
     chosen: list[Symbol] = []
-    pictures: list[np.ndarray] = []
+    pictures = [_picture(symbol) for symbol in unlike]
     for symbol in generator.sample(candidates, len(candidates)):
-        face = next(font for font in FONTS if symbol.character in coverage(font))
-        picture = np.asarray(draw(symbol.character, face), dtype=np.float64) / 255
+        picture = _picture(symbol)
         if all(np.abs(picture - other).mean() > _ALIKE for other in pictures):
             chosen.append(symbol)
             pictures.append(picture)
         if len(chosen) == count:
             return chosen
     raise ValueError(f"{len(chosen)} distinct symbols instead of {count}")
+
+
+def _picture(symbol: Symbol) -> np.ndarray:
+    """The symbol in the first font that has it, ``[H, W]`` from 0 to 1."""
+    face = next(font for font in FONTS if symbol.character in coverage(font))
+    return np.asarray(draw(symbol.character, face), dtype=np.float64) / 255

@@ -71,6 +71,7 @@ class MTIL(BenchmarkPlugin):
 
     data_root: str | None = None  # folder that holds the eleven data sets
     embedded: bool = False  # the edition that comes with MMCL
+    validation: bool = False  # with embedded: other symbols and fonts, to choose settings on
     order: int = 1  # 1 or 2
     experiences: int | None = None  # only the first ones of the order
     download: bool = False  # let torchvision fetch what is missing
@@ -92,6 +93,7 @@ class MTIL(BenchmarkPlugin):
         root = find_root(
             self.name,
             embedded=self.embedded,
+            validation=self.validation,
             folder=self.data_root,
             write=write_mtil,
             version=EDITION,
@@ -123,7 +125,7 @@ class MTIL(BenchmarkPlugin):
             edition=edition.name,
             scenario=self.scenario,
             experiences=data,
-            training={**TRAINING, **edition.training},
+            training=edition.settings(TRAINING),
             reference=reference_below(root),
             metadata={
                 "convention": "zscl",

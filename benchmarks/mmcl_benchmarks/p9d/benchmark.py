@@ -66,6 +66,7 @@ class P9D(BenchmarkPlugin):
 
     data_root: str | None = None  # folder that holds json, train_images and gallery_images
     embedded: bool = False  # the edition that comes with MMCL
+    validation: bool = False  # with embedded: other symbols and fonts, to choose settings on
     order: int = 1  # 1: from household to electronics, 2: the reverse
     experiences: int | None = None  # only the first ones of the order
     task_known: bool = False  # tell the industry of test pairs, which the protocol does not
@@ -92,6 +93,7 @@ class P9D(BenchmarkPlugin):
         root = find_root(
             self.name,
             embedded=self.embedded,
+            validation=self.validation,
             folder=self.data_root,
             write=write_embedded_p9d,
             version=EDITION,
@@ -129,7 +131,7 @@ class P9D(BenchmarkPlugin):
             experiences=data,
             objective=self.objective,
             metric=Retrieval(queries=_items(lists, "query"), gallery=_items(lists, "gallery")),
-            training={**TRAINING, **edition.training},
+            training=edition.settings(TRAINING),
             reference=reference_below(root),
             metadata={
                 "convention": "official-list",

@@ -5,7 +5,8 @@ colours and sizes of products do. All symbols are held out: no pre-trained model
 font, and none of them looks like another. A title names the large symbol and then the small one, with marks and
 capitals that the reader must clean. No combination of two symbols is both for training and for testing. Titles are in
 words that glyph-clip can read, not in Chinese; everything else is as in the official files, the keys of the industries
-too. ``reference`` holds pictures and captions of what the pre-trained models know.
+too. The validation edition has other symbols in other fonts. ``reference`` holds pictures and captions of what the
+pre-trained models know.
 """
 
 import random
@@ -20,7 +21,8 @@ from mmcl_benchmarks.edition import write_edition
 from mmcl_benchmarks.glyphs import styles
 from mmcl_benchmarks.glyphs.drawing import draw, jitter
 from mmcl_benchmarks.glyphs.reference import write_reference
-from mmcl_benchmarks.glyphs.sets import distinct_symbols
+from mmcl_benchmarks.glyphs.sets import symbols_of
+from mmcl_benchmarks.glyphs.split import TEST, VALIDATION, Split
 from mmcl_benchmarks.glyphs.styles import Style
 from mmcl_benchmarks.glyphs.symbols import Symbol
 from mmcl_benchmarks.p9d.layout import DrawnProduct, write_p9d
@@ -39,28 +41,43 @@ TRAINING: Mapping[str, Any] = {
     "weight_decay": 0.0,
     "warmup": 6,
 }
-LOOKS: Mapping[str, tuple[str, Style]] = {
-    "Household": ("DejaVuSans", styles.flat),
-    "Furnishings": ("DejaVuSerif", styles.wash),
-    "Food": ("DejaVuSans-Bold", styles.poster),
-    "Beauty": ("STIXGeneral", styles.pencil),
-    "Clothing": ("DejaVuSansMono", styles.stroke),
-    "Auto": ("DejaVuSansMono-Bold", styles.scene),
-    "Parenting": ("DejaVuSerif-Italic", styles.flat),
-    "Outdoor": ("DejaVuSans-BoldOblique", styles.wash),
-    "Electronics": ("STIXGeneralBol", styles.poster),
+LOOKS: Mapping[Split, Mapping[str, tuple[str, Style]]] = {
+    TEST: {
+        "Household": ("DejaVuSans", styles.flat),
+        "Furnishings": ("DejaVuSerif", styles.wash),
+        "Food": ("DejaVuSans-Bold", styles.poster),
+        "Beauty": ("STIXGeneral", styles.pencil),
+        "Clothing": ("DejaVuSansMono", styles.stroke),
+        "Auto": ("DejaVuSansMono-Bold", styles.scene),
+        "Parenting": ("DejaVuSerif-Italic", styles.flat),
+        "Outdoor": ("DejaVuSans-BoldOblique", styles.wash),
+        "Electronics": ("STIXGeneralBol", styles.poster),
+    },
+    VALIDATION: {
+        "Household": ("DejaVuSans-Oblique", styles.flat),
+        "Furnishings": ("DejaVuSerif-Bold", styles.wash),
+        "Food": ("DejaVuSansMono-BoldOblique", styles.poster),
+        "Beauty": ("DejaVuSans-Oblique", styles.pencil),
+        "Clothing": ("DejaVuSerif-Bold", styles.stroke),
+        "Auto": ("DejaVuSansMono-BoldOblique", styles.scene),
+        "Parenting": ("DejaVuSerif-Bold", styles.flat),
+        "Outdoor": ("DejaVuSansMono-BoldOblique", styles.wash),
+        "Electronics": ("DejaVuSans-Oblique", styles.poster),
+    },
 }
+FONTS = {split: sorted({font for font, _ in looks.values()}) for split, looks in LOOKS.items()}
 TITLES = ("{} * {}!", "{}: {}", "{} ({})", "# {} {} ~")
 
 
-def write_embedded_p9d(folder: Path, categories: int = CATEGORIES, variants: int = VARIANTS) -> None:
+def write_embedded_p9d(
+    folder: Path, split: Split = TEST, categories: int = CATEGORIES, variants: int = VARIANTS
+) -> None:
     """Nine industries; two calls write the same bytes."""
-    generator = random.Random("p9d")
-    fonts = sorted({font for font, _ in LOOKS.values()})
-    symbols = distinct_symbols(len(LOOKS) * categories + variants, generator, fonts)
+    looks = LOOKS[split]
+    symbols, generator = symbols_of("p9d", len(looks) * categories + variants, split, FONTS)
     small, remaining = symbols[:variants], iter(symbols[variants:])
     parts: dict[str, dict[str, list[DrawnProduct]]] = {part: {} for part in ("train", *COMBINATIONS)}
-    for industry, (font, style) in LOOKS.items():
+    for industry, (font, style) in looks.items():
         made: dict[str, list[DrawnProduct]] = {part: [] for part in parts}
         for large in islice(remaining, categories):
             beside = generator.sample(small, len(small))
@@ -72,8 +89,8 @@ def write_embedded_p9d(folder: Path, categories: int = CATEGORIES, variants: int
         for part, products in made.items():
             parts[part][industry] = products
     write_p9d(folder, parts)
-    write_reference(folder / "reference", REFERENCE_IMAGES, REFERENCE_TEXTS)
-    write_edition(folder, templates={}, training=TRAINING)
+    write_reference(folder / "reference", REFERENCE_IMAGES, REFERENCE_TEXTS, split)
+    write_edition(folder, templates={}, training=TRAINING, split=split)
 
 
 def picture(large: Symbol, small: Symbol, font: str, style: Style, generator: random.Random) -> Image.Image:
