@@ -1,5 +1,6 @@
 """What a backbone says about its texts: ids that mean something, and embeddings that can be put in their place."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor, nn
 
-from mmcl.backbones.openclip import OpenCLIPBackbone, tiny_clip
+from mmcl.backbones.openclip import GLYPH_CLIP, OpenCLIPBackbone, tiny_clip
 from mmcl.data.modality import IMAGE, TEXT, ModalitySpec
 from mmcl.errors import PluginError
 from mmcl.models.backbone import Backbone, Features
@@ -32,6 +33,11 @@ def test_a_tokenised_text_is_start_tokens_end_and_padding(tokenizer: object) -> 
 
 def test_the_vocabulary_is_as_large_as_the_embedding_table() -> None:
     assert tiny_clip().vocabulary.size == 2000
+
+
+def test_the_shipped_tokeniser_names_a_class_that_every_allowed_transformers_has() -> None:
+    described = json.loads((GLYPH_CLIP / "tokenizer_config.json").read_text())
+    assert described["tokenizer_class"] == "PreTrainedTokenizerFast"  # transformers 5 writes a name of its own
 
 
 def test_a_tokeniser_without_an_end_is_refused() -> None:
