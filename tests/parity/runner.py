@@ -15,12 +15,13 @@ import numpy as np
 from . import cases
 from .case import Case, Parity
 
+DATA = Path(__file__).parent / "data"
 PATTERN = "case_*.npz"
 
 
 def directory() -> Path:
     """Where the golden vectors lie."""
-    return Path(os.environ.get("MMCL_PARITY_DIR") or Path(__file__).parent / "data").resolve()
+    return Path(os.environ.get("MMCL_PARITY_DIR") or DATA).resolve()
 
 
 def registry() -> dict[str, Parity]:
@@ -40,13 +41,18 @@ def collect(root: Path) -> list[Path]:
     return files + empty if files or empty else [root]
 
 
+def read(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a file."""
+    with np.load(path, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
+
+
 def run(path: Path, known: Mapping[str, Parity]) -> dict[str, float]:
     """Check one file in every precision of its method and return the largest deviation per array."""
     assert path.is_file(), f"{path} holds no {PATTERN}: no golden vectors to check"
     method = path.parent.name
     assert method in known, f"no check is known for '{method}' ({path}); known methods: {', '.join(sorted(known))}"
-    with np.load(path, allow_pickle=False) as stored:
-        arrays = {name: stored[name] for name in stored.files}
+    arrays = read(path)
     worst: dict[str, float] = {}
     for precision, tolerance in known[method].tolerances.items():
         case = Case(arrays, precision, tolerance)

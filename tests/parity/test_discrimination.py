@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from .runner import registry, run
+from .runner import DATA, read, registry, run
 
 KNOWN = registry()
-DATA = Path(__file__).parent / "data"
 
 
 @pytest.mark.parametrize(
@@ -28,8 +27,7 @@ DATA = Path(__file__).parent / "data"
     ],
 )
 def test_other_setting_leaves_the_trajectory(method: str, setting: str, factor: float, tmp_path: Path) -> None:
-    with np.load(DATA / method / "case_1.npz", allow_pickle=False) as stored:
-        arrays = {name: stored[name] for name in stored.files}
+    arrays = read(DATA / method / "case_1.npz")
     arrays[setting] = arrays[setting] * factor
     (tmp_path / method).mkdir()
     np.savez(tmp_path / method / "case_1.npz", **arrays)

@@ -31,6 +31,8 @@ def recorded_stream(
 ) -> Benchmark:
     """The experiences that lie one after the other in ``in_images``, ``in_labels`` and ``in_tokens``.
 
+    Each trains for as many steps as ``in_order`` has.
+
     Args:
         settings: training setting -> array that holds it, once or for each experience.
         tests: test images of each experience, whose labels nobody reads; by default what is trained on.
@@ -43,7 +45,8 @@ def recorded_stream(
     for t, labels in enumerate(targets.split(sizes)):
         samples = TensorSamples({name: column[t] for name, column in values.items()}, labels, t)
         test = TensorSamples({IMAGE: tests[t]}, torch.zeros(len(tests[t]), dtype=torch.long), t) if tests else samples
-        training = {name: case.setting(key, t) for name, key in settings.items()}
+        steps = int((case.tensor("in_order")[t] >= 0).any(1).sum())
+        training = {"iterations": steps, **{name: case.setting(key, t) for name, key in settings.items()}}
         space = label_space(case, t)
         experiences.append(ExperienceData(f"part {t}", samples, test, space, frozenset(values), training=training))
     return Benchmark(name="recorded", edition="recorded", scenario=scenario, experiences=experiences)

@@ -120,14 +120,14 @@ def on_classes(case: Case, strategy: tuple[str, StrategyPlugin], tokenizer: Reco
         model=small_clip(case, tokenizer),
         stream=recorded_stream(case, TIL, settings),
         weights=partial(flat, case),
-        training={"iterations": case.integer("hp_total_iterations") + 1, "betas": (0.9, case.number("hp_beta2"))},
+        training={"betas": (0.9, case.number("hp_beta2"))},
         **arguments,
     )
 
 
 def on_pairs(case: Case, strategy: tuple[str, StrategyPlugin]) -> Run:
     """Contrastive, with AdamW at a constant rate."""
-    settings = {"lr": "hp_lr", "weight_decay": "hp_wd", "epochs": "hp_epochs", "batch_size": "hp_batch"}
+    settings = {"lr": "hp_lr", "weight_decay": "hp_wd", "batch_size": "hp_batch"}
     return Run(
         case,
         strategy,

@@ -49,7 +49,7 @@ def on_scores(case: Case, strategy: tuple[str, EWC | OnlineEWC]) -> Run:
         strategy,
         model=MultimodalModel(network(case, nn.ReLU), ColumnHead()),
         stream=recorded_stream(case, (TIL, CIL, DIL)[case.integer("hp_scenario")], {"lr": "hp_lr"}),
-        training={"iterations": case.integer("hp_iterations"), "schedule": "constant", **optimizer},
+        training={"schedule": "constant", **optimizer},
     )
 
 

@@ -47,7 +47,7 @@ def on_images(case: Case) -> Run:
     """Plain gradient descent with clipping; what is tested are the first samples of each experience."""
     shape, shown = case.arrays["in_images"].shape[1:], case.arrays["out_scores0"].shape[1]
     parts = case.tensor("in_images").split(case.arrays["in_sizes"].tolist())
-    settings = {"lr": "hp_lr", "epochs": "hp_epochs", "batch_size": "hp_batch", "max_grad_norm": "hp_clip_norm"}
+    settings = {"lr": "hp_lr", "batch_size": "hp_batch", "max_grad_norm": "hp_clip_norm"}
     hat = HAT(
         network="mlp",
         hidden=(case.integer("hp_hidden"),) * len(NUMBERS),
@@ -62,7 +62,12 @@ def on_images(case: Case) -> Run:
         ("hat", hat),
         model=MultimodalModel(PlainBackbone(nn.Flatten(), shape, prod(shape))),
         stream=recorded_stream(case, TIL, settings, [images[:shown] for images in parts]),
-        training={"optimizer": "sgd", "momentum": 0.0, "schedule": "constant"},
+        training={
+            "epochs": case.integer("hp_epochs"),
+            "optimizer": "sgd",
+            "momentum": 0.0,
+            "schedule": "constant",
+        },
     )
 
 

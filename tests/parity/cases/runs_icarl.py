@@ -47,14 +47,19 @@ def check_icarl(case: Case) -> None:
 def on_images(case: Case, icarl: ICaRL) -> Run:
     """Gradient descent with momentum and decay; what is tested are the queries."""
     queries = case.tensor("in_query").split(case.arrays["in_query_sizes"].tolist())
-    settings = {"lr": "lr", "weight_decay": "wd", "epochs": "epochs", "batch_size": "batch"}
+    settings = {"lr": "lr", "weight_decay": "wd", "batch_size": "batch"}
     return Run(
         case,
         ("icarl", icarl),
         model=MultimodalModel(network(case, nn.Tanh)),
         stream=recorded_stream(case, CIL, {name: f"hp_{key}" for name, key in settings.items()}, queries),
         orders={"icarl": "in_order"},
-        training={"optimizer": "sgd", "momentum": case.number("hp_momentum"), "schedule": "constant"},
+        training={
+            "epochs": case.integer("hp_epochs"),
+            "optimizer": "sgd",
+            "momentum": case.number("hp_momentum"),
+            "schedule": "constant",
+        },
     )
 
 
