@@ -69,7 +69,7 @@ def given_up(keys: Sequence[float], groups: Sequence[int]) -> int:
     return min((i for i, group in enumerate(groups) if group == largest), key=keys.__getitem__)
 
 
-def herding(features: Tensor, count: int) -> list[int]:
+def herding(features: Tensor, count: int, *, unit_mean: bool = False) -> list[int]:
     """Indices of ``min(count, n)`` items whose running mean follows the mean of all, best first (iCaRL, Algorithm 4).
 
     With ``D_i = norm(features_i)`` and ``mu = mean_i D_i``, step k takes the item, of those not taken yet, with the
@@ -79,9 +79,10 @@ def herding(features: Tensor, count: int) -> list[int]:
     Args:
         features: ``[n, D]``.
         count: how many.
+        unit_mean: whether ``mu`` is brought to unit length too, as the text of the paper says.
     """
     unit = unit_length(features)
-    mean = unit.mean(0)
+    mean = unit_length(unit.mean(0)) if unit_mean else unit.mean(0)
     total = torch.zeros_like(mean)
     order: list[int] = []
     for k in range(1, min(count, len(unit)) + 1):

@@ -8,6 +8,11 @@ from torch import Tensor
 from torch.nn import functional
 
 
+def full_precision(values: Tensor) -> Tensor:
+    """The same in float32 or better: losses of a forward pass in half precision need more digits than it has."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 def class_log_probabilities(logits: Tensor, allowed: Tensor | None) -> Tensor:
     """``log softmax`` over the allowed classes of each row.
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mmcl.data.modality import IMAGE, TEXT
-from mmcl.learning.likelihoods import class_log_probabilities, cross_entropy, pair_log_probabilities
+from mmcl.learning.likelihoods import class_log_probabilities, cross_entropy, full_precision, pair_log_probabilities
 from mmcl.models.output import Output
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Classification(Objective):
         """Cross-entropy with the label smoothing of the training settings."""
         assert output.logits is not None
         columns = self.true_columns(learner, targets)
-        return cross_entropy(output.logits.float(), columns, learner.allowed, learner.config.label_smoothing)
+        return cross_entropy(full_precision(output.logits), columns, learner.allowed, learner.config.label_smoothing)
 
     def log_probabilities(self, learner: "Learner", output: Output) -> Tensor:
         """``log p(c | x_n)`` of every competing class, ``[B, C]``."""

@@ -9,8 +9,9 @@ previous model. Row i of ``O`` is kept iff its largest entry is at column i. ``K
 KL(softmax(O_i) || softmax(M_i))``, and ``KL_ti`` the same with ``M^T``, ``O^T`` and their own kept rows;
 ``L = L_task + strength (KL_it + KL_ti) / 2``, ``L_task`` being CLIP's contrastive loss. No logit scale, no temperature,
 the diagonal included.
-The divergences are sums over the batch, not means. The authors' strength 20 belongs to batches of 280 pairs (70 on each
-of 4 devices): with B pairs, ``20 * 280 / B`` gives the term the same weight against the task loss, which is a mean.
+The divergences are sums over the batch, not means, so what a strength weighs against the task loss, a mean, depends on
+the batch. The authors' 20 belongs to batches of 280 pairs (70 on each of 4 devices); by default B pairs have the
+strength ``20 * 280 / B``, the authors' weight on a batch of any size. A number is alpha as their code has it.
 The logit scale is trained, unless the training settings freeze other things than they do by default, and kept between 1
 and 100 after every step.
 Kept between experiences: nothing but the weights; the teacher is the model that the last experience handed over.
@@ -32,6 +33,7 @@ from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin, Terms
 from mmcl_strategies.maths.distillation import unit_rows
 
+PUBLISHED, PAIRS = 20.0, 280  # the authors' alpha and the pairs of their batches
 LARGEST_SCALE = math.log(100)  # of CLIP, as the stored logarithm
 
 
@@ -78,7 +80,7 @@ class ModX(StrategyPlugin):
     needs: ClassVar[frozenset[Need]] = frozenset({Need.IMAGE_ENCODER, Need.TEXT_ENCODER, Need.PAIRS})
     teachers: ClassVar[frozenset[str]] = frozenset({"previous"})
 
-    strength: float = 20.0  # alpha, of a sum over the batch: made for 280 pairs
+    strength: float | None = None  # alpha, of a sum over the batch; None: 20 x 280 / pairs, the authors' on any batch
     first: bool = True  # align with the pre-trained model in the first experience
     train_logit_scale: bool = True  # although the training settings freeze it by default
 
@@ -102,9 +104,10 @@ class ModX(StrategyPlugin):
             return {}
         new, old = learner.output.features, learner.teacher("previous").output(learner.batch).features
         found = alignment(new[IMAGE], new[TEXT], old[IMAGE], old[TEXT])
+        strength = PUBLISHED * PAIRS / len(new[IMAGE]) if self.strength is None else self.strength
         return {
-            "image-to-text": self.strength / 2 * found.image_to_text,
-            "text-to-image": self.strength / 2 * found.text_to_image,
+            "image-to-text": strength / 2 * found.image_to_text,
+            "text-to-image": strength / 2 * found.text_to_image,
         }
 
     def after_update(self, learner: Learner, **_: object) -> None:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mmcl.learning.likelihoods import full_precision
+
 
 def soft_cross_entropy(
     student_logits: Tensor,
@@ -85,11 +87,6 @@ def head_distillation(
 def unit_rows(features: Tensor) -> Tensor:
     """``[rows, width]`` divided by the Euclidean length of each row; in float32 where they come in half precision."""
     return functional.normalize(full_precision(features), dim=-1)
-
-
-def full_precision(features: Tensor) -> Tensor:
-    """The same in float32 or better: a forward pass in half precision may meet a teacher that made none."""
-    return features.to(torch.promote_types(features.dtype, torch.float32))
 
 
 def contrast_logits(features: Tensor, keys: Tensor, scale: Tensor | float) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mmcl.data.sample import Batch
+from mmcl.learning.likelihoods import full_precision
 from mmcl_strategies.pseudo_replay.density import Density, draw
 from mmcl_strategies.pseudo_replay.feature_vae import draw_vae
 
@@ -55,10 +56,12 @@ class ClassDensities:
 
         Args:
             count: B.
-            like: features ``[_, D]`` of each modality of the stream, for width and device.
+            like: features ``[_, D]`` of each modality of the stream, for width, device and precision.
             generator: on the CPU.
         """
-        features = {name: torch.zeros(count, value.shape[1]) for name, value in like.items()}
+        features = {
+            name: full_precision(value).new_zeros(count, value.shape[1], device="cpu") for name, value in like.items()
+        }
         present = {name: torch.zeros(count, dtype=torch.bool) for name in like}
         chosen = torch.randint(len(self._keys), (count,), generator=generator).tolist()
         for row, key in enumerate(chosen):
@@ -94,7 +97,7 @@ def fit_classes(passed: Iterable[tuple[Batch, Mapping[str, Tensor]]], fit: Calla
         there = {name: present.tolist() for name, present in batch.inputs.present.items()}
         for row, (task_id, target) in enumerate(zip(batch.task_ids.tolist(), batch.targets.tolist(), strict=True)):
             modalities = tuple(sorted(name for name in features if there[name][row]))
-            sample = torch.cat([features[name][row].float().cpu() for name in modalities])
+            sample = torch.cat([full_precision(features[name][row]).cpu() for name in modalities])
             found.setdefault((task_id, target, modalities), []).append(sample)
     return [
         {
@@ -111,5 +114,5 @@ def fit_classes(passed: Iterable[tuple[Batch, Mapping[str, Tensor]]], fit: Calla
 
 def joined(features: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
     """The features of all modalities of a sample in one row, zero where a modality is missing, ``[B, W]``."""
-    parts = [torch.where(present[name].unsqueeze(1), value.float(), 0.0) for name, value in features.items()]
+    parts = [torch.where(present[name].unsqueeze(1), full_precision(value), 0.0) for name, value in features.items()]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)

@@ -1,7 +1,8 @@
 """Densities of features: a mixture of normal distributions, of which a single Gaussian is the case with one component.
 
-Kept as plain tensors, float32: ``weights [K]``, ``means [K, W]`` and ``factors``: ``[K, W, W]`` of full covariances,
-with ``covariance = factor @ factor.T``, or the standard deviations ``[K, W]`` of diagonal ones.
+Kept as plain tensors, in the precision of the features: ``weights [K]``, ``means [K, W]`` and ``factors``:
+``[K, W, W]`` of full covariances, with ``covariance = factor @ factor.T``, or the standard deviations ``[K, W]`` of
+diagonal ones.
 """
 
 import warnings
@@ -22,7 +23,7 @@ def fit(
     """The density of ``samples``.
 
     Args:
-        samples: ``[N, W]``, raw features; at least one.
+        samples: ``[N, W]``, raw features in single precision or better; at least one.
         components: K at most; there is one per five samples at most.
         diagonal: whether features are independent within a component.
         shrinkage: of the covariances, see ``shrunk``; ``None``: Ledoit and Wolf's estimate.
@@ -41,7 +42,8 @@ def fit(
         shrinkage = ledoit_wolf_shrinkage(within.numpy()) if len(points) > 1 else 0.0
     covariances = shrunk(covariances, total / total.sum(), shrinkage)
     factors = covariances.diagonal(dim1=1, dim2=2).sqrt() if diagonal else _square_roots(covariances)
-    return {"weights": (total / total.sum()).float(), "means": means.float(), "factors": factors.float()}
+    found = {"weights": total / total.sum(), "means": means, "factors": factors}
+    return {name: value.to(samples.dtype) for name, value in found.items()}
 
 
 def shrunk(covariances: Tensor, weights: Tensor, shrinkage: float) -> Tensor:
@@ -61,7 +63,7 @@ def draw(density: Density, generator: torch.Generator) -> Tensor:
     """One sample ``[W]``; density and generator are on the CPU."""
     component = int(torch.multinomial(density["weights"], 1, generator=generator))
     mean, factor = density["means"][component], density["factors"][component]
-    noise = torch.randn(len(mean), generator=generator)
+    noise = torch.randn(len(mean), generator=generator).to(mean.dtype)
     return mean + (factor @ noise if factor.dim() == 2 else factor * noise)
 
 

@@ -34,7 +34,7 @@ from mmcl.data.sample import Inputs
 from mmcl.errors import ConfigError
 from mmcl.learning.compose import Need, Slot
 from mmcl.learning.learner import Learner
-from mmcl.learning.likelihoods import cross_entropy
+from mmcl.learning.likelihoods import cross_entropy, full_precision
 from mmcl.learning.seeding import derive_seed, seeded
 from mmcl.learning.strategy import StrategyPlugin, Terms
 from mmcl_strategies.pseudo_replay.generator import ImageGenerator, named_generator
@@ -166,12 +166,12 @@ class DGR(StrategyPlugin):
         images, _ = self._samples(learner, "solver")
         present = torch.ones(len(images), dtype=torch.bool, device=images.device)
         task_ids = None if task_id is None else torch.full((len(images),), task_id, device=images.device)
-        inputs = Inputs({IMAGE: images}, {IMAGE: present}, task_ids=task_ids)
+        inputs = Inputs({IMAGE: images.to(learner.batch.inputs[IMAGE].dtype)}, {IMAGE: present}, task_ids=task_ids)
         teacher = learner.teacher("previous").model
         with torch.no_grad():
-            answers = teacher.head.score(teacher.encode(inputs), inputs, known).float()
+            answers = full_precision(teacher.head.score(teacher.encode(inputs), inputs, known))
         competing = learner.label_space if task_id is None else known
-        logits = learner.model.head.score(learner.encode(inputs), inputs, competing).float()
+        logits = full_precision(learner.model.head.score(learner.encode(inputs), inputs, competing))
         columns = competing.columns(torch.tensor(known.ids, device=logits.device))
         if self.targets == "hard":
             loss = hard_replay_loss(logits, answers, columns, learner.config.label_smoothing)
@@ -183,7 +183,8 @@ class DGR(StrategyPlugin):
         """The generator's steps: ``r`` times its loss on the real batch, ``1 - r`` times that on fresh samples."""
         assert self._current is not None
         assert self._optimizer is not None
-        real, chance = learner.batch.inputs[IMAGE], self._chance["generator"]
+        # a generator is a network of its own, in single precision whatever the model is
+        real, chance = learner.batch.inputs[IMAGE].float(), self._chance["generator"]
         for _step in range(self.generator_steps):
             loss = self._weights.new * self._current.loss(real, learner.batch.targets, chance)
             if self._previous is not None:

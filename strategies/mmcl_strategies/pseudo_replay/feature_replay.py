@@ -37,7 +37,7 @@ from mmcl.errors import ConfigError
 from mmcl.learning.compose import Need, Slot
 from mmcl.learning.guard import auxiliary_pass
 from mmcl.learning.learner import Learner
-from mmcl.learning.likelihoods import cross_entropy
+from mmcl.learning.likelihoods import cross_entropy, full_precision
 from mmcl.learning.strategy import StrategyPlugin, Terms
 from mmcl.models.output import Output
 from mmcl_strategies.pseudo_replay.class_densities import ClassDensities, fit_classes, joined
@@ -173,7 +173,7 @@ class FeatureReplay(StrategyPlugin):
             assert self._member is not None
             tasks = torch.tensor(densities.task_ids, device=learner.device)
             competing, allowed = self._old, self._member[torch.searchsorted(tasks, drawn.task_ids)]
-        logits = learner.model.head.score(output, inputs, competing).float()
+        logits = full_precision(learner.model.head.score(output, inputs, competing))
         return cross_entropy(logits, competing.columns(drawn.targets), allowed, learner.config.label_smoothing)
 
 

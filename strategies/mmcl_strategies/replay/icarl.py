@@ -14,12 +14,13 @@ Kept between experiences: the exemplars, whole un-augmented samples by value wit
 priority. The means are buffers of the head. The teacher is the model that the last experience handed over.
 Modalities: phi is the fusion of what is present in a sample, in evaluation mode; ``flip`` mirrors images only.
 Deviations: herding takes no sample twice (the paper does not say, the authors' code skips repeats but lets them move
-the target). The mean that herding follows is not normalised again, as in all code and unlike the text. The authors
-average over all 100 units from the start, here over the classes seen. phi is normalised where means are compared, not
-below the linear units. A class that returns, as all do in DIL, learns its label again, for the previous answer would
-forbid to learn anything; it keeps one list per experience, and they share its m. Classes without exemplars are never
-the answer; while none of those that compete has any, the units answer. The units start at random beside a pre-trained
-backbone, so they have a rate of their own: at the backbone's they would not follow, and the features bend instead.
+the target). The mean that herding follows is not normalised again, as in the authors' and PyCIL's code; the text of the
+paper and van de Ven's code do that, and so does ``normalise_mean``. The authors average over all 100 units from the
+start, here over the classes seen. phi is normalised where means are compared, not below the linear units. A class that
+returns, as all do in DIL, learns its label again, for the previous answer would forbid to learn anything; it keeps one
+list per experience, and they share its m. Classes without exemplars are never the answer; while none of those that
+compete has any, the units answer. The units start at random beside a pre-trained backbone, so they have a rate of their
+own: at the backbone's they would not follow, and the features bend instead.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -40,6 +41,7 @@ from mmcl.errors import ConfigError
 from mmcl.learning.compose import Need, Slot
 from mmcl.learning.guard import auxiliary_pass
 from mmcl.learning.learner import Learner
+from mmcl.learning.likelihoods import full_precision
 from mmcl.learning.strategy import MemoryBudget, StrategyPlugin
 from mmcl_strategies.maths.distillation import head_distillation
 from mmcl_strategies.replay.nearest_mean import FUSED, ExemplarHead, exemplar_features, mirrored, prototype
@@ -71,6 +73,7 @@ def next_exemplars(
     features: Tensor,
     labels: Tensor,
     take: Callable[[int], Item],
+    normalise_mean: bool = False,
 ) -> dict[int, dict[int, list[Item]]]:
     """Cut the old lists, then herd new ones (Algorithms 4 and 5): class -> experience -> exemplars, the best first.
 
@@ -81,6 +84,7 @@ def next_exemplars(
         features: ``[n, D]`` of its samples under the new network.
         labels: ``int64[n]``, their classes.
         take: makes an exemplar of a position.
+        normalise_mean: whether the mean that herding follows has unit length.
     """
     arriving = labels.unique().tolist()
     visits = {label: len({*exemplars.get(label, {}), experience}) for label in arriving}
@@ -90,7 +94,7 @@ def next_exemplars(
     }
     for label in arriving:
         rows = (labels == label).nonzero().flatten()
-        chosen = herding(features[rows], quota // visits[label])
+        chosen = herding(features[rows], quota // visits[label], unit_mean=normalise_mean)
         kept.setdefault(label, {})[experience] = [take(int(rows[i])) for i in chosen]
     return kept
 
@@ -117,6 +121,7 @@ class ICaRL(StrategyPlugin):
     temperature: float = 2.0  # T of ce_kd
     decision: str = "nearest_mean"  # who answers at evaluation; "network": the units, the paper's hybrid1
     exemplar_feature: str = "fused"  # what is herded and averaged; or one modality, such as "image"
+    normalise_mean: bool = False  # herding follows the class mean at unit length, as the paper's text says
     head_lr: float | None = 0.01  # learning rate of the linear units; None: that of the training settings
     flip: bool = False  # average each mean with that of the mirrored images, as the authors' code does
 
@@ -186,12 +191,12 @@ class ICaRL(StrategyPlugin):
     def objective(self, learner: Learner) -> Tensor:
         """The loss of the chosen form, over all classes seen."""
         batch = learner.batch
-        logits = learner.model.head.score(learner.output, batch.inputs, self._space).float()
+        logits = full_precision(learner.model.head.score(learner.output, batch.inputs, self._space))
         answers = torch.zeros_like(logits)
         if self._old:
             teacher = learner.teacher("previous")
             with torch.no_grad():
-                answers = teacher.model.head.score(teacher.output(batch), batch.inputs, self._space).float()
+                answers = full_precision(teacher.model.head.score(teacher.output(batch), batch.inputs, self._space))
         if self.loss == "ce_kd":
             return learner.criterion() + head_distillation(logits, answers, self._old, self.temperature)
         old = torch.zeros(len(self._space), dtype=torch.bool, device=logits.device)
@@ -211,6 +216,7 @@ class ICaRL(StrategyPlugin):
             features.double(),
             labels,
             take=lambda index: by_value(samples[index]),
+            normalise_mean=self.normalise_mean,
         )
         assert isinstance(learner.model.head, ExemplarHead)
         learner.model.head.place(self._space, self._means(learner))
@@ -235,6 +241,6 @@ class ICaRL(StrategyPlugin):
             for batch in learner.one_pass(samples):
                 inputs = mirrored(batch.inputs) if flip else batch.inputs
                 features = exemplar_features(learner.model.encode(inputs), inputs, self.exemplar_feature)
-                found.append((features.float(), batch.targets))
+                found.append((full_precision(features), batch.targets))
         features, targets = (torch.cat(column) for column in zip(*found, strict=True))
         return features, targets

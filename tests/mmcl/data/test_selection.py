@@ -146,16 +146,17 @@ def test_every_item_of_a_class_is_kept_with_equal_probability() -> None:
         assert float((own - 2 / len(own)).abs().max()) < 0.03
 
 
-@given(st.integers(1, 12), st.integers(0, 15), st.integers(0, 99))
+@given(st.integers(1, 12), st.integers(0, 15), st.integers(0, 99), st.booleans())
 @settings(deadline=None)
-def test_herding_follows_its_definition_step_by_step(n: int, count: int, seed: int) -> None:
+def test_herding_follows_its_definition_step_by_step(n: int, count: int, seed: int, unit_mean: bool) -> None:
     features = torch.randn(n, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     unit = features / features.norm(dim=1, keepdim=True)
-    order = herding(features, count)
+    mean = unit.mean(0) / (unit.mean(0).norm() if unit_mean else 1.0)
+    order = herding(features, count, unit_mean=unit_mean)
     assert len(order) == len(set(order)) == min(n, count)
     for k, taken in enumerate(order, start=1):
         before = unit[order[: k - 1]].sum(0)
-        distance = [float((unit.mean(0) - (unit[i] + before) / k).norm()) for i in range(n)]
+        distance = [float((mean - (unit[i] + before) / k).norm()) for i in range(n)]
         rest = [i for i in range(n) if i not in order[: k - 1]]
         assert distance[taken] <= min(distance[i] for i in rest) + 1e-7
 

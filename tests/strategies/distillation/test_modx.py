@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from mmcl_strategies.distillation.modx import ModX, alignment, kept_rows, screened_divergence
 
 from mmcl.build import surroundings
+from mmcl.data.modality import IMAGE, TEXT
 from mmcl.errors import CompositionError
 from mmcl.learning.compose import check_composition
 from mmcl.learning.learner import Learner
@@ -56,6 +57,40 @@ def test_the_divergence_is_a_sum_over_the_batch_of_unscaled_cosines() -> None:
     p, q = eye.softmax(1), (eye @ unit.T).softmax(1)
     torch.testing.assert_close(found, (p * (p / q).log()).sum())
     assert float(found) > 2 * float((p * (p / q).log()).sum(1).mean())
+
+
+class Terms(StrategyPlugin):
+    """Notes the terms of every step and both divergences of its batch."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[int, list[float], list[float]]] = []
+
+    def before_backward(self, learner: Learner, **_: object) -> None:
+        new, old = learner.output.features, learner.teacher("previous").output(learner.batch).features
+        own = alignment(new[IMAGE], new[TEXT], old[IMAGE], old[TEXT])
+        terms = [learner.loss_terms[f"modx/{name}"] for name in ("image-to-text", "text-to-image")]
+        self.found.append(
+            (len(learner.batch.targets), [float(v.detach()) for v in terms], [float(v.detach()) for v in own])
+        )
+
+
+@pytest.mark.parametrize("batch_size", [4, 5])
+@pytest.mark.parametrize("strength", [None, 20.0, 40.0])
+def test_each_direction_has_half_the_strength_and_the_authors_weight_on_any_batch(
+    strength: float | None, batch_size: int
+) -> None:
+    """Of 20 and 280 pairs; the last batch of an epoch is smaller."""
+    benchmark, terms = toy_pairs(), Terms()
+    strategies = {"modx": ModX(strength=strength), "terms": terms}
+    learner = toy_learner(benchmark, strategies, batch_size=batch_size, lr=1e-2, iterations=6)
+    learner.train(benchmark.train[0])
+    assert {pairs for pairs, *_ in terms.found} == ({4} if batch_size == 4 else {5, 2})
+    moved = 0
+    for pairs, found, divergences in terms.found:
+        alpha = 20.0 * 280 / pairs if strength is None else strength
+        assert found == pytest.approx([alpha / 2 * value for value in divergences], rel=1e-4, abs=1e-8)
+        moved += divergences[0] > 1e-6 and abs(divergences[0] - divergences[1]) > 1e-3 * divergences[0]
+    assert moved > 1
 
 
 def test_the_teacher_is_the_model_handed_over_and_in_evaluation_mode() -> None:

@@ -89,6 +89,24 @@ def test_exemplars_are_herded_with_the_new_network_and_stay_in_that_order() -> N
         assert ids(strategy)[label] == [f"0/{rows[i]}" for i in herding(features[rows], 5)]
 
 
+@pytest.mark.parametrize("normalise_mean", [False, True])
+def test_herding_follows_the_mean_at_unit_length_on_request(
+    normalise_mean: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other features take the place of the network's, which lie too close together to tell."""
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(16, 6, generator=generator, dtype=torch.float64)
+    labels = torch.tensor([0, 1]).repeat_interleave(8)
+    monkeypatch.setattr(ICaRL, "_features", lambda *_: (features, labels))
+    monkeypatch.setattr(ICaRL, "_means", lambda *_: {})
+    strategy = ICaRL(fixed_per_class=4, normalise_mean=normalise_mean)
+    learned(strategy, experiences=1)
+    own = [herding(rows, 4, unit_mean=normalise_mean) for rows in features.split(8)]
+    other = [herding(rows, 4, unit_mean=not normalise_mean) for rows in features.split(8)]
+    assert [ids(strategy)[label] for label in (0, 1)] == [[f"0/{8 * c + i}" for i in own[c]] for c in (0, 1)]
+    assert own != other
+
+
 def test_old_lists_lose_their_tail_and_nothing_else() -> None:
     strategy, lists = ICaRL(size=12), []
     benchmark = toy_benchmark(CIL)
