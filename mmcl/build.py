@@ -1,11 +1,14 @@
 """From names and options to plugin objects."""
 
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mmcl.config import PluginConfig, RunConfig
+from mmcl.config import IN_MEMORY, PluginConfig, RunConfig
 from mmcl.data.folder import folder_experience
+from mmcl.data.label_space import LabelSpace
 from mmcl.errors import ConfigError
 from mmcl.evaluation.loggers import check_loggers
 from mmcl.learning.compose import Surroundings, check_composition
@@ -15,6 +18,8 @@ from mmcl.options import instantiate
 from mmcl.probe import check_probe
 from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES, load
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
+
+_PLACES = ("data_root", "reference")  # options that name folders, by convention
 
 
 def build_plugin(group: str, config: PluginConfig) -> Any:
@@ -83,6 +88,21 @@ def surroundings(
     )
 
 
+def located(config: RunConfig) -> RunConfig:
+    """The configuration with absolute paths of data, so that a run can be continued from any working directory."""
+
+    def absolute(plugin: PluginConfig) -> PluginConfig:
+        places = {name: os.path.abspath(plugin.options[name]) for name in _PLACES if plugin.options.get(name)}
+        return PluginConfig(plugin.name, {**plugin.options, **places})
+
+    return replace(
+        config,
+        benchmark=absolute(config.benchmark),
+        strategies=tuple(map(absolute, config.strategies)),
+        extensions=tuple(map(os.path.abspath, config.extensions)),
+    )
+
+
 def build_strategies(config: RunConfig) -> dict[str, StrategyPlugin]:
     """The strategies by the name the user gave them, in order."""
     named = [(strategy.name, build_plugin(STRATEGIES, strategy)) for strategy in config.strategies]
@@ -103,16 +123,47 @@ def check_distinct(names: Sequence[str]) -> None:
 
 
 def build_benchmark(config: RunConfig, strategies: Mapping[str, StrategyPlugin], backbone: BackbonePlugin) -> Benchmark:
-    """Check the composition against the benchmark's declared scenario, then read its data."""
+    """Check the composition against the benchmark's declared scenario, then read its data.
+
+    Raises:
+        ConfigError: if the configuration names a stream that was made in Python.
+    """
+    if config.benchmark.name.startswith(IN_MEMORY):
+        raise ConfigError(
+            f"benchmark {config.benchmark.name!r}",
+            found="it was made in Python, and nobody hands it over",
+            allowed="benchmark=... with the same stream",
+            remedy="Make the stream again and call mmcl.resume(folder, benchmark=stream), or mmcl.extend.",
+        )
     plugin: BenchmarkPlugin = build_plugin(BENCHMARKS, config.benchmark)
     check_composition(list(strategies.values()), list(strategies), surroundings(backbone, plugin))
     return plugin.build()
 
 
-def extended(benchmark: Benchmark, config: RunConfig) -> Benchmark:
-    """The benchmark with the folders that ``extend`` has added."""
+def extended(benchmark: Benchmark, config: RunConfig, learned: Sequence[Mapping[str, Any]] = ()) -> Benchmark:
+    """The benchmark with the folders that ``extend`` has added.
+
+    Where scenarios let classes compete across experiences, a class that the stream knows returns under its id; else
+    every experience has classes of its own. What has been learned keeps its name and its ids, whatever its folder
+    holds today.
+
+    Args:
+        benchmark: without the folders.
+        config: which names them.
+        learned: the experiences that the run has recorded, those of the benchmark included.
+    """
     for path in config.extensions:
-        first_id = max(benchmark.label_space.ids) + 1
-        added = folder_experience(Path(path), first_id, len(benchmark.experiences))
-        benchmark = benchmark.with_experience(added)
+        index, space = len(benchmark.experiences), benchmark.label_space
+        recorded = LabelSpace.from_list(learned[index]["classes"]) if index < len(learned) else None
+        own = benchmark.scenario.label_space_at_test == "own"
+        prompts = {label.templates for label in space}
+        added = folder_experience(
+            Path(path),
+            max((*space.ids, *(recorded or LabelSpace()).ids), default=-1) + 1,
+            index,
+            name=None if recorded is None else learned[index]["name"],
+            known=recorded or (() if own else space),
+            templates=prompts.pop() if len(prompts) == 1 else None,
+        )
+        benchmark = benchmark.with_experience(replace(added, domain=added.name))
     return benchmark

@@ -241,11 +241,18 @@ def run(
 
 
 @app.command()
-def resume(folder: Folder) -> None:
+def resume(
+    folder: Folder,
+    data_root: Annotated[Optional[Path], typer.Option(help="Where the benchmark's data are now.")] = None,  # noqa: UP045
+    data: Annotated[
+        Optional[list[Path]],  # noqa: UP045
+        typer.Option(help="Where a folder is now that has extended the run; once for each, in their order."),
+    ] = None,
+) -> None:
     """Continue an interrupted run; the numbers are those of a run that was never interrupted."""
     from mmcl.run import resume as resume_run
 
-    _print_result(_interruptible(lambda: resume_run(folder), str(folder)))
+    _print_result(_interruptible(lambda: resume_run(folder, data_root=data_root, data=data or ()), str(folder)))
 
 
 @app.command()

@@ -35,6 +35,8 @@ else:
     import tomli as tomllib
 
 
+IN_MEMORY = "in-memory:"  # begins the name of a benchmark that was made in Python
+
 _NAMES = tuple[str, ...]
 
 # training settings that only one optimiser reads

@@ -21,10 +21,13 @@ _PACKAGES = (
 
 def environment() -> dict[str, Any]:
     """Python, platform and package versions."""
-    packages = {}
-    for package in _PACKAGES:
-        try:
-            packages[package] = version(package)
-        except PackageNotFoundError:
-            packages[package] = "not installed"
+    packages = {package: version_of(package) for package in _PACKAGES}
     return {"python": platform.python_version(), "platform": platform.platform(), "packages": packages}
+
+
+def version_of(package: str) -> str:
+    """The version of an installed distribution."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

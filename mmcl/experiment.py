@@ -8,10 +8,10 @@ from typing import Any
 from mmcl.build import build_benchmark, build_plugin, build_strategies, extended, surroundings
 from mmcl.config import RunConfig, resolve_training
 from mmcl.data.readable import check_readable
-from mmcl.environment import environment
 from mmcl.evaluation.loggers import RunLogger, make_loggers
 from mmcl.evaluation.report import markdown_report
 from mmcl.evaluation.result_matrix import BEFORE_TRAINING, ResultMatrix
+from mmcl.identity import identity_of, recorded_identity, remark_on, require_same
 from mmcl.learning.compose import check_composition
 from mmcl.learning.learner import Learner
 from mmcl.learning.objectives import OBJECTIVES
@@ -40,6 +40,8 @@ class Experiment:
 
     Attributes:
         model: what the backbone says of itself before training, with a digest of its weights.
+        identity: what the run is now.
+        recorded: what it was begun with, if it has begun.
         remarks: what the run was told and went on with; those said before an interruption are not said again.
     """
 
@@ -56,11 +58,13 @@ class Experiment:
         self.plugin_names = names_of(plugins)
         self.remarks = Remarks((folder.progress or {}).get("remarks", ()))
         self.seconds: dict[str, float] = {}
+        self.recorded = recorded_identity(folder)
         self.strategies = build_strategies(config)
         backbone_plugin = build_plugin(BACKBONES, config.backbone)
         assert isinstance(backbone_plugin, BackbonePlugin)
         with self._timed("benchmark"):
-            self.benchmark = extended(benchmark or build_benchmark(config, self.strategies, backbone_plugin), config)
+            stream = benchmark or build_benchmark(config, self.strategies, backbone_plugin)
+            self.benchmark = extended(stream, config, self.recorded.experiences if self.recorded else ())
         self.remarks.keep(self.benchmark.remarks)
         around = surroundings(backbone_plugin, self.benchmark, self.benchmark.reference is not None)
         check_composition(list(self.strategies.values()), list(self.strategies), around)
@@ -90,6 +94,11 @@ class Experiment:
                 objective=OBJECTIVES[self.benchmark.objective](),
                 seed=config.seed,
             )
+        with self._timed("identity"):
+            digest = self.model["digest"]
+            self.identity = identity_of(
+                config, self.benchmark, backbone_plugin, self.strategies, digest, self.learner.device
+            )
         self.done = 0
         self.matrix = self._empty_matrix(self.metric.name)
         self.further: dict[str, ResultMatrix] = {}
@@ -100,7 +109,6 @@ class Experiment:
         self.loggers += make_loggers(self.config.log, self.folder.path, self.config.to_dict(), rows_done)
         try:
             if self.folder.progress is None:
-                self.folder.write_json("environment.json", environment())
                 self._evaluate(BEFORE_TRAINING)
                 self._save()
             for experience in list(self.benchmark.train)[self.done :]:
@@ -118,8 +126,23 @@ class Experiment:
         self.matrix.plot(self.folder.path / "matrix.png")
         return RunResult(self.folder.path, self.folder.results)
 
-    def restore(self) -> None:
-        """Continue from the checkpoint in the folder."""
+    def begin(self) -> None:
+        """Write down what the run is; from now on it can be resumed."""
+        self.folder.begin(self.config, self.plugin_names, self.identity.to_dict())
+
+    def restore(self, may_grow: bool = False) -> None:
+        """Continue from the checkpoint in the folder.
+
+        Args:
+            may_grow: whether the stream may have experiences that the run has not recorded.
+
+        Raises:
+            CheckpointError: if this is not what the run was begun with.
+        """
+        if self.recorded is not None:
+            require_same(self.recorded, self.identity, f"run folder {self.folder.path}", may_grow)
+            if sentence := remark_on(self.recorded, self.identity):
+                self.remarks.add(sentence)
         progress = self.folder.progress
         if progress is None:
             return

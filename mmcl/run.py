@@ -14,10 +14,11 @@ from types import ModuleType
 from typing import Any
 
 from mmcl.arguments import default_backbone, parse_backbone, parse_strategy
-from mmcl.build import check_before_loading
+from mmcl.build import check_before_loading, located
 from mmcl.config import PluginConfig, RunConfig
 from mmcl.errors import CheckpointError, ConfigError
 from mmcl.experiment import Experiment, names_of
+from mmcl.identity import EXTENSIONS
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.models.backbone import BackbonePlugin
 from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES, kind_of, name_of
@@ -33,23 +34,23 @@ def run(
     backbone: str | BackbonePlugin | None = None,
     strategies: Sequence[str | StrategyPlugin] = (),
     training: Mapping[str, Any] | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     out: str | Path | None = None,
     log: Sequence[str] = (),
-    probe: int = 0,
+    probe: int | None = None,
     quiet: bool = False,
     plugins: Sequence[Any] = (),
 ) -> RunResult:
     """Run a configuration, or compose one from names and objects.
 
     Args:
-        config: a complete configuration; the other arguments but ``quiet`` and ``plugins`` are then not read.
+        config: a complete configuration, which leaves room for ``quiet`` and ``plugins`` beside it only.
         benchmark: a name, the plugin that ``mmcl.benchmark`` returns, or a ``Benchmark`` made of your own data.
         backbone: a name such as ``"openclip:ViT-B-16/openai"``, or a plugin; by default that model for data of
             your own disk and ``"glyph-clip"`` for embedded and in-memory benchmarks.
         strategies: names with options such as ``"ewc:strength=100"``, or strategy objects.
         training: fields of ``TrainingConfig``.
-        seed: every random choice follows from it.
+        seed: every random choice follows from it; by default 0.
         out: the run folder; by default ``runs/BENCHMARK-STRATEGIES-seedN``.
         log: ``"wandb"`` and ``"tensorboard"``.
         probe: number of test pairs of images and texts whose features are kept after every experience; they show how
@@ -62,7 +63,23 @@ def run(
         MMCLError: a subclass says what is wrong; nothing is loaded if the parts do not fit together.
     """
     built = benchmark if isinstance(benchmark, Benchmark) else None
-    if config is None:
+    if config is not None:
+        beside: dict[str, Any] = {
+            "backbone": backbone,
+            "strategies": strategies,
+            "training": training,
+            "seed": seed,
+            "out": out,
+        }
+        beside |= {"benchmark": None if built else benchmark, "log": log, "probe": probe}
+        if ignored := [name for name, value in beside.items() if value not in (None, (), [], {})]:
+            raise ConfigError(
+                "mmcl.run",
+                found=f"a configuration and {', '.join(ignored)} beside it",
+                allowed="one of them: the configuration says all of that",
+                remedy="Change the configuration with dataclasses.replace.",
+            )
+    else:
         if benchmark is None:
             raise ConfigError(
                 "mmcl.run",
@@ -76,10 +93,10 @@ def run(
             backbone=_as_config(BACKBONES, backbone) if backbone is not None else default_backbone(named),
             strategies=tuple(_as_config(STRATEGIES, strategy) for strategy in strategies),
             training=dict(training or {}),
-            seed=seed,
+            seed=0 if seed is None else seed,
             out=None if out is None else str(out),
             log=tuple(log),
-            probe=probe,
+            probe=0 if probe is None else probe,
         )
     return run_config(config, benchmark=built, quiet=quiet, plugins=plugins)
 
@@ -88,18 +105,24 @@ def run_config(
     config: RunConfig, benchmark: Benchmark | None = None, quiet: bool = False, plugins: Sequence[Any] = ()
 ) -> RunResult:
     """Run a configuration into a new folder."""
+    config = located(config)
     check_before_loading(config, benchmark)
     folder = RunFolder.claim(Path(config.out or default_folder(config)))
     try:
         experiment = Experiment(config, folder, benchmark, quiet, plugins)
-        folder.begin(config, experiment.plugin_names)
+        experiment.begin()
     finally:
         folder.release()
     return experiment.run()
 
 
 def resume(
-    path: Path, benchmark: Benchmark | None = None, quiet: bool = False, plugins: Sequence[Any] = ()
+    path: str | Path,
+    benchmark: Benchmark | None = None,
+    quiet: bool = False,
+    plugins: Sequence[Any] = (),
+    data_root: str | Path | None = None,
+    data: Sequence[str | Path] = (),
 ) -> RunResult:
     """Continue an interrupted run; the numbers are those of a run that was never interrupted.
 
@@ -111,25 +134,31 @@ def resume(
         benchmark: for runs whose benchmark was built in Python.
         quiet: no progress bars.
         plugins: new objects of the classes that the run was started with.
+        data_root: where the benchmark's data are now, if they have moved.
+        data: where the folders are now that have extended the run, all of them in their order.
 
     Raises:
-        CheckpointError: if the run was started with other plugins.
+        CheckpointError: if this is not the experiment that the run was begun with; the sentence says what differs.
     """
-    folder = RunFolder.open(path)
+    folder = RunFolder.open(Path(path))
     folder.require_plugins(names_of(plugins))
-    experiment = Experiment(folder.config, folder, benchmark, quiet, plugins)
-    experiment.restore()
+    config = _relocated(folder, data_root, data)
+    experiment = Experiment(config, folder, benchmark, quiet, plugins)
+    experiment.restore(may_grow=_extension_was_interrupted(experiment, benchmark is None))
+    experiment.begin()
     return experiment.run()
 
 
 def extend(
-    path: Path,
-    data: Path | None = None,
+    path: str | Path,
+    data: str | Path | None = None,
     benchmark: Benchmark | None = None,
     quiet: bool = False,
     plugins: Sequence[Any] = (),
 ) -> RunResult:
     """Learn one more experience after a run has ended: the next one of its benchmark, or a folder of images.
+
+    Classes that the run knows by name keep their ids, unless every experience has classes of its own.
 
     Args:
         path: the run folder.
@@ -139,12 +168,12 @@ def extend(
         plugins: as in ``resume``.
 
     Raises:
-        CheckpointError: if the run has not ended, or was started with other plugins.
+        CheckpointError: if the run has not ended, or what it has learned is not what is there now.
         ConfigError: if its benchmark has no further experience.
     """
-    folder = RunFolder.open(path)
+    folder = RunFolder.open(Path(path))
     folder.require_plugins(names_of(plugins))
-    config, progress = folder.config, folder.progress
+    config, progress = _relocated(folder), folder.progress
     if progress is None or progress["experiences_done"] < progress["experiences"]:
         raise CheckpointError(
             f"run folder {path}",
@@ -155,18 +184,10 @@ def extend(
     if data is not None:
         longer = replace(config, extensions=(*config.extensions, str(data)))
     elif benchmark is None:
-        if config.extensions or config.benchmark.options.get("experiences") is None:
-            raise ConfigError(
-                f"run folder {path}",
-                found="its stream has no further experience",
-                allowed="a run that was limited with --set benchmark.experiences=N, or new data",
-                remedy="Name a folder of images with --data.",
-            )
-        options = {**config.benchmark.options, "experiences": config.benchmark.options["experiences"] + 1}
-        longer = replace(config, benchmark=PluginConfig(config.benchmark.name, options))
+        longer = _next_of_benchmark(config, folder)
     else:
         longer = config
-    experiment = Experiment(longer, folder, benchmark, quiet, plugins)
+    experiment = Experiment(located(longer), folder, benchmark, quiet, plugins)
     if len(experiment.benchmark.experiences) == progress["experiences_done"]:
         raise ConfigError(
             f"run folder {path}",
@@ -174,9 +195,71 @@ def extend(
             allowed="a longer stream or new data",
             remedy="Name a folder of images with --data.",
         )
-    experiment.restore()
-    folder.begin(longer, experiment.plugin_names)
+    experiment.restore(may_grow=True)
+    experiment.begin()
     return experiment.run()
+
+
+def _next_of_benchmark(config: RunConfig, folder: RunFolder) -> RunConfig:
+    """The configuration with one more experience of its benchmark."""
+    if config.extensions or config.benchmark.options.get("experiences") is None:
+        raise ConfigError(
+            f"run folder {folder.path}",
+            found="its stream has no further experience",
+            allowed="a run that was limited with --set benchmark.experiences=N, or new data",
+            remedy="Name a folder of images with --data.",
+        )
+    options = {**config.benchmark.options, "experiences": config.benchmark.options["experiences"] + 1}
+    return replace(config, benchmark=PluginConfig(config.benchmark.name, options))
+
+
+def _extension_was_interrupted(experiment: Experiment, configured: bool) -> bool:
+    """Whether the configuration names an experience that the identity does not know yet, because of a kill between."""
+    progress, recorded = experiment.folder.progress, experiment.recorded
+    if progress is None or recorded is None or progress["experiences_done"] < len(recorded.experiences):
+        return False
+    return configured or len(experiment.config.extensions) > len(recorded.surroundings[EXTENSIONS])
+
+
+def _relocated(folder: RunFolder, data_root: str | Path | None = None, data: Sequence[str | Path] = ()) -> RunConfig:
+    """The configuration of a run with its data where they are now.
+
+    Raises:
+        CheckpointError: if they are not there, or the run has none in such a place.
+    """
+    config = folder.config
+    if data_root is not None:
+        options = {**config.benchmark.options, "data_root": str(data_root)}
+        if "data_root" not in config.benchmark.options:
+            raise _no_such_place(folder, "its benchmark has no data root", "--data-root")
+        config = replace(config, benchmark=PluginConfig(config.benchmark.name, options))
+    if data:
+        if len(data) != len(config.extensions):
+            raise _no_such_place(folder, f"{len(config.extensions)} folders have extended it", "--data once for each")
+        config = replace(config, extensions=tuple(map(str, data)))
+    config = located(config)
+    root = config.benchmark.options.get("data_root")
+    if root is not None and not Path(root).is_dir():
+        raise _moved(folder, root, "--data-root DIR")
+    for place in config.extensions:
+        if not Path(place).is_dir():
+            raise _moved(folder, place, " ".join(["--data DIR"] * len(config.extensions)))
+    return config
+
+
+def _no_such_place(folder: RunFolder, found: str, option: str) -> CheckpointError:
+    return CheckpointError(
+        f"run folder {folder.path}", found=found, allowed=f"{option} for runs with such data", remedy="Leave it out."
+    )
+
+
+def _moved(folder: RunFolder, place: str, option: str) -> CheckpointError:
+    return CheckpointError(
+        f"run folder {folder.path}",
+        found=f"its data are no longer in {place}",
+        allowed="the data that the run was begun with, wherever they lie",
+        remedy=f"Say where they are now: 'mmcl resume {folder.path} {option}'.",
+    )
 
 
 def default_folder(config: RunConfig) -> str:

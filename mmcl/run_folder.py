@@ -2,7 +2,7 @@
 
     config.toml            the complete, re-runnable configuration
     plugins.json           classes of the avalanche plugins handed over in Python, if there are any
-    environment.json       versions of Python and the libraries
+    identity.json          what the run is: resolved settings, digests of its data, versions (``mmcl.identity``)
     progress.json          what has been done; names the current checkpoint; replaced in one step
     checkpoint-K/          model.safetensors and strategies/*.pt after K experiences
     results.json           the result matrix and everything a reader of it needs
@@ -27,6 +27,8 @@ from torch import Tensor
 
 from mmcl.config import RunConfig, read_toml, write_toml
 from mmcl.errors import CheckpointError
+
+_DRAFT = ".config.toml.new"
 
 
 class RunFolder:
@@ -53,7 +55,7 @@ class RunFolder:
                 allowed="a new or empty folder",
                 remedy=f"Continue that run with 'mmcl resume {path}', or choose another --out.",
             )
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (not path.is_dir() or any(file.name != _DRAFT for file in path.iterdir())):
             raise CheckpointError(
                 f"output folder {path}",
                 found="it is not an empty folder",
@@ -65,18 +67,23 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def begin(self, config: RunConfig, plugins: Sequence[str] = ()) -> None:
-        """Write the configuration and the classes of plugins; from now on the run can be resumed."""
+    def begin(self, config: RunConfig, plugins: Sequence[str], identity: Mapping[str, Any]) -> None:
+        """Write configuration, classes of plugins and identity; from now on the run can be resumed.
+
+        The configuration comes first: a stream that has grown in it alone is one whose extension was interrupted.
+        """
         if plugins:
             self.write_json("plugins.json", list(plugins))
-        draft = self.path / ".config.toml.new"
+        draft = self.path / _DRAFT
         with self._writing():
             write_toml(config, draft)
             os.replace(draft, self.path / "config.toml")
+        self.write_json("identity.json", identity)
 
     def release(self) -> None:
         """Remove the folder if nothing has been written to it, because the run was refused."""
         with suppress(OSError):
+            (self.path / _DRAFT).unlink(missing_ok=True)
             self.path.rmdir()
 
     @classmethod
@@ -117,8 +124,21 @@ class RunFolder:
 
     @property
     def progress(self) -> dict[str, Any] | None:
-        """What has been done, or ``None`` if not even the row before training is there."""
+        """What has been done, or ``None`` if not even the row before training is there.
+
+        Raises:
+            CheckpointError: if the file is lost, although something has been learned.
+        """
         progress: dict[str, Any] | None = self.read_json("progress.json")
+        # a kill may leave the first checkpoint, the one before training, without it
+        learned = [folder.name for folder in self.path.glob("checkpoint-*") if folder.name != "checkpoint-0"]
+        if progress is None and learned:
+            raise CheckpointError(
+                f"run folder {self.path}",
+                found=f"{learned[0]} without a progress.json",
+                allowed="the complete folder as it was written",
+                remedy="Restore the folder from a backup, or run again into a new one.",
+            )
         return progress
 
     @property

@@ -1,5 +1,6 @@
 """Use a run after it has ended: predict with its model, or export the weights to another tool's format."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,14 @@ from mmcl.data.modality import IMAGE
 from mmcl.data.reference import open_image
 from mmcl.data.sample import Inputs
 from mmcl.errors import CheckpointError, ConfigError, nearest
+from mmcl.identity import model_settings, recorded_identity, refuse, setting_differences
 from mmcl.learning.compose import Need
 from mmcl.learning.learner import Learner
 from mmcl.learning.weights import restore_model
+from mmcl.models.digest import weights_digest
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.registry import BACKBONES
+from mmcl.remarks import Remark
 from mmcl.run_folder import RunFolder
 from mmcl.streams.scenario import SCENARIOS
 
@@ -126,12 +130,14 @@ def export(folder: Path, to: str, out: Path | None = None) -> Path:
 def trained_model(run: RunFolder) -> MultimodalModel:
     """The model of the current checkpoint, in evaluation mode."""
     progress = _progress(run)
-    config = run.config
+    config, plugin = run.config, build_plugin(BACKBONES, run.config.backbone)
+    strategies, backbone = build_strategies(config), plugin.build()
+    _require_same(run, model_settings(config, plugin, strategies, weights_digest(backbone)))
     # strategies may have changed the model: a learner lets them do it again
     model = Learner(
-        model=MultimodalModel(build_plugin(BACKBONES, config.backbone).build()),
+        model=MultimodalModel(backbone),
         scenario=SCENARIOS[run.results["scenario"]],
-        strategies=build_strategies(config),
+        strategies=strategies,
         seed=config.seed,
     ).model
     for index, stored in progress["label_spaces"].items():
@@ -140,6 +146,14 @@ def trained_model(run: RunFolder) -> MultimodalModel:
     _freeze_as_saved(model, tensors)
     restore_model(model, tensors)
     return model.eval()
+
+
+def _require_same(run: RunFolder, now: Mapping[str, Any]) -> None:
+    """Refuse to put a run's weights into another model; of an earlier version's run nobody knows what it was."""
+    if run.read_json("identity.json") is None:
+        warnings.warn(f"run folder {run.path} does not say what it was begun with; nothing is compared", Remark, 3)
+    elif recorded := recorded_identity(run):
+        refuse(f"run folder {run.path}", list(setting_differences(recorded.settings, now)))
 
 
 def _freeze_as_saved(model: MultimodalModel, tensors: Mapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Reference data: unlabelled images and captions outside the stream, as ZSCL and its kin need them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image
@@ -23,8 +23,11 @@ class ImageFiles:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> Sample:
-        path = self.paths[index]
-        return Sample({IMAGE: open_image(path)}, index, path.name, -1)
+        return replace(self.outline(index), inputs={IMAGE: open_image(self.path(index))})
+
+    def outline(self, index: int) -> Sample:
+        """The sample with the path of its image in place of the image."""
+        return Sample({IMAGE: self.paths[index]}, index, self.paths[index].name, -1)
 
     def path(self, index: int) -> Path:
         """The file of a sample."""

@@ -130,6 +130,17 @@ class TableSamples:
             values[IMAGE] = as_picture(values[IMAGE], f"sample {name}")
         return Sample(values, self.targets[index], name, self.task_id, finished=self.table.ready)
 
+    def outline(self, index: int) -> Sample | None:
+        """The sample with the path of its picture in place of the picture, if the picture has a file of its own."""
+        path = self.path(index)
+        if path is None:
+            return None
+        values: dict[str, Any] = {IMAGE: path}
+        if len(self.table.modalities) > 1:  # rows of a file, which hold the path
+            row = self.table.values(self.rows[index])
+            values |= {name: value for name, value in row.items() if name != IMAGE and value is not None}
+        return Sample(values, self.targets[index], self.sample_id(index), self.task_id)
+
     def sample_id(self, index: int) -> str:
         """The id of a sample, without reading it."""
         return f"{self.table.name}/{self.table.ids[self.rows[index]]}"

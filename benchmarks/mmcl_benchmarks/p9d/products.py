@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,8 +43,13 @@ class Products:
         return len(self.entries)
 
     def __getitem__(self, index: int) -> Sample:
+        outline = self.outline(index)
+        return replace(outline, inputs={**outline.inputs, IMAGE: open_image(self.path(index))})
+
+    def outline(self, index: int) -> Sample:
+        """The sample with the path of its picture in place of the picture."""
         entry = self.entries[index]
-        values = {IMAGE: open_image(entry.picture), TEXT: clean_title(entry.title)}
+        values = {IMAGE: entry.picture, TEXT: clean_title(entry.title)}
         return Sample(values, index, entry.sample_id, self.task_id)
 
     def path(self, index: int) -> Path:

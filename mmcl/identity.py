@@ -1,0 +1,296 @@
+"""Identity: what a run was begun with, and how what it is continued with differs.
+
+    identity.json
+      schema        of this file
+      settings      whatever decides the numbers beside the data: seed, options of backbone and strategies, weights
+      experiences   of the stream: names, classes, resolved training, size and digest of both sides
+      reference     size and digest of the reference data
+      surroundings  what should not matter: versions, threads, device, where the data lie
+
+Other settings and other data are refused; other surroundings are a remark.
+"""
+
+import inspect
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mmcl.config import IN_MEMORY, RunConfig, resolve_training
+from mmcl.data.content import content_key
+from mmcl.data.digest import samples_digest
+from mmcl.data.names import some
+from mmcl.data.reference import ReferenceData
+from mmcl.data.sample import SampleDataset
+from mmcl.environment import environment, version_of
+from mmcl.errors import CheckpointError
+from mmcl.evaluation.report import WITHOUT_EFFECT
+from mmcl.learning.strategy import StrategyPlugin
+from mmcl.models.backbone import BackbonePlugin
+from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES, entries, load
+from mmcl.run_folder import RunFolder
+from mmcl.streams.benchmark import Benchmark
+
+SCHEMA = 1
+EXTENSIONS = "extensions"  # in the surroundings
+
+_SHOWN = 4  # differences that a sentence names
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a run is, as plain values.
+
+    Attributes:
+        settings: name -> value, of all that decides the numbers beside the data.
+        experiences: of the stream, in order.
+        reference: of the reference data; empty without any.
+        surroundings: name -> value, of what should not matter.
+        schema: of the file it was read from.
+    """
+
+    settings: dict[str, Any]
+    experiences: list[dict[str, Any]]
+    reference: dict[str, Any]
+    surroundings: dict[str, Any]
+    schema: int = SCHEMA
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of the file."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, stored: Any, who: str) -> "Identity":
+        """The inverse of ``to_dict``.
+
+        Raises:
+            CheckpointError: if there is none, because the run is of an earlier version, or it has another schema.
+        """
+        schema = stored.get("schema") if isinstance(stored, Mapping) else None
+        if schema != SCHEMA:
+            raise CheckpointError(
+                who,
+                found="no identity.json" if stored is None else f"an identity.json of schema {schema}",
+                allowed=f"schema {SCHEMA}: another version of MMCL wrote it, whose numbers this one would not continue",
+                remedy="Use the version of MMCL in results.json, or run again into a new folder.",
+            )
+        return cls(**{field.name: stored[field.name] for field in fields(cls)})
+
+
+def identity_of(
+    config: RunConfig,
+    benchmark: Benchmark,
+    backbone: BackbonePlugin,
+    strategies: Mapping[str, StrategyPlugin],
+    weights: str,
+    device: torch.device,
+) -> Identity:
+    """What a run is now.
+
+    Args:
+        config: its configuration.
+        benchmark: its stream, with what has extended it.
+        backbone: the plugin.
+        strategies: name -> plugin.
+        weights: digest of the backbone's weights before training.
+        device: what it runs on.
+    """
+    settings = model_settings(config, backbone, strategies, weights) | {
+        "scenario": benchmark.scenario.name,
+        "objective": benchmark.objective,
+        "metric": benchmark.metric.name,
+        "probe": config.probe,
+    }
+    content = {
+        "settings": settings,
+        "experiences": list(_experiences(config, benchmark)),
+        "reference": _reference(benchmark.reference),
+        "surroundings": _surroundings(config, benchmark, device),
+        "schema": SCHEMA,
+    }
+    # as it will be read from the file: tuples are lists there
+    return Identity.from_dict(json.loads(json.dumps(content, default=str)), benchmark.name)
+
+
+def recorded_identity(folder: RunFolder) -> Identity | None:
+    """What a run was begun with; ``None`` if it has not begun.
+
+    Raises:
+        CheckpointError: if a run has begun and does not say with what.
+    """
+    stored = folder.read_json("identity.json")
+    if stored is None and folder.progress is None:
+        return None
+    return Identity.from_dict(stored, f"run folder {folder.path}")
+
+
+def model_settings(
+    config: RunConfig, backbone: BackbonePlugin, strategies: Mapping[str, StrategyPlugin], weights: str
+) -> dict[str, Any]:
+    """The part of the settings that a trained model depends on, whatever the data."""
+    settings = {"seed": config.seed, "backbone": config.backbone.name, "strategies": list(strategies)}
+    for name, plugin in (("backbone", backbone), *strategies.items()):
+        settings |= {f"{name}.{option}": value for option, value in _options(plugin).items()}
+    plain: dict[str, Any] = json.loads(json.dumps(settings | {"weights of the backbone": weights}, default=str))
+    return plain
+
+
+def require_same(recorded: Identity, now: Identity, who: str, may_grow: bool = False) -> None:
+    """Refuse to go on with something else than the run was begun with.
+
+    Args:
+        recorded: what it was begun with.
+        now: what it would be continued with.
+        who: the run, for the sentence.
+        may_grow: whether ``now`` may have further experiences.
+
+    Raises:
+        CheckpointError: naming what differs.
+    """
+    refuse(who, list(_differences(recorded, now, may_grow)))
+
+
+def refuse(who: str, differences: list[str]) -> None:
+    """Raise if there is any difference.
+
+    Raises:
+        CheckpointError: naming the first few.
+    """
+    if differences:
+        more = len(differences) - _SHOWN
+        raise CheckpointError(
+            who,
+            found="; ".join(differences[:_SHOWN]) + (f"; and {more} more" if more > 0 else ""),
+            allowed="the settings and data that the run was begun with",
+            remedy="Put them back (identity.json lists them), or begin a new run in another folder.",
+        )
+
+
+def setting_differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Settings that both know, with the new and the old value."""
+    for name, value in now.items():
+        if name in recorded and recorded[name] != value:
+            yield f"{name} is {value!r} instead of {recorded[name]!r}"
+
+
+def remark_on(recorded: Identity, now: Identity) -> str:
+    """What differs and should not matter, as one sentence; empty if nothing does."""
+    odd = [*setting_differences(recorded.surroundings, now.surroundings)]
+    odd += [f"the option {name} is new" for name in now.settings if name not in recorded.settings]
+    odd += [f"the option {name} is gone" for name in recorded.settings if name not in now.settings]
+    if not odd:
+        return ""
+    return f"Since the run was begun, this has changed: {'; '.join(odd)}. Its numbers may differ in the last digits."
+
+
+def _differences(recorded: Identity, now: Identity, may_grow: bool) -> Iterator[str]:
+    yield from setting_differences(recorded.settings, now.settings)
+    counts = len(now.experiences), len(recorded.experiences)
+    if counts[0] < counts[1] or (counts[0] > counts[1] and not may_grow):
+        yield f"the stream has {counts[0]} experiences instead of {counts[1]}"
+    training: dict[str, None] = {}
+    for old, new in zip(recorded.experiences, now.experiences, strict=False):
+        yield from _experience_differences(old, new)
+        training |= dict.fromkeys(setting_differences(old["training"], new["training"]))
+    yield from (f"training.{sentence}" for sentence in training)
+    if recorded.reference != now.reference:
+        yield f"the reference data are {now.reference or 'missing'} instead of {recorded.reference or 'none'}"
+
+
+def _experience_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    name = old["name"]
+    for fact in ("name", "domain", "modalities"):
+        if old[fact] != new[fact]:
+            yield f"the {fact} of experience {name!r} is {new[fact]!r} instead of {old[fact]!r}"
+    if old["classes"] != new["classes"]:
+        yield f"experience {name!r} {_class_difference(old['classes'], new['classes'])}"
+    for side in ("train", "test"):
+        before, after = old[side], new[side]
+        if before["samples"] != after["samples"]:
+            yield f"{name!r} has {after['samples']} {side} samples instead of {before['samples']}"
+        elif before["digest"] != after["digest"]:
+            yield f"the {side} samples of {name!r} have other contents, labels or another order"
+
+
+def _class_difference(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> str:
+    before, now = ([label["name"] for label in labels] for labels in (old, new))
+    if set(before) != set(now):
+        lacks, adds = ([text for text in one if text not in other] for one, other in ((before, now), (now, before)))
+        parts = [f"lacks {some(lacks)}"] * bool(lacks) + [f"has {some(adds)} in addition"] * bool(adds)
+        return " and ".join(parts)
+    here, there = next(pair for pair in zip(new, old, strict=False) if pair[0] != pair[1])
+    return f"has {_said(here)} instead of {_said(there)}"
+
+
+def _said(label: Mapping[str, Any]) -> str:
+    return f"class {label['id']} {label['name']!r} with the prompts {label['templates']}"
+
+
+def _experiences(config: RunConfig, benchmark: Benchmark) -> Iterator[dict[str, Any]]:
+    known: dict[int, dict[str, Any]] = {}  # experiences may share a test set
+
+    def side(samples: SampleDataset) -> dict[str, Any]:
+        if id(samples) not in known:
+            known[id(samples)] = {"samples": len(samples), "digest": samples_digest(samples)}
+        return known[id(samples)]
+
+    for data in benchmark.experiences:
+        training = resolve_training(benchmark.training, data.training, config.training).to_dict()
+        yield {
+            "name": data.name,
+            "domain": data.domain,
+            "modalities": sorted(data.modalities),
+            "classes": data.label_space.to_list(),
+            "training": {name: value for name, value in training.items() if name not in WITHOUT_EFFECT},
+            "train": side(data.train),
+            "test": side(data.test),
+        }
+
+
+def _reference(reference: ReferenceData | None) -> dict[str, Any]:
+    if reference is None:
+        return {}
+    return {
+        "images": len(reference.images),
+        "digest of the images": samples_digest(reference.images),
+        "texts": len(reference.texts),
+        "digest of the texts": content_key(list(reference.texts))[:16],
+    }
+
+
+def _surroundings(config: RunConfig, benchmark: Benchmark, device: torch.device) -> dict[str, Any]:
+    here = environment()
+    training = resolve_training(benchmark.training, config.training).to_dict()
+    plugins = [(BACKBONES, config.backbone), *((STRATEGIES, strategy) for strategy in config.strategies)]
+    if not config.benchmark.name.startswith(IN_MEMORY):
+        plugins.append((BENCHMARKS, config.benchmark))
+    return {
+        # the experiences themselves are compared, not the option that counts them
+        **{f"benchmark.{name}": value for name, value in config.benchmark.options.items() if name != "experiences"},
+        EXTENSIONS: list(config.extensions),
+        **{f"training.{name}": training[name] for name in sorted(WITHOUT_EFFECT)},
+        **{f"origin of {plugin.name}": _origin(group, plugin.name) for group, plugin in plugins},
+        **{name: here[name] for name in ("python", "platform")},
+        **{f"version of {name}": number for name, number in here["packages"].items()},
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
+    }
+
+
+def _origin(group: str, name: str) -> str:
+    """The distribution of a plugin with its version, or the file of one that none has registered."""
+    for entry in entries(group):
+        if name in (entry.name, entry.qualified):
+            return f"{entry.distribution} {version_of(entry.distribution)}"
+    file = inspect.getsourcefile(load(group, name))
+    return "" if file is None else f"{file} ({sha256(Path(file).read_bytes()).hexdigest()[:8]})"
+
+
+def _options(plugin: Any) -> dict[str, Any]:
+    if not is_dataclass(plugin):
+        return {}
+    return {option.name: getattr(plugin, option.name) for option in fields(plugin) if option.init}
