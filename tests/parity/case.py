@@ -29,7 +29,7 @@ class Case:
         worst: name -> largest deviation found so far.
     """
 
-    arrays: Mapping[str, np.ndarray]
+    arrays: dict[str, np.ndarray]
     precision: torch.dtype
     tolerance: Tolerance
     worst: dict[str, float] = field(default_factory=dict)
