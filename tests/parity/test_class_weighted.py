@@ -16,7 +16,7 @@ from mmcl.streams.scenario import CIL
 from .case import Case, Tolerance
 from .linear_layers import by_layer, network
 from .runner import DATA, read
-from .trajectory import Uncast, recorded_stream
+from .trajectory import recorded_stream
 
 NAMES = ("W1", "b1", "W2", "b2", "fc_weight", "fc_bias")
 STEPS, RATE, MOMENTUM, STRENGTH, CAP = 20, 0.2, 0.9, 300.0, 0.01
@@ -83,7 +83,6 @@ def test_rows_of_new_units_keep_their_fisher_and_all_classes_seen_compete_in_it(
             "schedule": "constant",
             "own_classes": True,
         },
-        objective=Uncast(),
     )
     head = learner.model.head
     for experience, expected in zip(recorded_stream(case, CIL, {}).train, by_the_algorithm(case), strict=True):

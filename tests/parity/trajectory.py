@@ -14,8 +14,6 @@ from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.sample import Batch, Batches, SampleDataset
 from mmcl.evaluation.metric import Metric
 from mmcl.learning.learner import Learner
-from mmcl.learning.likelihoods import cross_entropy
-from mmcl.learning.objectives import Classification
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.models.output import Output
@@ -117,15 +115,6 @@ class Notes(StrategyPlugin):
         return torch.stack(self.values[name])
 
 
-class Uncast(Classification):
-    """In the precision of the scores; the objective it stands for computes its loss in single precision."""
-
-    def loss(self, learner: Learner, output: Output, targets: Tensor) -> Tensor:
-        assert output.logits is not None
-        columns = self.true_columns(learner, targets)
-        return cross_entropy(output.logits, columns, learner.allowed, learner.config.label_smoothing)
-
-
 def all_weights(model: MultimodalModel) -> Tensor:
     """Every parameter in one vector."""
     return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
@@ -164,7 +153,7 @@ class Run:
             model=model,
             scenario=stream.scenario,
             strategies={strategy[0]: strategy[1], "notes": self.notes},
-            **{"objective": Uncast(), **arguments},
+            **arguments,
         )
 
     def experiences(self) -> Iterator[Experience]:

@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from mmcl.learning.schedule import warmup_cosine
 
-from ..case import DEFAULT_TOLERANCES, Case, Parity, Tolerance
+from ..case import DEFAULT_TOLERANCES, STRICT, Case, Parity, Tolerance
 from ..two_towers import check_zscl_run
 
 
@@ -199,5 +199,5 @@ PARITY = {
     "zscl_l2": Parity(check_zscl_l2, DEFAULT_TOLERANCES),
     "zscl_weight_ensemble": Parity(check_weight_ensemble, DEFAULT_TOLERANCES),
     "wise_ft": Parity(check_wise_ft, DEFAULT_TOLERANCES),
-    "zscl_loop": Parity(check_zscl_loop, {torch.float64: Tolerance(1e-8, 1e-6)}),
+    "zscl_loop": Parity(check_zscl_loop, STRICT),
 }

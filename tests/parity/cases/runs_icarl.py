@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.streams.scenario import CIL
 
-from ..case import Case, Parity, Tolerance
+from ..case import STRICT, Case, Parity
 from ..history import History
 from ..linear_layers import by_layer, network
 from ..trajectory import Answers, Run, recorded_stream
@@ -81,4 +81,4 @@ def filled(values: Tensor, length: int, value: int) -> Tensor:
     return rows
 
 
-PARITY = {"run_icarl": Parity(check_icarl, {torch.float64: Tolerance(1e-5, 0.0)})}
+PARITY = {"run_icarl": Parity(check_icarl, STRICT)}
