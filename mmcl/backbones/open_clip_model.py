@@ -1,5 +1,7 @@
 """Loading of a model through open_clip, where a doubt about its weights is an error."""
 
+import logging
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,11 +21,14 @@ from mmcl.errors import ConfigError
 
 # what these packages warn of is never which weights belong to which model
 _OTHERS = tuple(Path(str(package.__file__)).parent for package in (torch, timm, transformers))
-_HARMLESS = (
-    "QuickGELU mismatch",  # it compares the architecture's file; the settings, which are agreed on, go before
-    "the SHA256 checksum does not match; re-downloading",
+_OPEN_CLIP = Path(open_clip.__file__).parent
+_HARMLESS = re.compile(
+    "QuickGELU mismatch"  # it compares the architecture's file; the settings, which are agreed on, go before
+    "|the SHA256 checksum does not match; re-downloading"
+    "|No pretrained weights loaded"  # said of random ones; for others it is an error of open_clip's own
+    r"|Multiple checkpoints found in .*: \['[^',]*'\]"  # said of a single one with a name of its own
+    "|'torch.load' received a zip file|`torch.jit.load` is deprecated"  # of archives
 )
-_OF_ARCHIVES = ("'torch.load' received a zip file", "`torch.jit.load` is deprecated")
 
 
 def load_model(name: str, weights: str | None, settings: Settings, seed: int, who: str) -> tuple[nn.Module, Any]:
@@ -65,23 +70,44 @@ def load_model(name: str, weights: str | None, settings: Settings, seed: int, wh
 
 @contextmanager
 def _doubts_as_errors(who: str) -> Iterator[None]:
-    """What is warned of as a user's mistake inside the body is an error, unless it is known to mean nothing."""
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        yield
+    """What is warned or logged as a user's mistake inside the body is an error, unless it is known to mean nothing."""
+    logged = _Logged()
+    logging.getLogger().addFilter(logged)
+    try:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            yield
+    finally:
+        logging.getLogger().removeFilter(logged)
+    doubts = list(logged.sentences)
     for warning in said:
-        sentence = str(warning.message)
-        if any(harmless in sentence for harmless in (*_HARMLESS, *_OF_ARCHIVES)):
+        if _HARMLESS.search(str(warning.message)):
             continue
-        if not issubclass(warning.category, UserWarning) or _is_of_others(warning.filename):
+        if issubclass(warning.category, UserWarning) and not _is_of_others(warning.filename):
+            doubts.append(str(warning.message))
+        else:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-            continue
+    if doubts:
         raise ConfigError(
             who,
-            found=f"open_clip doubts it: {' '.join(sentence.split())}",
+            found=f"open_clip doubts it: {' '.join(doubts[0].split())}",
             allowed="weights and settings that belong together",
             remedy="Choose the architecture, the weights and the options that belong together.",
         )
+
+
+class _Logged(logging.Filter):
+    """Takes open_clip's warnings out of the log; it writes to the root logger."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sentences: list[str] = []
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        own = record.levelno >= logging.WARNING and Path(record.pathname).is_relative_to(_OPEN_CLIP)
+        if own and not _HARMLESS.search(record.getMessage()):
+            self.sentences.append(record.getMessage())
+        return not own
 
 
 def _is_of_others(filename: str) -> bool:

@@ -1,6 +1,8 @@
 """Models that are really built: a small architecture with two tags, whose download a local file stands in for."""
 
 import json
+import logging
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -212,6 +214,28 @@ def test_a_folder_without_weights_is_refused_instead_of_random(tmp_path: Path) -
     (tmp_path / "open_clip_model.safetensors").unlink()
     with pytest.raises(ConfigError, match=r"open_clip cannot load it .RuntimeError: Required pretrained weights"):
         OpenCLIP(weights=f"local-dir/{tmp_path}").build()
+
+
+def test_a_folder_with_one_file_of_weights_is_loaded_whatever_its_name_is(tmp_path: Path) -> None:
+    tiny_clip(seed=3).export(tmp_path)
+    (tmp_path / "open_clip_model.safetensors").rename(tmp_path / "epoch_1.safetensors")
+    built = OpenCLIP(weights=f"local-dir/{tmp_path}").build()
+    assert torch.equal(features(built.clip), features(tiny_clip(seed=3).clip.eval()))
+
+
+def test_a_folder_in_which_open_clip_would_pick_one_of_several_weights_is_refused(tmp_path: Path) -> None:
+    tiny_clip().export(tmp_path)
+    (tmp_path / "open_clip_model.safetensors").rename(tmp_path / "epoch_1.safetensors")
+    shutil.copy(tmp_path / "epoch_1.safetensors", tmp_path / "epoch_2.safetensors")
+    with pytest.raises(ConfigError, match=r"open_clip doubts it: Multiple checkpoints found .*epoch_1.*epoch_2"):
+        OpenCLIP(weights=f"local-dir/{tmp_path}").build()
+
+
+def test_random_weights_are_no_reason_for_a_warning(tiny: Path, caplog: pytest.LogCaptureFixture) -> None:
+    filters = list(logging.getLogger().filters)
+    OpenCLIP(weights="tiny/random").build()
+    assert caplog.messages == []
+    assert logging.getLogger().filters == filters
 
 
 def test_what_open_clip_only_warns_of_is_an_error(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
