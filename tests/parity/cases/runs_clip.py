@@ -44,12 +44,12 @@ def check_zscl(case: Case) -> None:
     reference = ReferenceData(TensorSamples({IMAGE: images}, torch.arange(len(images))), sentences)
     tokenizer = RecordedTokenizer(torch.cat([classes, texts]))
     run = on_classes(case, ("zscl", zscl), tokenizer, orders={"zscl": "in_ref_order"}, reference=reference)
-    expect_handed_over(case, run)
+    handed_over = expect_handed_over(case, run)
     expect_curve(case, "out_image_term", run.notes.curve("zscl/image"))
     theta = run.notes.curve("theta").unflatten(0, case.arrays["out_loss"].shape)
     if "out_theta_last" in case.arrays:
         expect_weights(case, "out_theta_last", theta[:, -1])
-    start = torch.cat([case.tensor("in_theta0").unsqueeze(0), case.tensor("out_theta")[:-1]])
+    start = torch.cat([case.tensor("in_theta0").unsqueeze(0), handed_over[:-1]])
     pull = case.number("hp_l2") * (theta - start.unsqueeze(1))[..., ~compared(case)].square().sum(-1)
     case.tolerance = replace(case.tolerance, absolute=case.tolerance.absolute + 4 * float(pull.max()))
     expect_curve(case, "out_loss", run.notes.curve("total"))
@@ -145,9 +145,11 @@ def flat(case: Case, model: MultimodalModel) -> Tensor:
     return torch.cat([weight.detach().flatten() for weight in weights])
 
 
-def expect_handed_over(case: Case, run: Run) -> None:
-    """Train, and compare the weights after every experience."""
-    expect_weights(case, "out_theta", torch.stack([flat(case, run.learner.model) for _ in run.experiences()]))
+def expect_handed_over(case: Case, run: Run) -> Tensor:
+    """Train, and compare the weights ``[T, P]`` after every experience, which are returned."""
+    weights = torch.stack([flat(case, run.learner.model) for _ in run.experiences()])
+    expect_weights(case, "out_theta", weights)
+    return weights
 
 
 def expect_weights(case: Case, name: str, found: Tensor) -> None:
