@@ -96,6 +96,10 @@ class TrainingConfig:
         if not 0 <= self.label_smoothing < 1:
             raise wrong_value("training.label_smoothing", self.label_smoothing, "0 up to, but not including, 1")
 
+    def steps(self, samples: int) -> int:
+        """Training steps of an experience with so many samples."""
+        return self.epochs * math.ceil(samples / self.batch_size) if self.iterations is None else self.iterations
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}

@@ -15,6 +15,7 @@ from mmcl.identity import identity_of, recorded_identity, remark_on, require_sam
 from mmcl.learning.compose import check_composition
 from mmcl.learning.learner import Learner
 from mmcl.learning.objectives import OBJECTIVES
+from mmcl.learning.schedule import unreached
 from mmcl.learning.weights import model_tensors, restore_model
 from mmcl.models.backbone import BackbonePlugin
 from mmcl.models.digest import weights_digest
@@ -69,6 +70,8 @@ class Experiment:
         around = surroundings(backbone_plugin, self.benchmark, self.benchmark.reference is not None)
         check_composition(list(self.strategies.values()), list(self.strategies), around)
         self.training = resolve_training(self.benchmark.training, config.training)
+        if sentence := self._too_short_for_warmup():
+            self.remarks.add(sentence)
         if self.training.check_data:
             with self._timed("data check"):
                 sides = [experience.samples for experience in (*self.benchmark.train, *self.benchmark.test)]
@@ -157,6 +160,14 @@ class Experiment:
             strategy.load_state_dict(states[name], self.learner.device)
         for name, value in progress["clock"].items():
             setattr(self.learner.clock, name, value)
+
+    def _too_short_for_warmup(self) -> str:
+        settings = {
+            data.name: resolve_training(self.benchmark.training, data.training, self.config.training)
+            for data in self.benchmark.experiences
+        }
+        steps = {data.name: settings[data.name].steps(len(data.train)) for data in self.benchmark.experiences}
+        return unreached({name: training.warmup for name, training in settings.items()}, steps)
 
     def _evaluate(self, row: str) -> None:
         """One row: the scores on every test set whose classes the head can tell apart."""

@@ -59,6 +59,12 @@ class Identity:
     surroundings: dict[str, Any]
     schema: int = SCHEMA
 
+    @property
+    def data(self) -> str:
+        """Stands for the samples and classes of every side of every experience, and for the reference data."""
+        facts = [{name: data[name] for name in ("name", "classes", "train", "test")} for data in self.experiences]
+        return content_key([facts, self.reference])[:8]
+
     def to_dict(self) -> dict[str, Any]:
         """The content of the file."""
         return asdict(self)

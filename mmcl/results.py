@@ -78,6 +78,7 @@ def results_of(experiment: "Experiment") -> dict[str, Any]:
         },
         "training": experiment.training.to_dict(),
         "metadata": benchmark.metadata,
+        "data": experiment.identity.data,
         "seconds": {name: round(value, 3) for name, value in experiment.seconds.items()},
         "versions": environment()["packages"],
         "remarks": list(experiment.remarks),

@@ -12,6 +12,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from mmcl.errors import ConfigError
 from mmcl.evaluation.result_matrix import BEFORE_TRAINING, ResultMatrix
 
 Results = Mapping[str, Any]
@@ -127,7 +128,11 @@ def markdown_report(results: Results) -> str:
 def comparison(runs: Sequence[Results]) -> tuple[list[str], list[list[str]]]:
     """Header and rows: runs that differ in nothing but the seed share a row, as mean and standard deviation.
 
-    Where training settings, experiences, scenario or data differ, the column ``settings`` says how.
+    Where training settings, experiences, scenario or data differ, the column ``settings`` says how; ``n`` is the number
+    of runs. A single one has no deviation.
+
+    Raises:
+        ConfigError: if two runs do not even differ in the seed.
     """
     one_scenario = len({run["scenario"] for run in runs}) <= 1
     words = COMPARED if one_scenario else COMPARED_ACROSS
@@ -139,12 +144,14 @@ def comparison(runs: Sequence[Results]) -> tuple[list[str], list[list[str]]]:
         key = [run["benchmark"], run["edition"], run["backbone"], strategies_label(run)]
         key += [", ".join(f"{name}={settings.get(name, '-')}" for name in varying)] if varying else []
         groups[tuple(key)].append(run)
-    descriptions = ["benchmark", "edition", "backbone", "strategies", *(["settings"] if varying else []), "seeds"]
+    descriptions = ["benchmark", "edition", "backbone", "strategies", *(["settings"] if varying else []), "seeds", "n"]
     header = [*descriptions, *words]
     rows = []
     for group_key, group in groups.items():
-        seeds = ", ".join(str(run["seed"]) for run in group)
-        rows.append([*group_key, seeds, *(_spread([_score(run, word) for run in group]) for word in words)])
+        seeds = [str(run["seed"]) for run in group]
+        _require_distinct(seeds, ", ".join(group_key))
+        spreads = [_spread([_score(run, word) for run in group]) for word in words]
+        rows.append([*group_key, ", ".join(seeds), str(len(seeds)), *spreads])
     return header, rows
 
 
@@ -166,6 +173,17 @@ def comparison_markdown(runs: Sequence[Results]) -> str:
     return "\n".join(markdown_table(*comparison(runs)))
 
 
+def _require_distinct(seeds: Sequence[str], what: str) -> None:
+    twice = [seed for seed in dict.fromkeys(seeds) if seeds.count(seed) > 1]
+    if twice:
+        raise ConfigError(
+            f"comparison of {what}",
+            found=f"{seeds.count(twice[0])} runs with seed {twice[0]}, which are one run several times",
+            allowed="runs that differ in their settings or their seed",
+            remedy="Leave all but one of them out; a run again with the same seed says nothing about the spread.",
+        )
+
+
 def _strategy_label(strategy: Mapping[str, Any]) -> str:
     options = ",".join(f"{key}={value}" for key, value in strategy.items() if key != "name")
     return f"{strategy['name']}:{options}" if options else str(strategy["name"])
@@ -178,12 +196,15 @@ def _settings(run: Results) -> dict[str, str]:
         **training,
         "experiences": " ".join(run["columns"]),
         "scenario": run["scenario"],
+        "plugins": " ".join(run.get("plugins", ())),
         "data": _fingerprint(run),
     }
 
 
 def _fingerprint(run: Results) -> str:
     """Stands for the samples, their split and their order, as far as the benchmark records them."""
+    if "data" in run:
+        return str(run["data"])
     metadata = run.get("metadata", {})
     recorded = {name: metadata.get(name) for name in ("convention", "digest")}
     return sha256(json.dumps(recorded).encode()).hexdigest()[:8]

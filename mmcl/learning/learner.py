@@ -225,9 +225,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
 
     def iterations(self, experience: Experience) -> int:
         """Number of training steps an experience gets."""
-        if self.config.iterations is not None:
-            return self.config.iterations
-        return self.config.epochs * math.ceil(len(experience.samples) / self.config.batch_size)
+        return self.config.steps(len(experience.samples))
 
     def batches(
         self,

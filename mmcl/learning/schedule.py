@@ -1,6 +1,9 @@
 """Learning rates as functions of the step inside one experience: ``(step, lr, warmup, total) -> rate``."""
 
 import math
+from collections.abc import Mapping
+
+from mmcl.data.names import some
 
 
 def warmup_cosine(step: int, lr: float, warmup: int, total: int) -> float:
@@ -19,3 +22,19 @@ def warmup_cosine(step: int, lr: float, warmup: int, total: int) -> float:
 def constant(step: int, lr: float, warmup: int, total: int) -> float:
     """Linear warm-up over ``warmup`` steps as above, then ``lr`` for ever; ``total`` plays no part."""
     return lr * (step + 1) / warmup if step < warmup else lr
+
+
+def unreached(warmup: Mapping[str, int], steps: Mapping[str, int]) -> str:
+    """A sentence about experiences whose training is shorter than their warm-up; empty if there are none.
+
+    Args:
+        warmup: name of an experience -> steps of its warm-up.
+        steps: name of an experience -> steps of its training.
+    """
+    short = [name for name, number in steps.items() if number < warmup[name]]
+    if not short:
+        return ""
+    return (
+        f"The training of {some(short)} is shorter than its warm-up ({steps[short[0]]} of {warmup[short[0]]} steps), "
+        "so that the rate never reaches lr. Set a shorter warmup, or more iterations or epochs."
+    )

@@ -214,3 +214,10 @@ def test_a_run_made_in_python_says_so_when_nobody_hands_its_stream_over(stopped:
 def test_a_configuration_leaves_no_room_for_settings_beside_it() -> None:
     with pytest.raises(ConfigError, match="a configuration and training, seed beside it"):
         mmcl.run(RunConfig(PluginConfig("mtil")), training={"lr": 1.0}, seed=0)
+
+
+def test_a_warm_up_of_the_benchmark_that_the_users_training_never_ends_is_a_remark(tmp_path: Path) -> None:
+    stream = toy_benchmark(TIL, experiences=1)
+    stream.training["warmup"] = 3
+    run = mmcl.run(benchmark=stream, training={"iterations": 2}, out=tmp_path / "run", quiet=True)
+    assert any("shorter than its warm-up (2 of 3 steps)" in sentence for sentence in run.results["remarks"])

@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from mmcl.config import TrainingConfig
+from mmcl.errors import ConfigError
 from mmcl.evaluation.report import (
     CIL_HEADLINES,
     HEADLINES,
@@ -80,10 +81,23 @@ def test_a_cell_that_was_not_evaluated_is_a_dash() -> None:
     assert "| [new] birds | 90.0 | - |" in markdown_report(results())
 
 
+def test_one_run_has_no_spread_and_the_number_of_runs_is_shown() -> None:
+    header, rows = comparison([results(0, 40.0, lr=1e-4), results(0, 60.0), results(1, 70.0)])
+    assert [row[header.index("n")] for row in rows] == ["1", "2"]
+    assert [row[header.index("Transfer")] for row in rows] == ["40.0", "65.0 ± 7.1"]
+
+
+def test_the_same_run_twice_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"mtil, embedded, glyph-clip, ewc.*: 2 runs with seed 0"):
+        comparison([results(1), results(0, 77.0), results(0, 77.0)])
+    apart = ({"data": "a"}, {"data": "b"}, {"data": "b", "plugins": ["avalanche:Replay"]})
+    assert len(comparison([results(0) | facts for facts in apart])[1]) == 3
+
+
 def test_seeds_are_averaged() -> None:
     header, rows = comparison([results(0, 40.0), results(1, 60.0)])
     assert "settings" not in header
-    assert rows == [["mtil", "embedded", "glyph-clip", "ewc:strength=3", "0, 1", *["50.0 ± 14.1"] * 4]]
+    assert rows == [["mtil", "embedded", "glyph-clip", "ewc:strength=3", "0, 1", "2", *["50.0 ± 14.1"] * 4]]
 
 
 def test_runs_with_other_training_settings_are_not_averaged() -> None:

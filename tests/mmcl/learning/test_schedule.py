@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmcl.learning.schedule import constant, warmup_cosine
+from mmcl.learning.schedule import constant, unreached, warmup_cosine
 
 totals = st.integers(1, 500)
 
@@ -40,3 +40,10 @@ def test_half_way_down_the_rate_is_halved() -> None:
 def test_constant_rate_ignores_the_length_of_the_experience() -> None:
     assert constant(10_000, 0.1, 10, 0) == 0.1
     assert constant(0, 0.1, 0, 0) == 0.1
+
+
+def test_a_warm_up_that_is_longer_than_the_training_is_said_with_the_experience() -> None:
+    warmup = {"a": 10, "b": 10}
+    assert unreached(warmup, {"a": 10, "b": 11}) == ""
+    said = unreached(warmup, {"a": 9, "b": 11})
+    assert said.startswith("The training of 'a' is shorter than its warm-up (9 of 10 steps)")
