@@ -3,8 +3,9 @@
 import logging
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -13,9 +14,11 @@ import open_clip
 import timm
 import torch
 import transformers
+from open_clip.transform import PreprocessCfg, image_transform_v2
 from safetensors import SafetensorError
 from torch import nn
 
+from mmcl.backbones.open_clip_backbone import OpenCLIPBackbone
 from mmcl.backbones.open_clip_config import Settings, is_torchscript
 from mmcl.errors import ConfigError
 
@@ -31,37 +34,66 @@ _HARMLESS = re.compile(
 )
 
 
-def load_model(name: str, weights: str | None, settings: Settings, seed: int, who: str) -> tuple[nn.Module, Any]:
-    """Model and tokeniser.
+@dataclass(frozen=True)
+class Plan:
+    """What is going to be loaded.
 
-    Args:
+    Attributes:
+        who: the backbone, for errors.
+        origin: what reports call the model and its weights.
         name: an architecture, or ``local-dir:FOLDER``.
         weights: a pre-trained tag or a file; ``None`` for those of the folder, or for random ones.
         settings: activation and preprocessing.
         seed: of random weights.
-        who: the backbone, for errors.
+        remarks: what is not sure about the settings.
+    """
+
+    who: str
+    origin: Mapping[str, str]
+    name: str
+    weights: str | None
+    settings: Settings
+    seed: int = 0
+    remarks: Sequence[str] = ()
+
+
+def load(plan: Plan) -> OpenCLIPBackbone:
+    """The backbone of a plan, in float32 and ready to be trained.
 
     Raises:
         ConfigError: if open_clip cannot load it, or warns of it.
     """
+    clip, tokenizer = _model_and_tokenizer(plan)
+    config = open_clip.get_model_config(plan.name)
+    assert config is not None
+    if plan.settings["quick_gelu"] != config.get("quick_gelu", False):
+        config["quick_gelu"] = plan.settings["quick_gelu"]
+    clip.eval().requires_grad_(True)
+    prepared = PreprocessCfg(**clip.visual.preprocess_cfg)  # type: ignore[union-attr,arg-type]
+    train, evaluate = (image_transform_v2(prepared, is_train=flag) for flag in (True, False))
+    return OpenCLIPBackbone(clip, config, train, evaluate, tokenizer, origin=plan.origin, remarks=plan.remarks)
+
+
+def _model_and_tokenizer(plan: Plan) -> tuple[nn.Module, Any]:
+    weights, preprocessing = plan.weights, {k: v for k, v in plan.settings.items() if k != "quick_gelu"}
     archive = weights is not None and is_torchscript(Path(weights))
     try:
-        with _doubts_as_errors(who), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with _doubts_as_errors(plan.who), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(plan.seed)
             clip = open_clip.create_model(
-                name,
+                plan.name,
                 pretrained=weights,
-                quick_gelu=settings["quick_gelu"],
-                force_preprocess_cfg={field: value for field, value in settings.items() if field != "quick_gelu"},
+                quick_gelu=plan.settings["quick_gelu"],
+                force_preprocess_cfg=preprocessing,
                 pretrained_text=False,
-                require_pretrained=weights is not None or name.startswith("local-dir:"),
+                require_pretrained=weights is not None or plan.name.startswith("local-dir:"),
                 weights_only=not archive,  # torch reads archives in no other way; they are not unpickled
             )
-            return clip, open_clip.get_tokenizer(name)
+            return clip, open_clip.get_tokenizer(plan.name)
     except (RuntimeError, OSError, ValueError, KeyError, EOFError, UnpicklingError, SafetensorError) as error:
         sentence = " ".join(str(error).split())
         raise ConfigError(
-            who,
+            plan.who,
             found=f"open_clip cannot load it ({type(error).__name__}: {sentence[:300]})",
             allowed="weights of this architecture, on this disk or within reach",
             remedy="Compare architecture and weights; a tag needs the network once, a file or a folder does not.",

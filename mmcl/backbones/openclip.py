@@ -8,7 +8,6 @@
 open_clip's model, preprocessing and tokeniser are used, with the settings that belong to the weights.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -16,18 +15,16 @@ from typing import Any, ClassVar, Literal
 import open_clip
 import torch
 from open_clip.pretrained import is_pretrained_cfg
-from open_clip.transform import PreprocessCfg, image_transform_v2
 
 from mmcl.backbones.open_clip_backbone import OpenCLIPBackbone
 from mmcl.backbones.open_clip_config import (
-    Settings,
     agreed,
     of_file,
     of_folder,
     of_random,
     of_tag,
 )
-from mmcl.backbones.open_clip_model import load_model
+from mmcl.backbones.open_clip_model import Plan, load
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.errors import ConfigError, nearest
 from mmcl.models.backbone import BackbonePlugin
@@ -54,13 +51,24 @@ class OpenCLIP(BackbonePlugin):
     resize_mode: Literal["shortest", "longest", "squash"] | None = None  # likewise, at evaluation
     seed: int | None = None  # of ARCHITECTURE/random, where none means 0
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built before anything is loaded.
+
+        Raises:
+            ConfigError: if open_clip knows neither the architecture nor the weights, if an option contradicts them, or
+                if a file may have been trained with either activation.
+        """
+        self._plan()
+
     def build(self) -> OpenCLIPBackbone:
         """Load the model in float32, with the activation and the preprocessing of its weights.
 
         Raises:
-            ConfigError: if open_clip knows neither the architecture nor the weights, if an option contradicts them, if
-                a file may have been trained with either activation, or if open_clip cannot load it without a doubt.
+            ConfigError: if open_clip cannot load it, or not without a doubt.
         """
+        return load(self._plan())
+
+    def _plan(self) -> Plan:
         architecture, _, source = self.weights.partition("/")
         who, asked = f"backbone 'openclip:{self.weights}'", self._asked
         origin = {"model": architecture, "weights": source}
@@ -73,7 +81,7 @@ class OpenCLIP(BackbonePlugin):
             )
         if architecture == "local-dir":
             settings = agreed(of_folder(Path(source), who), asked, who, "its open_clip_config.json")
-            return _load(f"local-dir:{source}", None, settings, who, origin)
+            return Plan(who, origin, f"local-dir:{source}", None, settings)
         if architecture not in open_clip.list_models():
             raise ConfigError(
                 who,
@@ -84,10 +92,10 @@ class OpenCLIP(BackbonePlugin):
         if source == "random":
             seed = self.seed or 0
             origin["weights"] = f"random, seed {seed}"
-            return _load(architecture, None, of_random(architecture, asked, who), who, origin, seed=seed)
+            return Plan(who, origin, architecture, None, of_random(architecture, asked, who), seed=seed)
         if is_pretrained_cfg(architecture, source):
             settings = agreed(of_tag(architecture, source), asked, who, f"the tag {source!r}")
-            return _load(architecture, source, settings, who, origin)
+            return Plan(who, origin, architecture, source, settings)
         if not Path(source).is_file():
             tags = open_clip.list_pretrained_tags_by_model(architecture)
             raise ConfigError(
@@ -97,7 +105,7 @@ class OpenCLIP(BackbonePlugin):
                 remedy=nearest(source, ["random", *tags]),
             )
         settings, remarks = of_file(architecture, Path(source), asked, who)
-        return _load(architecture, source, settings, who, origin, remarks=remarks)
+        return Plan(who, origin, architecture, source, settings, remarks=remarks)
 
     @property
     def _asked(self) -> dict[str, Any]:
@@ -132,7 +140,7 @@ class GlyphCLIP(BackbonePlugin):
         """Load the shipped half-precision weights into a float32 model."""
         origin = {"model": "glyph-clip", "weights": "shipped with MMCL"}
         who = "backbone 'glyph-clip'"
-        return _load(f"local-dir:{GLYPH_CLIP}", None, of_folder(GLYPH_CLIP, who), who, origin)
+        return load(Plan(who, origin, f"local-dir:{GLYPH_CLIP}", None, of_folder(GLYPH_CLIP, who)))
 
     def of_export(self, folder: Path) -> "OpenCLIP":
         """Exports are folders in open_clip's own format."""
@@ -141,27 +149,6 @@ class GlyphCLIP(BackbonePlugin):
     def miniature(self) -> OpenCLIPBackbone:
         """A random CLIP of open_clip's classes."""
         return tiny_clip()
-
-
-def _load(
-    name: str,
-    weights: str | None,
-    settings: Settings,
-    who: str,
-    origin: Mapping[str, str],
-    *,
-    seed: int = 0,
-    remarks: Sequence[str] = (),
-) -> OpenCLIPBackbone:
-    clip, tokenizer = load_model(name, weights, settings, seed, who)
-    config = open_clip.get_model_config(name)
-    assert config is not None
-    if settings["quick_gelu"] != config.get("quick_gelu", False):
-        config["quick_gelu"] = settings["quick_gelu"]
-    clip.eval().requires_grad_(True)
-    prepared = PreprocessCfg(**clip.visual.preprocess_cfg)  # type: ignore[union-attr,arg-type]
-    train, evaluate = (image_transform_v2(prepared, is_train=flag) for flag in (True, False))
-    return OpenCLIPBackbone(clip, config, train, evaluate, tokenizer, origin=origin, remarks=remarks)
 
 
 def tiny_clip(seed: int = 0) -> OpenCLIPBackbone:

@@ -36,7 +36,7 @@ def test_a_doubt_about_the_weights_is_a_remark_of_the_run(tmp_path: Path, monkey
     with pytest.warns(mmcl.remarks.Remark, match="the mean is not sure"):
         run = mmcl.run(
             benchmark=toy_benchmark(TIL, experiences=1),
-            backbone="openclip:ViT-L-14/mine.pt",
+            backbone="openclip:ViT-L-14/openai",
             training=SHORT,
             out=tmp_path / "run",
             quiet=True,

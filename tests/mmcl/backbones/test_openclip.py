@@ -107,6 +107,11 @@ def test_pictures_are_prepared_as_the_tag_says(tiny: Path, picture: Image.Image)
     assert OpenCLIP(weights="tiny/plain").build().preprocess_eval[IMAGE](picture).shape == (3, 32, 32)
 
 
+def test_a_file_in_doubt_is_refused_before_anything_is_loaded(tiny: Path) -> None:
+    with pytest.raises(ConfigError, match="weights of tiny are trained with GELU or with QuickGELU"):
+        OpenCLIP(weights=f"tiny/{tiny}")
+
+
 @pytest.mark.parametrize("quick", [True, False])
 def test_an_option_says_the_activation_of_a_file(tiny: Path, quick: bool) -> None:
     built = OpenCLIP(weights=f"tiny/{tiny}", quick_gelu=quick).build()
@@ -156,15 +161,15 @@ def test_the_default_model_has_the_activation_of_openai(monkeypatch: pytest.Monk
 def test_an_option_that_contradicts_a_tag_is_refused(tiny: Path) -> None:
     assert OpenCLIP(weights="tiny/openai", quick_gelu=True).build()
     with pytest.raises(ConfigError, match=r"quick_gelu=False, but the tag 'openai' has quick_gelu=True"):
-        OpenCLIP(weights="tiny/openai", quick_gelu=False).build()
+        OpenCLIP(weights="tiny/openai", quick_gelu=False)
     with pytest.raises(ConfigError, match=r"mean=\(0.5, 0.5, 0.5\), but the tag 'openai' has"):
-        OpenCLIP(weights="tiny/openai", mean=(0.5, 0.5, 0.5)).build()
+        OpenCLIP(weights="tiny/openai", mean=(0.5, 0.5, 0.5))
 
 
 def test_an_option_that_contradicts_a_folder_is_refused(tmp_path: Path) -> None:
     tiny_clip().export(tmp_path)
     with pytest.raises(ConfigError, match=r"quick_gelu=True, but its open_clip_config.json has quick_gelu=False"):
-        OpenCLIP(weights=f"local-dir/{tmp_path}", quick_gelu=True).build()
+        OpenCLIP(weights=f"local-dir/{tmp_path}", quick_gelu=True)
 
 
 def test_random_weights_follow_from_the_seed_alone(tiny: Path) -> None:
@@ -178,12 +183,12 @@ def test_random_weights_follow_from_the_seed_alone(tiny: Path) -> None:
 
 def test_a_seed_without_random_weights_is_refused(tiny: Path) -> None:
     with pytest.raises(ConfigError, match=r"seed=1, and nothing is random"):
-        OpenCLIP(weights="tiny/openai", seed=1).build()
+        OpenCLIP(weights="tiny/openai", seed=1)
 
 
 def test_what_is_no_weights_is_refused_with_what_there_is(tiny: Path) -> None:
     with pytest.raises(ConfigError, match=r"Allowed: a file, random, or one of openai, plain. Did you mean 'openai'"):
-        OpenCLIP(weights="tiny/opnai").build()
+        OpenCLIP(weights="tiny/opnai")
 
 
 def test_weights_of_another_architecture_are_refused_in_one_sentence(tiny: Path, tmp_path: Path) -> None:
