@@ -8,6 +8,7 @@ from typing import Any
 from mmcl.build import build_benchmark, build_plugin, build_strategies, extended, surroundings
 from mmcl.config import RunConfig, resolve_training
 from mmcl.data.readable import check_readable
+from mmcl.errors import ConfigError
 from mmcl.evaluation.loggers import RunLogger, make_loggers
 from mmcl.evaluation.report import markdown_report
 from mmcl.evaluation.result_matrix import BEFORE_TRAINING, ResultMatrix
@@ -70,6 +71,14 @@ class Experiment:
         around = surroundings(backbone_plugin, self.benchmark, self.benchmark.reference is not None)
         check_composition(list(self.strategies.values()), list(self.strategies), around)
         self.training = resolve_training(self.benchmark.training, config.training)
+        objective = OBJECTIVES[self.benchmark.objective]
+        if unread := sorted(objective.unread & config.training.keys()):
+            raise ConfigError(
+                f"training.{unread[0]}",
+                found=f"it has no effect: the objective of {self.benchmark.name!r} is {self.benchmark.objective}",
+                allowed="settings of classes for benchmarks that have classes",
+                remedy="Leave it out.",
+            )
         if sentence := self._too_short_for_warmup():
             self.remarks.add(sentence)
         if self.training.check_data:
@@ -94,7 +103,7 @@ class Experiment:
                 training=config.training,
                 defaults=self.benchmark.training,
                 reference=self.benchmark.reference,
-                objective=OBJECTIVES[self.benchmark.objective](),
+                objective=objective(),
                 seed=config.seed,
             )
         with self._timed("identity"):

@@ -89,7 +89,7 @@ class LabelSpace:
     def columns(self, ids: Tensor) -> Tensor:
         """Global class ids ``int64[B]`` -> column indices ``int64[B]``, -1 where a class is not in this space."""
         table = self._column_of.to(ids.device)
-        return table[ids.clamp(max=len(table) - 1)]
+        return table[ids.clamp(-1, len(table) - 1)]
 
     def union(self, other: Iterable[ClassLabel]) -> "LabelSpace":
         """This space followed by those classes of ``other`` that are new, by id."""

@@ -4,7 +4,7 @@ An objective holds nothing. Which classes compete, the learner knows.
 """
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 
 class Objective(ABC):
-    """One way to read an output: as scores of classes, as pairs, ..."""
+    """One way to read an output: as scores of classes, as pairs, ...
+
+    Attributes:
+        unread: training settings that have no effect on it.
+    """
+
+    unread: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def loss(self, learner: "Learner", output: Output, targets: Tensor) -> Tensor:
@@ -57,6 +63,8 @@ class Contrastive(Objective):
 
     CLIP's symmetric InfoNCE. The other pairs of the batch are the wrong answers, so a likelihood depends on the batch.
     """
+
+    unread: ClassVar[frozenset[str]] = frozenset({"label_smoothing", "own_classes"})
 
     def loss(self, learner: "Learner", output: Output, targets: Tensor) -> Tensor:
         """Mean over both directions and all pairs of minus the log-likelihood."""

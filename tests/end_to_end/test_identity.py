@@ -221,3 +221,10 @@ def test_a_warm_up_of_the_benchmark_that_the_users_training_never_ends_is_a_rema
     stream.training["warmup"] = 3
     run = mmcl.run(benchmark=stream, training={"iterations": 2}, out=tmp_path / "run", quiet=True)
     assert any("shorter than its warm-up (2 of 3 steps)" in sentence for sentence in run.results["remarks"])
+
+
+def test_a_setting_of_classes_is_refused_where_there_are_none(tmp_path: Path, cache: Path) -> None:
+    pairs = mmcl.benchmark("p9d", embedded=True, experiences=1)
+    with pytest.raises(ConfigError, match=r"training\.label_smoothing: it has no effect.*contrastive"):
+        mmcl.run(benchmark=pairs, training={"label_smoothing": 0.1}, out=tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()

@@ -128,6 +128,7 @@ def test_columns_invert_ids(ids: list[int]) -> None:
     space = LabelSpace(tuple(every.classes[i] for i in ids))
     assert space.columns(torch.tensor(ids)).tolist() == list(range(len(ids)))
     assert space.columns(torch.tensor([55, 59])).tolist() == [-1, -1]
+    assert space.columns(torch.tensor([-1, -2, -99])).tolist() == [-1, -1, -1]
     assert space.union(every).ids[: len(ids)] == tuple(ids)
 
 
