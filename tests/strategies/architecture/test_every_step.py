@@ -57,15 +57,42 @@ def test_protected_entries_have_their_old_values_after_every_step(optimizer: str
         assert moved[1::2].all()
 
 
-def test_gates_are_sharp_outside_of_steps_and_clamped_after_each() -> None:
+@pytest.mark.parametrize("limit", [6.0, 2.5])
+def test_gates_are_sharp_outside_of_steps_and_clamped_after_each(limit: float) -> None:
     benchmark, steps = toy_benchmark(TIL, 1), EveryStep()
-    learner = toy_learner(benchmark, {"hat": HAT(hidden=(8,), gate_lr=50.0), "steps": steps}, warmup=0)
+    hat = HAT(hidden=(8,), gate_lr=50.0, embedding_limit=limit)
+    learner = toy_learner(benchmark, {"hat": hat, "steps": steps}, warmup=0)
     learner.train(benchmark.train[0])
     assert [after for _, after in steps.sharpness] == [400.0] * 4
     assert [round(s, 4) for s, _ in steps.sharpness] == [round(1 / 400 + (400 - 1 / 400) * b / 3, 4) for b in range(4)]
     embeddings = torch.stack([w["stack.layers.0.gate.embeddings.0"] for w in steps.weights])
-    assert bool((embeddings.abs() <= 6).all())
-    assert bool((embeddings.abs() == 6).any())
+    assert bool((embeddings.abs() <= limit).all())
+    assert bool((embeddings.abs() == limit).any())
+
+
+@pytest.mark.parametrize("limit", [50.0, 2.0])
+def test_the_gradient_of_an_embedding_is_compensated_up_to_the_limit(limit: float) -> None:
+    benchmark, factors = toy_benchmark(TIL, 1), list[tuple[Tensor, Tensor]]()
+    hat = HAT(hidden=(8,), s_max=50.0, cosh_limit=limit)
+
+    class Peek(StrategyPlugin):
+        def after_backward(self, learner: Learner, **_: object) -> None:
+            (gate,) = hat._gates
+            self.plain = gate.embedding.grad.clone()  # type: ignore[union-attr]
+
+        def before_update(self, learner: Learner, **_: object) -> None:
+            (gate,) = hat._gates
+            e, s = gate.embedding.detach(), gate.sharpness
+            sharp = (s * e).clamp(-limit, limit)
+            factor = 50 / s * (sharp.cosh() + 1) / (e.cosh() + 1)
+            factors.append((gate.embedding.grad.clone(), factor * self.plain))  # type: ignore[union-attr]
+
+    learner = toy_learner(benchmark, {"hat": hat, "peek": Peek()}, warmup=0)
+    learner.train(benchmark.train[0])
+    assert len(factors) == 4
+    for found, expected in factors:
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-8)
+        assert bool(found.any())
 
 
 def test_a_gated_convolution_is_pooled_by_its_largest_values_and_then_gated() -> None:

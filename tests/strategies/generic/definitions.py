@@ -65,11 +65,12 @@ def lwf(view: View) -> Terms:
     if it.samples == "second":
         (inputs,) = view.encoded
     student_images, teacher_images = (unit(features(model, inputs)[IMAGE]) for model in (learner.model, teacher))
-    scale, logits, transposed = learner.model.backbone.logit_scale, torch.zeros(()), torch.zeros(())
+    scales = [model.backbone.logit_scale for model in (learner.model, teacher)]
+    logits, transposed = torch.zeros(()), torch.zeros(())
     for space in spaces:
         keys = of_class_names(teacher, space)
         own = keys if it.texts == "frozen" else of_class_names(learner.model, space)
-        new, old = scale * student_images @ own.T, scale * teacher_images @ keys.T
+        new, old = scales[0] * student_images @ own.T, scales[1] * teacher_images @ keys.T
         logits = logits + it.temperature**2 * soft(new, old, it.temperature)
         transposed = transposed + it.temperature**2 * soft(new.T, old.T, it.temperature)
     return {"logits": it.strength * logits, "transposed": it.strength * transposed}
@@ -132,7 +133,8 @@ def modx(view: View) -> Terms:
     for name, (new, old) in {"image-to-text": cosines, "text-to-image": [c.T for c in cosines]}.items():
         kept = [row for row in range(len(old)) if int(old[row].argmax()) == row]
         rows = [(old[k].softmax(0) * (old[k].log_softmax(0) - new[k].log_softmax(0))).sum() for k in kept]
-        terms[name] = it.strength / 2 * torch.stack([torch.zeros(()), *rows]).sum()
+        strength = 20 * 280 / len(new) if it.strength is None else it.strength
+        terms[name] = strength / 2 * torch.stack([torch.zeros(()), *rows]).sum()
     return terms
 
 
@@ -226,7 +228,7 @@ def dgr(view: View) -> Terms:
     assert generated.batch_size == len(batch.targets)
     (known,) = old_spaces(learner)
     new = scale * unit(features(learner.model, generated)[IMAGE]) @ of_class_names(learner.model, space).T
-    old = scale * unit(features(teacher, generated)[IMAGE]) @ of_class_names(teacher, known).T
+    old = teacher.backbone.logit_scale * unit(features(teacher, generated)[IMAGE]) @ of_class_names(teacher, known).T
     columns = space.columns(torch.tensor(known.ids))
     if it.targets == "hard":
         loss = functional.cross_entropy(new, columns[old.argmax(1)])

@@ -16,7 +16,15 @@ from mmcl.streams.benchmark import Benchmark
 from mmcl.testing.toy import toy_learner
 
 NAME = "it"  # of the strategy in the composition
-TRAINING = {"optimizer": "sgd", "momentum": 0.0, "lr": 1e-12, "schedule": "constant", "warmup": 0, "device": "cpu"}
+TRAINING = {
+    "optimizer": "sgd",
+    "momentum": 0.0,
+    "lr": 1e-12,
+    "schedule": "constant",
+    "warmup": 0,
+    "freeze": (),  # else student and teacher have the same logit scale
+    "device": "cpu",
+}
 Gradient = dict[str, Tensor]
 
 

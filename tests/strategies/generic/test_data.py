@@ -1,7 +1,7 @@
 """Which samples, generated ones included, the terms are about."""
 
 from collections import Counter
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -12,6 +12,7 @@ from torch.nn import functional
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.sample import Inputs
 from mmcl.learning.learner import Learner
+from mmcl.learning.seeding import seeded
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.streams.scenario import CIL, TIL, Scenario
 from mmcl.testing.toy import toy_benchmark, toy_learner, toy_pairs
@@ -238,3 +239,29 @@ def test_the_generator_learns_from_real_and_replayed_images_with_the_weights_of_
     assert of_real == [True, False] * 3
     expected = [0.3 * losses[2 * n] + 0.7 * losses[2 * n + 1] for n in range(3)]
     torch.testing.assert_close(torch.stack(stepped), torch.stack(expected))
+
+
+@pytest.mark.parametrize(("iterations", "every"), [(30, 3), (9, 1), (45, 4)])
+def test_by_default_a_tenth_of_the_steps_lies_between_two_snapshots_of_zscl(iterations: int, every: int) -> None:
+    benchmark, strategy = toy_benchmark(TIL, 1), cast(Any, kinds()["zscl"]())
+    counts: list[int] = []
+
+    class Peek(StrategyPlugin):
+        def after_training_iteration(self, learner: Learner, **_: object) -> None:
+            counts.append(strategy._count)
+
+    learner = toy_learner(benchmark, {"zscl": strategy, "peek": Peek()}, iterations=iterations, batch_size=1)
+    learner.train(benchmark.train[0])
+    assert counts == [2 + step // every for step in range(iterations)]
+
+
+def test_new_units_do_not_depend_on_who_makes_room_for_them() -> None:
+    found = []
+    for seed in (5, 6):
+        benchmark = toy_benchmark(CIL, 2)
+        learner = toy_learner(benchmark, {"icarl": kinds()["icarl"]()})
+        with seeded(seed):
+            learner.meet(benchmark.train[0])
+        head: Any = learner.model.head
+        found.append(head.linear.weight.detach().clone())
+    assert torch.equal(*found)

@@ -44,7 +44,7 @@ CASES: tuple[tuple[str, Definition, Options, Options], ...] = (
     ("lwf", of.lwf, {"temperature": (2.0, 5.0), "strength": (1.0, 3.0), "prompts": ("old", "current")}, {}),
     ("lwf", of.lwf, {"texts": ("own", "frozen"), "temperature": (2.0, 5.0)}, {"samples": "second"}),
     ("lwf_vr", of.lwf_vr, {"temperature": (2.0, 5.0), "strength": (1.0, 3.0)}, {}),
-    ("modx", of.modx, {"strength": (20.0, 60.0)}, {}),
+    ("modx", of.modx, {"strength": (None, 60.0)}, {}),
     ("online_ewc", of.penalty, {"gamma": (0.95, 0.4), "decay_in_loss": (True, False)}, {}),
     ("zscl", of.zscl, {"temperature": (2.0, 5.0)}, {"image_image_weight": 0.3, "feature_weight": 0.4}),
     ("zscl", of.zscl, {"teacher_share": (0.8, 0.3)}, {"teacher": "interpolated", "text_weight": 2.0}),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mmcl.data.memory import Memory
 from mmcl.data.modality import IMAGE, TEXT
-from mmcl.data.sample import Sample
+from mmcl.data.sample import Batch, Sample
 from mmcl.learning.learner import Learner
 from mmcl.streams.experience import Experience
 from mmcl.testing.toy import toy_learner
@@ -176,39 +176,73 @@ def assert_close(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) ->
         assert float((found[name] - value).norm()) <= 5e-3 * float(value.norm()) + 1e-9, name
 
 
-def merged(start: Mapping[str, Tensor], end: Mapping[str, Tensor], a: Any, b: Any, alpha: float) -> dict[str, Tensor]:
+def merged(
+    start: Mapping[str, Tensor], end: Mapping[str, Tensor], a: Any, b: Any, alpha: float, floor: float
+) -> dict[str, Tensor]:
     found = {}
     for name, value in end.items():
-        old, new = (1 - alpha) * a[name].clamp(min=1e-8), alpha * b[name].clamp(min=1e-8)
+        old, new = (1 - alpha) * a[name].clamp(min=floor), alpha * b[name].clamp(min=floor)
         found[name] = (old * start[name] + new * value) / (old + new)
     return found
 
 
-def test_each_side_of_a_merge_is_weighed_by_its_own_fisher_information() -> None:
-    variant = Variant("wise_ft", {"fisher": True, "alpha": 0.7})
-    learner, strategy, experiences = trained(variant, 0)
-    information = FisherPass("empirical", 500, 32, None, "none")
-    fine_tuned: dict[str, Tensor] = {}
+@pytest.mark.parametrize("floor", [1e-8, 1.0])
+def test_each_side_of_a_merge_is_weighed_by_its_own_fisher_information(floor: float) -> None:
+    """Frozen weights have none; a tensor that is trained from the second experience on had none before."""
+    learner, strategy, experiences = trained(Variant("wise_ft", {"fisher": True, "alpha": 0.7, "floor": floor}), 0)
+    information, late = FisherPass("empirical", 500, 32, None, "none"), "backbone.text.leave.bias"
+    ends: dict[str, Tensor] = {}
+    ends_fisher: dict[str, Tensor] = {}
     plain = strategy.after_training_exp
 
-    def after(learner_: Learner, **kwargs: Any) -> None:
-        fine_tuned.update({n: p.detach().clone() for n, p in learner_.model.shared_parameters()})
-        fine_tuned_fisher.update(information(learner_, dict(learner_.model.shared_parameters())))
-        plain(learner_, **kwargs)
+    def shared() -> dict[str, Any]:
+        return dict(learner.model.shared_parameters())
+
+    def after(learner_: Learner, **options: Any) -> None:
+        ends.update({name: parameter.detach().clone() for name, parameter in shared().items()})
+        ends_fisher.update(information(learner_, shared()))
+        plain(learner_, **options)
 
     strategy.after_training_exp = after
-    fine_tuned_fisher: dict[str, Tensor] = {}
-    start = {name: p.detach().clone() for name, p in learner.model.shared_parameters()}
+    start = {name: parameter.detach().clone() for name, parameter in shared().items()}
     learner.meet(experiences[0])
     learner.experience = experiences[0]
-    fisher = information(learner, dict(learner.model.shared_parameters()))
+    learner.model.get_parameter(late).requires_grad_(False)
+    fisher = information(learner, shared())
     for experience in experiences:
         learner.train(experience)
-        handed_over = {name: p.detach().clone() for name, p in learner.model.shared_parameters()}
-        expected = merged(start, fine_tuned, fisher, fine_tuned_fisher, 0.7)
-        swapped = merged(start, fine_tuned, fine_tuned_fisher, fisher, 0.7)
+        expected, swapped = (
+            merged(start, ends, *sides, 0.7, floor) for sides in ((fisher, ends_fisher), (ends_fisher, fisher))
+        )
         for name, value in expected.items():
-            torch.testing.assert_close(handed_over[name], value, rtol=1e-4, atol=1e-6)
-        assert any(not torch.allclose(value, swapped[name], rtol=1e-3, atol=1e-5) for name, value in expected.items())
+            torch.testing.assert_close(shared()[name].detach(), value, rtol=1e-4, atol=1e-6)
+        if floor < 1:
+            assert any(not torch.allclose(v, swapped[name], rtol=1e-3, atol=1e-5) for name, v in expected.items())
         learner.experience = experience  # what comes after it is over
-        start, fisher = handed_over, information(learner, dict(learner.model.shared_parameters()))
+        start = {name: parameter.detach().clone() for name, parameter in learner.model.named_parameters()}
+        fisher = information(learner, shared())
+        learner.model.get_parameter(late).requires_grad_(True)
+        fisher.setdefault(late, torch.zeros_like(start[late]))
+
+
+def test_the_fisher_information_of_some_samples_takes_random_ones_of_the_experience() -> None:
+    learner, _, experiences = trained(Variant("ewc"), 0)
+    chosen = []
+    for experience in experiences:
+        learner.meet(experience)
+        learner.experience = experience
+        ids: list[str] = []
+
+        def one_pass(samples: Any, size: int | None = None, ids: list[str] = ids) -> Iterator[Batch]:
+            for batch in type(learner).one_pass(learner, samples, size):
+                ids.extend(batch.inputs.sample_ids)
+                yield batch
+
+        learner.one_pass = one_pass  # type: ignore[method-assign]
+        FisherPass("batched", 4, 2, None, "none")(learner, dict(learner.model.shared_parameters()))
+        order = [sample.sample_id for sample in experience.samples]  # type: ignore[attr-defined]
+        found = [order.index(id_) for id_ in ids[-4:]]
+        assert len(set(found)) == 4
+        assert found != sorted(found)
+        chosen.append(tuple(found))
+    assert len(set(chosen)) == 2
