@@ -104,6 +104,7 @@ class Experiment:
                 defaults=self.benchmark.training,
                 reference=self.benchmark.reference,
                 objective=objective(),
+                remarks=self.remarks,
                 seed=config.seed,
             )
         with self._timed("identity"):

@@ -45,6 +45,7 @@ from mmcl.learning.compose import Slot, consolidation_order
 from mmcl.learning.likelihoods import scores_by_id
 from mmcl.learning.objectives import Classification, Objective
 from mmcl.learning.optimizer import LearningRate, follow, freeze, make_optimizer, require_constant_rate, trainable
+from mmcl.learning.pulls import Pulls
 from mmcl.learning.seeding import derive_seed, seeded
 from mmcl.learning.strategy import GradientValues, StrategyPlugin
 from mmcl.learning.teachers import Policy, Teacher, Teachers
@@ -52,6 +53,7 @@ from mmcl.learning.timeline import EVALUATION_STEP, STEP
 from mmcl.learning.weights import frozen
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.models.output import Output
+from mmcl.remarks import Remarks
 from mmcl.streams.experience import Experience
 from mmcl.streams.scenario import Scenario
 
@@ -81,6 +83,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         defaults: settings of the benchmark; an experience's own settings come between the two.
         reference: images and captions outside the stream.
         objective: what batches are trained for; classification by default.
+        remarks: takes what is allowed and probably not meant.
         seed: every random choice follows from it.
 
     Attributes:
@@ -111,10 +114,12 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         defaults: Mapping[str, Any] | None = None,
         reference: ReferenceData | None = None,
         objective: Objective | None = None,
+        remarks: Remarks | None = None,
         seed: int = 0,
     ) -> None:
         self.scenario = scenario
         self.objective = objective or Classification()
+        self.remarks = Remarks() if remarks is None else remarks
         self.strategies = dict(strategies or {})
         self.reference = reference
         self.seed = seed
@@ -122,6 +127,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         self.allowed: Tensor | None = None
         self.loss_terms: dict[str, Tensor] = {}
         self.gradient_values: GradientValues = {}
+        self._pulls = Pulls()
         self.step = 0
         self.sizes: list[int] = []
         self._output: Output | None = None
@@ -404,9 +410,12 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
 
     def finish_gradient(self) -> None:
         """Let the strategies add to the gradient, and the occupant of slot GRADIENT have the last word."""
+        look = self._pulls.look(self.model.parameters()) if self._with_gradient else None
         for name, strategy in self._with_gradient:
             for term, function in strategy.gradient_terms(self).items():
                 self.gradient_values[f"{name}/{term}"] = function
+            if look is not None:
+                look.note(name)
         if self._gradient_editor is not None:
             self._gradient_editor.edit_gradient(self)
 
@@ -419,12 +428,13 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         self.config = resolve_training(defaults, experience.training, chosen)
         self.train_mb_size = self.config.batch_size
         self.meet(experience)
-        self.gradient_values = {}
+        self.gradient_values, self._pulls = {}, Pulls()
         self._draws = {}
         self._teachers.begin_experience(self.model, first=len(self.seen) == 1)
 
     def consolidate(self, **kwargs: Any) -> None:
         """Strategies that rewrite weights end the experience first."""
+        self._remark_on_pulls()
         for strategy in consolidation_order(self.strategies.values()):
             strategy.after_training_exp(self, **kwargs)
 
@@ -606,10 +616,21 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         if replaced:
             self.dataloader = Cycled(self.dataloader, self.iterations(self.experience))
 
+    def _remark_on_pulls(self) -> None:
+        assert self.experience is not None
+        for name, ratio in self._pulls.dominant().items():
+            terms = ", ".join(term for term in self.gradient_values if term.startswith(f"{name}/"))
+            self.remarks.add(
+                f"Experience {self.experience.name!r}: {terms} pulled at the weights {ratio:.1f} times as hard as the "
+                "loss, in the median: little can be learned against it, and steps may overshoot. Lower the strength of "
+                f"{name!r}, by a factor of ten to begin with (docs/strengths.md)."
+            )
+
     def _check_finite(self) -> None:
         if math.isfinite(self.loss.item()):
             return
         broken = [name for name, value in self.loss_terms.items() if not bool(value.isfinite())]
+        self._remark_on_pulls()
         assert self.experience is not None
         raise TrainingError(
             f"experience {self.experience.name!r}, step {self.step}",

@@ -1,0 +1,60 @@
+"""Pulls: whether what a strategy adds to the gradient is stronger than the loss."""
+
+from collections.abc import Iterable
+from statistics import median
+
+import torch
+from torch import Tensor, nn
+
+EVERY = 10  # steps from one look to the next: a look costs about as much as an optimiser's step
+LIMIT = 1.0  # lengths of the loss's gradient
+
+
+class Pulls:
+    """Compares, now and then in an experience, the lengths of gradients: what each strategy adds, and the loss's own.
+
+    Where a penalty holds and the loss wants to go on, the two are equal in the end, and the noise of batches is on the
+    side of the loss. A penalty that is the longer one most of the time throws weights from one side of its centre to
+    the other, or hides the loss from an optimiser that divides by the size of the gradient.
+    """
+
+    def __init__(self) -> None:
+        self._calls = 0
+        self._ratios: dict[str, list[float]] = {}
+
+    def look(self, parameters: Iterable[nn.Parameter]) -> "Look | None":
+        """Once in a step, when the gradients are those of the loss; ``None`` in the steps that are passed over."""
+        self._calls += 1
+        return Look(list(parameters), self._ratios) if self._calls % EVERY == 0 else None
+
+    def dominant(self) -> dict[str, float]:
+        """Strategies whose pull was the longer one in more than half of the looks, and the median of the ratio."""
+        medians = {name: median(ratios) for name, ratios in self._ratios.items()}
+        return {name: ratio for name, ratio in medians.items() if ratio > LIMIT}
+
+
+class Look:
+    """The gradients of one step, before and after each strategy has added to them."""
+
+    def __init__(self, parameters: list[nn.Parameter], ratios: dict[str, list[float]]) -> None:
+        self._parameters, self._ratios = parameters, ratios
+        self._before = self._gradients()
+        self._loss = _length(list(self._before.values()))
+
+    def note(self, name: str) -> None:
+        """What the strategy of this name has added since the last call."""
+        now = self._gradients()
+        known = [number for number in now if number in self._before]
+        pull = [now[number] for number in now if number not in self._before]
+        pull += torch._foreach_sub([now[number] for number in known], [self._before[number] for number in known])
+        self._before = now
+        self._ratios.setdefault(name, []).append(float(_length(pull) / self._loss))
+
+    def _gradients(self) -> dict[int, Tensor]:
+        return {n: p.grad.clone() for n, p in enumerate(self._parameters) if p.grad is not None}
+
+
+def _length(tensors: list[Tensor]) -> Tensor:
+    """Of all entries together; the smallest positive number if there are none."""
+    tiny = torch.finfo(torch.float32).tiny
+    return torch.stack(torch._foreach_norm(tensors)).norm().clamp(min=tiny) if tensors else torch.tensor(tiny)
