@@ -87,12 +87,12 @@ def exported_weights(backbone: Subject) -> None:
             parameter.mul_(1.01)
     with TemporaryDirectory() as name:
         folder = Path(name) / "exported"
-        loader = backbone.plugin.of_export(folder)
-        if loader is None:
-            raise NotApplicable("no option of it loads what it exports (of_export gives None)")
         mini.export(folder)
         if not folder.is_dir() or not any(folder.iterdir()):
             raise BrokenPromiseError("export writes nothing into the folder", "Write weights and configuration there.")
+        loader = backbone.plugin.of_export(folder)
+        if loader is None:
+            raise NotApplicable("no option of it loads what it exports (of_export gives None)")
         again = loader.build().eval()
         _require_same(
             _features(mini),
