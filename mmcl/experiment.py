@@ -12,11 +12,11 @@ from mmcl.errors import ConfigError
 from mmcl.evaluation.loggers import RunLogger, make_loggers
 from mmcl.evaluation.report import markdown_report
 from mmcl.evaluation.result_matrix import BEFORE_TRAINING, ResultMatrix
+from mmcl.foresight import foreseen
 from mmcl.identity import identity_of, recorded_identity, remark_on, require_same
 from mmcl.learning.compose import check_composition
 from mmcl.learning.learner import Learner
 from mmcl.learning.objectives import OBJECTIVES
-from mmcl.learning.schedule import unreached
 from mmcl.learning.weights import model_tensors, restore_model
 from mmcl.models.backbone import BackbonePlugin
 from mmcl.models.digest import weights_digest
@@ -79,8 +79,6 @@ class Experiment:
                 allowed="settings of classes for benchmarks that have classes",
                 remedy="Leave it out.",
             )
-        if sentence := self._too_short_for_warmup():
-            self.remarks.add(sentence)
         if self.training.check_data:
             with self._timed("data check"):
                 sides = [experience.samples for experience in (*self.benchmark.train, *self.benchmark.test)]
@@ -112,8 +110,15 @@ class Experiment:
             self.identity = identity_of(
                 config, self.benchmark, backbone_plugin, self.strategies, digest, self.learner.device
             )
+        settings = [
+            resolve_training(self.benchmark.training, data.training, config.training)
+            for data in self.benchmark.experiences
+        ]
+        for sentence in foreseen(self.benchmark, settings, self.learner.model):
+            self.remarks.add(sentence)
         self.done = 0
         self.matrix = self._empty_matrix(self.metric.name)
+        self.chance = self._empty_matrix("chance")
         self.further: dict[str, ResultMatrix] = {}
 
     def run(self) -> RunResult:
@@ -159,7 +164,7 @@ class Experiment:
         progress = self.folder.progress
         if progress is None:
             return
-        self.matrix = self._continued(progress)
+        self.matrix, self.chance = self._continued(progress), self._continued(progress["chance"])
         self.further = {name: self._continued(stored) for name, stored in progress["further"].items()}
         self.done, self.seconds = progress["experiences_done"], progress["seconds"]
         for index in progress["met"]:
@@ -171,17 +176,10 @@ class Experiment:
         for name, value in progress["clock"].items():
             setattr(self.learner.clock, name, value)
 
-    def _too_short_for_warmup(self) -> str:
-        settings = {
-            data.name: resolve_training(self.benchmark.training, data.training, self.config.training)
-            for data in self.benchmark.experiences
-        }
-        steps = {data.name: settings[data.name].steps(len(data.train)) for data in self.benchmark.experiences}
-        return unreached({name: training.warmup for name, training in settings.items()}, steps)
-
     def _evaluate(self, row: str) -> None:
         """One row: the scores on every test set whose classes the head can tell apart."""
         scores: dict[str, float] = {}
+        chance: dict[str, float] = {}
         further: dict[str, dict[str, float]] = {}
         self.metric.begin_round()
         phase = f"evaluation after {row}" if row != BEFORE_TRAINING else f"evaluation {row}"
@@ -189,10 +187,12 @@ class Experiment:
             for experience in self.benchmark.test:
                 if self.learner.model.head.knows(experience.label_space):
                     scores[experience.name] = self.learner.evaluate(experience, self.metric)
+                    chance[experience.name] = self.metric.chance()
                     for name, score in self.metric.further().items():
                         further.setdefault(name, {})[experience.name] = score
                 advance()
         self._write_row(self.matrix, row, scores)
+        self._write_row(self.chance, row, chance)
         for name, values in further.items():
             self._write_row(self.further.setdefault(name, self._empty_matrix(name)), row, values)
         for logger in self.loggers:
@@ -230,6 +230,7 @@ class Experiment:
             "experiences": len(self.benchmark.experiences),
             "experiences_done": self.done,
             **self.matrix.to_dict(),
+            "chance": self.chance.to_dict(),
             "further": {name: matrix.to_dict() for name, matrix in self.further.items()},
             "met": [experience.index for experience in self.learner.seen],
             "label_spaces": label_spaces,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmcl.environment import environment
+from mmcl.evaluation.metric import AMONG_OWN
 from mmcl.evaluation.report import results_table
 from mmcl.evaluation.result_matrix import ResultMatrix
 
@@ -54,8 +55,12 @@ def results_of(experiment: "Experiment") -> dict[str, Any]:
     """The content of ``results.json``: what was run, with which scores, at which cost."""
     benchmark, matrix = experiment.benchmark, experiment.matrix
     sizes = [len(experience.samples) for experience in benchmark.test]
-    # without classes nobody can guess
-    chance = [100.0 / max(len(data.label_space), 1) for data in benchmark.test]
+    # forward transfer compares with guessing in the row just before a column's own experience
+    chance = [experiment.chance.complete[j, j] if j <= len(matrix.rows) else float("nan") for j in range(len(sizes))]
+    summary = matrix.summary(sizes, chance)
+    if AMONG_OWN in experiment.further:
+        own = experiment.further[AMONG_OWN].summary()
+        summary |= {f"{name}_own": own[name] for name in ("fwt_zeroshot", "zeroshot_drop")}
     parameters = list(experiment.learner.model.parameters())
     return {
         "benchmark": benchmark.name,
@@ -68,7 +73,8 @@ def results_of(experiment: "Experiment") -> dict[str, Any]:
         "seed": experiment.config.seed,
         "unit": experiment.metric.unit,
         **matrix.to_dict(),
-        "summary": {name: None if value != value else value for name, value in matrix.summary(sizes, chance).items()},
+        "summary": {name: None if value != value else value for name, value in summary.items()},
+        "chance": [None if value != value else value for value in chance],
         "further": {name: matrix.to_dict() for name, matrix in experiment.further.items()},
         "test_sizes": sizes,
         "parameters": {

@@ -53,7 +53,7 @@ class Collator:
                 continue
             column = [sample.inputs.get(name) for sample in samples]
             present[name] = torch.tensor([value is not None for value in column])
-            values[name] = torch.stack([spec.missing() if value is None else value for value in column])
+            values[name] = _stacked(name, spec, column, samples)
         task_ids = torch.tensor([sample.task_id for sample in samples])
         inputs = Inputs(values, present, tuple(sample.sample_id for sample in samples), task_ids)
         return Batch(inputs, torch.as_tensor([sample.target for sample in samples]), task_ids)
@@ -72,6 +72,25 @@ class Collator:
                 values[name] = spec.missing().expand(rows, *spec.shape).clone()
                 present[name] = torch.zeros(rows, dtype=torch.bool)
         return batch._replace(inputs=Inputs(values, present, inputs.sample_ids, inputs.task_ids))
+
+
+def _stacked(name: str, spec: ModalitySpec, column: Sequence[Any], samples: Sequence[Sample]) -> Tensor:
+    """The values of a modality as one tensor.
+
+    Raises:
+        DataError: if a value has another shape than a backbone's.
+    """
+    try:
+        return torch.stack([spec.missing() if value is None else value for value in column])
+    except (RuntimeError, TypeError) as error:
+        odd = ((s.sample_id, v) for s, v in zip(samples, column, strict=True) if v is not None)
+        id_, value = next(((i, v) for i, v in odd if getattr(v, "shape", None) != spec.shape), ("?", None))
+        raise DataError(
+            f"sample {id_}",
+            found=f"{name} of shape {list(getattr(value, 'shape', ()))} after preprocessing",
+            allowed=f"{list(spec.shape)} everywhere, as the backbone takes it",
+            remedy="Cut or pad the values to one size.",
+        ) from error
 
 
 class TensorSamples:

@@ -103,12 +103,14 @@ def markdown_report(results: Results) -> str:
             [[name, *map(_number, row)] for name, row in zip(results["rows"], results["matrix"], strict=True)],
         ),
         "",
-        f"The row '{BEFORE_TRAINING}' is the model before any training; it enters no score but forward transfer.",
+        f"The row '{BEFORE_TRAINING}' is the model before any training; it enters no scores but fwt_zeroshot and "
+        "zeroshot_drop.",
         "",
         "## Scores",
         "",
         *markdown_table(["score", "value"], [[name, _number(value)] for name, value in results["summary"].items()]),
         "",
+        *_own_classes_note(results),
         *_further_scores(results),
         *_remarks(results),
         "## Cost",
@@ -208,6 +210,19 @@ def _fingerprint(run: Results) -> str:
     metadata = run.get("metadata", {})
     recorded = {name: metadata.get(name) for name in ("convention", "digest")}
     return sha256(json.dumps(recorded).encode()).hexdigest()[:8]
+
+
+def _own_classes_note(results: Results) -> list[str]:
+    """What the scores among a test set's own classes are for, where there are any."""
+    if "zeroshot_drop_own" not in results["summary"]:
+        return []
+    return [
+        f"In the row '{BEFORE_TRAINING}' only a test set's own classes compete, in later rows all classes seen so far: "
+        "zeroshot_drop and fwt_zeroshot hold the loss of zero-shot skill and the larger label space together. "
+        "zeroshot_drop_own and fwt_zeroshot_own are the same at equal label space, from answers among a test set's own "
+        "classes before and after.",
+        "",
+    ]
 
 
 def _further_scores(results: Results) -> list[str]:

@@ -68,6 +68,11 @@ def recall(ranks: Integers, cutoff: int) -> float:
     return 100.0 * float((ranks < cutoff).mean())
 
 
+def recall_of_chance(answers: int) -> float:
+    """``r_mean`` of a random order of ``answers`` things of which one is right, in percent, on average."""
+    return 100.0 * sum(min(cutoff, answers) / answers for cutoff in CUTOFFS) / len(CUTOFFS)
+
+
 def average_precision(
     similarity: Floats, relevant: Flags, same: Flags, known: Integers, cutoffs: Sequence[int] = CUTOFFS
 ) -> Floats:

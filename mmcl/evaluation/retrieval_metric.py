@@ -20,6 +20,7 @@ from mmcl.evaluation.retrieval import (
     Items,
     first_hits,
     mean_average_precision,
+    recall_of_chance,
     recall_scores,
     similarity_blocks,
 )
@@ -95,6 +96,11 @@ class Retrieval(Metric):
         self._scores = self._scores_on(self._pool[-1:])
         self._scores |= {f"pool {name}": score for name, score in self._scores_on(self._pool).items()}
         return self._scores.get(self.name, float("nan"))
+
+    def chance(self) -> float:
+        """``r_mean`` of a random order of the pairs of the last test set."""
+        pairs = sum(map(len, self._pool[-1].images))
+        return recall_of_chance(pairs) if pairs else float("nan")
 
     def further(self) -> dict[str, float]:
         """The other scores of the last test set, and those of the pool."""

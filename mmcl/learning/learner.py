@@ -310,7 +310,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
     def evaluate(self, experience: Experience, metric: Metric) -> float:
         """Score of the model on an experience of the test stream."""
         self._metric = metric
-        metric.reset()
+        metric.begin_set(experience.label_space)
         with seeded(derive_seed(self.seed, "evaluation")):
             self.eval([experience])
         self._metric = None

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmcl.data.label_space import LabelSpace
+from mmcl.data.label_space import ClassLabel, LabelSpace
 from mmcl.data.modality import TEXT
 from mmcl.data.sample import Inputs
 from mmcl.models.backbone import Backbone
@@ -59,6 +59,10 @@ class Head(nn.Module, ABC):
     def knows(self, label_space: LabelSpace) -> bool:
         """Whether the head can score these classes; heads made of text can score any."""
         return True
+
+    def alike(self, label_space: LabelSpace) -> list[list[ClassLabel]]:
+        """Groups of classes that the head can never tell apart, whatever is trained; most heads know none."""
+        return []
 
 
 class TextHead(Head):
@@ -112,6 +116,14 @@ class TextHead(Head):
             yield
         finally:
             self._held = None
+
+    def alike(self, label_space: LabelSpace) -> list[list[ClassLabel]]:
+        """Classes whose prompts are the same tokens."""
+        groups: dict[tuple[tuple[int, ...], ...], list[ClassLabel]] = {}
+        rows = iter(self._backbone[0].tokenize([prompt for label in label_space for prompt in label.prompts]).tolist())
+        for label in label_space:
+            groups.setdefault(tuple(sorted(tuple(next(rows)) for _ in label.templates)), []).append(label)
+        return [group for group in groups.values() if len(group) > 1]
 
     def train(self, mode: bool = True) -> "TextHead":
         """Switch the mode and forget kept text features: weights written through ``.data`` leave no version."""

@@ -60,7 +60,8 @@ class Benchmark(CLScenario[EagerCLStream[Experience]]):
         self.scenario = scenario
         self.experiences = tuple(experiences)
         self.objective = objective
-        self.metric = Accuracy() if metric is None else metric
+        grows = scenario.label_space_at_test == "seen" and common_test is None
+        self.metric = Accuracy(among_own=grows) if metric is None else metric
         self.training = dict(training or {})
         self.reference = reference
         self.metadata = dict(metadata or {})

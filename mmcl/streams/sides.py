@@ -63,13 +63,16 @@ class Sides:
 
     @property
     def remarks(self) -> Iterator[str]:
-        """What was said when the tables were read, and which declared classes have no rows."""
+        """What was said when the tables were read, and which classes have no rows or no test rows."""
         yield from dict.fromkeys((*self.train.remarks, *self.test.remarks))
         present = set(self.train.labels)
         if absent := [name for label, name in enumerate(self.train.names) if label not in present]:
             yield (
                 f"data set {self.train.name!r}: the classes {some(absent)} have no row and are left out of the stream."
             )
+        tested = {plain_name(self.test.names[self.test.labels[row]]) for row in self.test_rows}
+        if unseen := [self.train.names[label] for name, label in self._class_of.items() if name not in tested]:
+            yield f"data set {self.test.name!r}: no test row shows the classes {some(unseen)}; no score tells of them."
 
     def samples(self, ids: Mapping[int, int], task_id: int) -> tuple[TableSamples, TableSamples]:
         """Training and test samples of the classes in ``ids``, a mapping from the table's labels to class ids."""

@@ -66,7 +66,7 @@ def toy_benchmark(
     for index in range(experiences):
         first = 0 if shared else index * classes
         ids = list(range(first, first + classes))
-        space = LabelSpace.of([NAMES[i % len(NAMES)] for i in ids], first_id=first, templates=["{}", "a {}"])
+        space = LabelSpace.of([_name(i) for i in ids], first_id=first, templates=["{}", "a {}"])
         kinds = turns[index % len(turns)]
         train, test = (toy_samples(ids, per_class, index, seed * 1000 + 2 * index + side, kinds) for side in (0, 1))
         data.append(ExperienceData(f"toy{index}", train, test, space, kinds, domain=f"domain{index}"))
@@ -128,6 +128,11 @@ def toy_learner(
         objective=OBJECTIVES[benchmark.objective](),
         seed=seed,
     )
+
+
+def _name(label: int) -> str:
+    """A word of its own for every class: the common ones, then the same with a number."""
+    return NAMES[label % len(NAMES)] + (f" {label // len(NAMES)}" if label >= len(NAMES) else "")
 
 
 def _reference(seed: int) -> ReferenceData:

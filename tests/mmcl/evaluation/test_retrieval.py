@@ -20,6 +20,7 @@ from mmcl.evaluation.retrieval import (
     first_hits,
     mean_average_precision,
     recall,
+    recall_of_chance,
     recall_scores,
     similarity_blocks,
 )
@@ -172,7 +173,21 @@ def test_relevant_items_are_counted_in_the_whole_gallery() -> None:
     assert (scores["mAP@1"], scores["mAP@5"]) == (0.0, 50.0)
 
 
-def test_a_test_set_without_pairs_has_no_score() -> None:
+def test_a_test_set_without_pairs_has_no_score_and_no_chance() -> None:
     metric = Retrieval({}, {"g": Item("1", "lamp")})
     (scores,) = scored(metric, batch_of(["g"], EYE[:1], EYE[:1]))
     assert scores["r_mean"] != scores["r_mean"]
+    assert metric.chance() != metric.chance()
+
+
+@pytest.mark.parametrize("pairs", [1, 3, 7, 40])
+def test_chance_is_the_mean_score_of_random_orders(pairs: int) -> None:
+    generator = np.random.default_rng(pairs)
+    ranks = generator.integers(pairs, size=400_000)
+    assert recall_of_chance(pairs) == pytest.approx(recall_scores(ranks, ranks)["r_mean"], abs=0.2)
+
+
+def test_chance_is_that_of_the_pairs_of_the_last_test_set_alone() -> None:
+    metric = Retrieval({}, {"g": Item("1", "lamp")})
+    scored(metric, batch_of(["a", "b"], EYE[:2], EYE[:2]), batch_of(["c", "d", "e", "g"], EYE, EYE))
+    assert metric.chance() == pytest.approx(100 * (1 / 3 + 1 + 1) / 3)

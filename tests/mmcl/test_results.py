@@ -1,0 +1,79 @@
+"""Chance levels and zero-shot scores of whole runs, from the matrices that the runs keep."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mmcl
+from mmcl.data.experience_data import ExperienceData
+from mmcl.evaluation.metric import AMONG_OWN
+from mmcl.evaluation.result_matrix import ResultMatrix
+from mmcl.evaluation.retrieval_metric import Retrieval
+from mmcl.results import RunResult
+from mmcl.streams.benchmark import Benchmark
+from mmcl.streams.scenario import CIL, DIL, TIL, Scenario
+from mmcl.testing.toy import toy_benchmark, toy_pairs
+
+SETTINGS = {"iterations": 10, "lr": 1e-3}
+
+
+def run(benchmark: Benchmark, out: Path) -> RunResult:
+    return mmcl.run(benchmark=benchmark, training=SETTINGS, out=out, quiet=True)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "levels"), [(CIL, [50, 25, 100 / 6]), (TIL, [50, 50, 50]), (DIL, [50, 50, 50])], ids=lambda s: str(s)
+)
+def test_chance_is_what_guessing_scores_just_before_an_experience(
+    scenario: Scenario, levels: list[float], tmp_path: Path, cache: Path
+) -> None:
+    result = run(toy_benchmark(scenario), tmp_path / "run")
+    assert result.results["chance"] == pytest.approx(levels)
+    R = result.matrix[1:]
+    assert result.summary["fwt"] == pytest.approx(np.mean([R[0, 1] - levels[1], R[1, 2] - levels[2]]))
+
+
+def test_the_chance_of_retrieval_is_that_of_a_random_order(tmp_path: Path, cache: Path) -> None:
+    toy = toy_pairs(experiences=2, pairs=12)
+    pairs = Benchmark(
+        name="pairs",
+        edition="toy",
+        scenario=DIL,
+        experiences=toy.experiences,
+        objective="contrastive",
+        metric=Retrieval(),
+        training=toy.training,
+    )
+    result = run(pairs, tmp_path / "run")
+    level = 100 * (1 / 12 + 5 / 12 + 10 / 12) / 3
+    assert result.results["chance"] == pytest.approx([level, level])
+    assert result.summary["fwt"] == pytest.approx(result.matrix[1, 1] - level)
+    assert abs(result.summary["fwt"] or 0) < 50
+
+
+def test_the_loss_of_zero_shot_skill_is_also_given_at_equal_label_space(tmp_path: Path, cache: Path) -> None:
+    result = run(toy_benchmark(CIL), tmp_path / "run")
+    own = ResultMatrix.from_dict(result.results["further"][AMONG_OWN]).complete
+    np.testing.assert_array_equal(own[0], result.matrix[0])  # before training only own classes compete
+    assert (own >= result.matrix).all()
+    drop = np.mean([own[0, 1] - own[1, 1], own[0, 2] - (own[1, 2] + own[2, 2]) / 2])
+    assert result.summary["zeroshot_drop_own"] == pytest.approx(drop)
+    assert result.summary["fwt_zeroshot_own"] == pytest.approx(np.mean([own[1, 1] - own[0, 1], own[2, 2] - own[0, 2]]))
+    report = (result.folder / "report.md").read_text("utf-8")
+    assert "zeroshot_drop_own and fwt_zeroshot_own are the same at equal label space" in report
+
+
+@pytest.mark.parametrize("scenario", [TIL, DIL], ids=lambda s: s.name)
+def test_where_the_label_space_does_not_grow_there_is_one_drop(scenario: Scenario, tmp_path: Path, cache: Path) -> None:
+    result = run(toy_benchmark(scenario, experiences=2), tmp_path / "run")
+    assert result.results["further"] == {}
+    assert "zeroshot_drop_own" not in result.summary
+    assert "zeroshot_drop_own" not in (result.folder / "report.md").read_text("utf-8")
+
+
+def test_a_common_test_set_has_no_other_classes(tmp_path: Path) -> None:
+    toy = toy_benchmark(CIL)
+    shared = [ExperienceData(d.name, d.train, toy.experiences[0].test, d.label_space) for d in toy.experiences]
+    benchmark = Benchmark(name="toy", edition="toy", scenario=CIL, experiences=shared, common_test="all")
+    assert benchmark.metric.further() == {}
