@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from torchvision import datasets
 
+from mmcl_benchmarks.content import texts, whole_numbers
 from mmcl_benchmarks.drawn import Drawn, numbered, slug, write_pickle
 from mmcl_benchmarks.packed import read_pickled_dictionary
 from mmcl_benchmarks.source import Side, Source
@@ -31,9 +32,12 @@ def read_cifar100(root: Path, download: bool) -> Source:
     sides = []
     for name in ("train", "test"):
         content = read_pickled_dictionary(folder / name)
-        images = np.asarray(content["data"], dtype=np.uint8).reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-        sides.append(Side([int(label) for label in content["fine_labels"]], images=images))
-    return Source(sides[0], sides[1], list(meta["fine_label_names"]))
+        data = content["data"]
+        if not isinstance(data, np.ndarray) or data.dtype != np.uint8:
+            raise ValueError(f"{name}: 'data' is no array of bytes")
+        images = data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+        sides.append(Side(whole_numbers(content["fine_labels"], f"{name}: 'fine_labels'"), images=images))
+    return Source(sides[0], sides[1], texts(meta["fine_label_names"], "meta: 'fine_label_names'"))
 
 
 def write_cifar100(root: Path, drawn: Drawn) -> None:

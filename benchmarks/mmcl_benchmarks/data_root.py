@@ -5,15 +5,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from scipy.io.matlab import MatReadError
-
 from mmcl.data.cache import materialise
 from mmcl.data.reference import ReferenceData
 from mmcl.errors import ConfigError, DataError
 from mmcl_benchmarks.glyphs.split import TEST, VALIDATION, Split
 
-# what torchvision, scipy and json raise over lists and matrices that are incomplete or hold something else
-_UNREADABLE = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, EOFError, MatReadError)
+# what reading raises over data that are missing, incomplete or something else; torchvision says RuntimeError. What a
+# fault in a program raises (AttributeError, TypeError, ImportError) is none of the data's
+_UNREADABLE = (OSError, RuntimeError, LookupError, ValueError, EOFError)
 
 
 def find_root(

@@ -22,14 +22,16 @@ from mmcl_benchmarks.cil.imagenet1000 import ImageNet1000
 from mmcl_benchmarks.cil.layouts import write_imagenet, write_imagenet100, write_tiny_imagenet
 from mmcl_benchmarks.cil.orders import CIFAR100_ORDER, imagenet_order, tiny_imagenet_order
 from mmcl_benchmarks.cil.tiny_imagenet import TinyImageNet
-from mmcl_benchmarks.drawn import Drawn
+from mmcl_benchmarks.drawn import Drawn, write_pickle
 from mmcl_benchmarks.glyphs.symbols import held_out_symbols, seen_symbols
 from mmcl_benchmarks.imagenet_names import curated_names
+from mmcl_benchmarks.packed import read_pickled_dictionary
 from PIL import Image
 
 import mmcl
 from mmcl.backbones.openclip import tiny_clip
 from mmcl.build import surroundings
+from mmcl.config import TrainingConfig, resolve_training
 from mmcl.data.modality import IMAGE
 from mmcl.data.sample import Inputs
 from mmcl.errors import ConfigError, DataError
@@ -149,7 +151,6 @@ def test_cifar_is_cut_into_equal_experiences(cifar: Path, steps: int) -> None:
     benchmark = official(CIFAR100(data_root=str(cifar), steps=steps))  # type: ignore[arg-type]
     assert [len(data.label_space) for data in benchmark.experiences] == [100 // steps] * steps
     assert positions_shown(benchmark, CIFAR100_ORDER)
-    assert benchmark.training["batch_size"] == (64 if steps == 50 else 128)
 
 
 @pytest.mark.parametrize("steps", [5, 10])
@@ -229,13 +230,54 @@ def test_the_prompts_of_the_image_nets(name: str, request: pytest.FixtureRequest
     assert {label.templates for label in benchmark.label_space} == {(frame,)}
 
 
-def test_training_defaults_are_those_of_the_protocol(cifar: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    training = official(CIFAR100(data_root=str(cifar))).training
-    assert (training["epochs"], training["lr"], training["label_smoothing"]) == (1, 7.1e-6, 0.2)
-    root = tmp_path_factory.mktemp("hundred")
-    write_imagenet100(root, drawn(["a", "b"] * 10), list(curated_names())[:20])
-    training = official(ImageNet100(data_root=str(root))).training
-    assert (training["epochs"], training["lr"], training["label_smoothing"]) == (1, 7e-6, 0.0)
+@pytest.mark.parametrize(
+    ("fixture", "plugin", "batch_size", "lr", "weight_decay", "label_smoothing"),
+    [
+        ("cifar", CIFAR100, 64, 7.1e-6, 0.0, 0.2),
+        ("tiny", TinyImageNet, 64, 7.1e-6, 0.0, 0.2),
+        ("hundred", ImageNet100, 128, 7e-6, 0.1, 0.0),
+        ("thousand", ImageNet1000, 128, 7.1e-6, 0.0, 0.2),
+    ],
+)
+def test_training_defaults_are_those_of_the_authors_configurations(
+    fixture: str,
+    plugin: type[BenchmarkPlugin],
+    batch_size: int,
+    lr: float,
+    weight_decay: float,
+    label_smoothing: float,
+    request: pytest.FixtureRequest,
+) -> None:
+    benchmark = official(plugin(data_root=str(request.getfixturevalue(fixture))))  # type: ignore[call-arg]
+    assert benchmark.training == {
+        "epochs": 1,
+        "batch_size": batch_size,
+        "lr": lr,
+        "weight_decay": weight_decay,
+        "warmup": 30,
+        "label_smoothing": label_smoothing,
+    }
+    assert all(not data.training for data in benchmark.experiences)
+
+
+@pytest.mark.parametrize("steps", [10, 20, 50])
+def test_settings_of_cifar_do_not_depend_on_the_number_of_steps(cifar: Path, steps: int) -> None:
+    benchmark = official(CIFAR100(data_root=str(cifar), steps=steps))  # type: ignore[arg-type]
+    assert benchmark.training["batch_size"] == 64
+
+
+@pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize("name", PLUGINS)
+def test_embedded_editions_have_settings_of_their_own_only(name: str) -> None:
+    settings = resolve_training(mmcl.benchmark(name, embedded=True, experiences=1).build().training)
+    own = {"iterations": 20, "batch_size": 32, "lr": 1e-3, "warmup": 2}
+    assert settings == TrainingConfig(**own)
+
+
+def test_the_protocol_holds_for_another_copy_of_real_images(cifar: Path) -> None:
+    (cifar / "edition.json").write_text(json.dumps({"edition": "mine", "training": {"lr": 1e-4}}))
+    training = CIFAR100(data_root=str(cifar)).build().training
+    assert (training["lr"], training["warmup"], training["label_smoothing"]) == (1e-4, 30, 0.2)
 
 
 # What competes at test time, and the scores.
@@ -307,6 +349,24 @@ def test_last_is_accuracy_on_the_union_of_all_seen_classes_not_the_mean_of_exper
 def test_damaged_pickles_are_refused_with_the_name_of_the_benchmark(cifar: Path, file: str, content: bytes) -> None:
     (cifar / "cifar-100-python" / file).write_bytes(content)
     with pytest.raises(DataError, match=rf"benchmark 'cifar100'.*cannot be read.*{file}"):
+        CIFAR100(data_root=str(cifar)).build()
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value"),
+    [
+        ("meta", "fine_label_names", 100),
+        ("meta", "fine_label_names", [1] * 100),
+        ("train", "fine_labels", None),
+        ("train", "fine_labels", ["one"] * 200),
+        ("test", "data", None),
+        ("test", "data", ["pixels"]),
+    ],
+)
+def test_pickles_that_hold_something_else_are_refused(cifar: Path, file: str, key: str, value: object) -> None:
+    path = cifar / "cifar-100-python" / file
+    write_pickle({**read_pickled_dictionary(path), key: value}, path)
+    with pytest.raises(DataError, match=rf"benchmark 'cifar100'.*{file}: '{key}' is no "):
         CIFAR100(data_root=str(cifar)).build()
 
 

@@ -23,16 +23,20 @@ from mmcl_benchmarks.dil.layouts import write_cddb, write_core50, write_domainne
 from mmcl_benchmarks.drawn import Drawn
 from mmcl_benchmarks.glyphs.split import TEST
 from mmcl_benchmarks.glyphs.symbols import held_out_symbols, seen_symbols
+from mmcl_benchmarks.packed import read_pickle
 from PIL import Image
 
 import mmcl
+from mmcl.backbones.openclip import tiny_clip
 from mmcl.data.modality import IMAGE
 from mmcl.errors import ConfigError, DataError
+from mmcl.evaluation.metric import Accuracy
 from mmcl.evaluation.result_matrix import ResultMatrix
 from mmcl.registry import BENCHMARKS, load
 from mmcl.run import extend
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import DIL
+from mmcl.testing.toy import toy_learner
 
 Contents = Callable[[Path], dict[str, bytes]]
 PLUGINS: dict[str, type[BenchmarkPlugin]] = {"domainnet": DomainNet, "core50": CORe50, "cddb": CDDB}
@@ -149,6 +153,22 @@ def test_a_class_that_all_domains_call_by_another_number_has_no_gap(domains: Pat
         DomainNet(data_root=str(domains)).build()
 
 
+@pytest.mark.parametrize("place", ["painting_train.txt", "painting_test.txt"])
+def test_a_domain_may_lack_a_class(domains: Path, tmp_path_factory: pytest.TempPathFactory, place: str) -> None:
+    """As the official painting_train.txt names no t-shirt."""
+    lines = (domains / place).read_text("utf-8").splitlines(keepends=True)
+    (domains / place).write_text("".join(line for line in lines if "/zebra/" not in line), encoding="utf-8")
+    benchmark = official(DomainNet(data_root=str(domains)))
+    assert {data.label_space.names for data in benchmark.experiences} == {tuple(NAMES)}
+    side = benchmark.experiences[2].train if "train" in place else benchmark.experiences[2].test
+    assert {side[i].target for i in range(len(side))} == {0, 1}
+    assert labels_are_shown(benchmark)
+    learner = toy_learner(benchmark, backbone=tiny_clip(), optimizer="sgd", iterations=2, batch_size=4)
+    for experience in benchmark.train[1:3]:
+        learner.train(experience)
+    assert 0 <= learner.evaluate(benchmark.test[2], Accuracy()) <= 100
+
+
 def test_a_missing_list_is_named_with_its_owner(domains: Path) -> None:
     (domains / "sketch_test.txt").unlink()
     with pytest.raises(DataError, match=r"domain sketch: no sketch_test\.txt below .*Boston University"):
@@ -220,7 +240,17 @@ def test_where_only_pickles_exist_they_give_the_same_stream(sessions: Path) -> N
     assert by_pickles.metadata["convention"] == "ni-run0"
 
 
-@pytest.mark.parametrize("content", [b"", b"noise", pickle.dumps(Path("x")), pickle.dumps({"nc": []}), b"\x80\x02]q."])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"noise",
+        b"\x80\x02]q.",
+        *map(
+            pickle.dumps, (Path("x"), {"nc": []}, ["ni"], {"ni": 3}, {"ni": [3]}, {"ni": [[["s8"]]]}, {"ni": [[[0.5]]]})
+        ),
+    ],
+)
 def test_pickles_that_hold_anything_else_are_refused(sessions: Path, content: bytes) -> None:
     shutil.rmtree(sessions / "batches_filelists")
     (sessions / "LUP.pkl").write_bytes(content)
@@ -237,6 +267,15 @@ def test_a_pickle_that_would_run_code_is_refused(sessions: Path) -> None:
     (sessions / "paths.pkl").write_bytes(pickle.dumps([Trap()]))
     with pytest.raises(DataError, match="has no place in a file of numbers and texts"):
         CORe50(data_root=str(sessions)).build()
+
+
+def test_pickles_of_numpy_s_numbers_are_read(sessions: Path) -> None:
+    by_lists = official(CORe50(data_root=str(sessions)))
+    shutil.rmtree(sessions / "batches_filelists")
+    lookup = read_pickle(sessions / "LUP.pkl")
+    runs = [[[np.int64(index) for index in batch] for batch in batches] for batches in lookup["ni"]]
+    (sessions / "LUP.pkl").write_bytes(pickle.dumps({**lookup, "ni": runs}, protocol=2))
+    assert official(CORe50(data_root=str(sessions))).metadata == by_lists.metadata
 
 
 def test_a_run_that_does_not_exist_is_refused(sessions: Path) -> None:

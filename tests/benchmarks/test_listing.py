@@ -4,8 +4,10 @@ import warnings
 from pathlib import Path
 
 import pytest
+from mmcl_benchmarks.dil.core50 import OBJECTS
 from mmcl_benchmarks.imagenet_names import class_names, curated_names
 from mmcl_benchmarks.listing import Tree, found_side, listed_classes, read_list
+from mmcl_benchmarks.mtil.prompts import CALTECH101, EUROSAT, FLOWERS
 
 from mmcl.data.names import namesakes
 from mmcl.errors import DataError
@@ -75,11 +77,26 @@ def test_curated_names_are_clip_s_by_wnid() -> None:
     assert list(names.values())[99] == "goose"
 
 
-def test_curated_names_are_a_thousand_different_ones() -> None:
-    names = curated_names()
+PAIRS = {"n03773504": "missile", "n04008634": "projectile", "n04355933": "sunglass", "n04356056": "sunglasses"}
+
+
+def test_a_thousand_classes_have_a_thousand_different_names(tmp_path: Path) -> None:
+    curated = curated_names()
+    names = dict(zip(curated, class_names(list(curated), tmp_path / "nothing.txt"), strict=True))
     assert namesakes(names.values()) is None
-    assert [names[wnid] for wnid in ("n03773504", "n04008634")] == ["missile", "projectile"]
-    assert [names[wnid] for wnid in ("n04355933", "n04356056")] == ["sunglass", "sunglasses"]
+    assert {wnid: name for wnid, name in names.items() if wnid in PAIRS} == PAIRS
+    assert {wnid for wnid, name in names.items() if name != curated[wnid]} == {"n04008634", "n04355933"}
+
+
+def test_one_class_of_a_pair_has_clip_s_name(tmp_path: Path) -> None:
+    """Tiny ImageNet has one of each."""
+    assert class_names(["n04008634", "n04356056"], tmp_path / "nothing.txt") == ["missile", "sunglasses"]
+    assert class_names(["n04008634", "n03773504"], tmp_path / "nothing.txt") == ["projectile", "missile"]
+
+
+@pytest.mark.parametrize("names", [FLOWERS, OBJECTS, tuple(EUROSAT.values()), tuple(CALTECH101.values())])
+def test_no_list_that_comes_along_has_two_classes_of_one_name(names: tuple[str, ...]) -> None:
+    assert namesakes(names) is None
 
 
 def test_what_is_none_of_the_thousand_is_called_by_its_first_synonym(tmp_path: Path) -> None:

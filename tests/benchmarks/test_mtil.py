@@ -16,10 +16,12 @@ from mmcl_benchmarks.glyphs.symbols import HELD_OUT_FONTS, held_out_symbols, see
 from mmcl_benchmarks.mtil import layouts
 from mmcl_benchmarks.mtil.benchmark import MTIL, ORDERS
 from mmcl_benchmarks.mtil.embedded import DIGITS_TEST, DIGITS_TRAIN, write_mtil
-from mmcl_benchmarks.mtil.prompts import TEMPLATES
+from mmcl_benchmarks.mtil.prompts import FLOWERS, TEMPLATES
 from mmcl_benchmarks.mtil.sources import ORIGINS
 from PIL import Image
+from torchvision import datasets
 
+from mmcl.data.names import plain_name
 from mmcl.data.readable import check_readable
 from mmcl.errors import ConfigError, DataError
 from mmcl.streams.benchmark import Benchmark
@@ -113,6 +115,31 @@ def test_class_names_are_those_of_the_protocol(benchmark: Benchmark) -> None:
     assert names["SUN397"] == ("abbey", "airplane cabin", "apartment building/outdoor")
     assert names["Flowers"][0] == "pink primrose"
     assert not any("?" in name for name in names["Flowers"])
+
+
+def test_names_of_flowers_do_not_come_from_the_installed_torchvision(
+    official: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(datasets.Flowers102, "classes", raising=False)  # as in 0.19 to 0.21
+    assert ORIGINS["Flowers"].read(official, False).names == FLOWERS
+    assert (len(FLOWERS), len(set(map(plain_name, FLOWERS)))) == (102, 102)
+    assert (FLOWERS[0], FLOWERS[59], FLOWERS[101]) == ("pink primrose", "pink-yellow dahlia", "blackberry lily")
+
+
+@pytest.mark.skipif(not hasattr(datasets.Flowers102, "classes"), reason="this torchvision has no names of flowers")
+def test_names_of_flowers_are_torchvision_s_without_the_question_mark() -> None:
+    assert [name.replace("?", "") for name in datasets.Flowers102.classes] == list(FLOWERS)
+
+
+def test_a_list_of_names_beside_the_labels_of_flowers_replaces_the_official_names(
+    official: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    shutil.copytree(official / "flowers-102", tmp_path / "flowers-102")
+    companion = tmp_path / "flowers-102" / "cat_to_name.json"
+    companion.write_text('{"2": "second", "1": "first", "3": "third"}', encoding="utf-8")
+    assert ORIGINS["Flowers"].read(tmp_path, False).names == ["first", "second", "third"]
 
 
 def test_templates_are_counted_as_in_the_protocol(benchmark: Benchmark) -> None:

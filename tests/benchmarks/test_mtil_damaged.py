@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mmcl_benchmarks.content import read_matlab
 from mmcl_benchmarks.drawn import Drawn
 from mmcl_benchmarks.edition import Edition, read_edition
 from mmcl_benchmarks.mtil import layouts
@@ -15,6 +16,8 @@ from mmcl_benchmarks.mtil.benchmark import MTIL
 from mmcl_benchmarks.mtil.sources import ORIGINS
 from mmcl_benchmarks.packed import read_idx, read_pickled_dictionary
 from PIL import Image
+from scipy.io import savemat
+from torchvision import datasets
 
 from mmcl.errors import DataError
 from mmcl.streams.benchmark import Benchmark
@@ -77,6 +80,74 @@ def test_damaged_metadata_are_refused_with_the_name_of_the_data_set(
     (root / file).write_bytes(damage((root / file).read_bytes()))
     with pytest.raises(DataError, match=f"data set {METADATA[file]}.*cannot be read"):
         build(root)
+
+
+def food(content: object) -> Callable[[Path], None]:
+    def spoil(root: Path) -> None:
+        (root / FOOD).write_text(json.dumps(content), encoding="utf-8")
+
+    return spoil
+
+
+def names_of_flowers(content: object) -> Callable[[Path], None]:
+    def spoil(root: Path) -> None:
+        (root / "flowers-102/cat_to_name.json").write_text(json.dumps(content), encoding="utf-8")
+
+    return spoil
+
+
+def matrix(file: str, **content: object) -> Callable[[Path], None]:
+    return lambda root: savemat(root / file, content)
+
+
+CARS, LABELS = "stanford_cars/devkit/cars_train_annos.mat", "flowers-102/imagelabels.mat"
+STRUCTURES = {
+    "a number for files": ("Food", "no list of texts", food({"first": 3, "second": []})),
+    "numbers for files": ("Food", "no list of texts", food({"first": [3], "second": []})),
+    "a list of classes": ("Food", "holds a list", food(["first"])),
+    "text for labels": ("Flowers", "holds no list .labels.", matrix(LABELS, labels="one")),
+    "half a label": ("Flowers", "no list of whole", matrix(LABELS, labels=[1.5, 2])),
+    "no labels": ("Flowers", "holds no list 'labels'", matrix(LABELS, other=[1, 2])),
+    "image 0": ("Flowers", "KeyError: 0", matrix("flowers-102/setid.mat", trnid=[0, 1], tstid=[2, 3])),
+    "a list of names": ("Flowers", "holds a list", names_of_flowers(["first", "second"])),
+    "a number for a name": ("Flowers", "no list of texts", names_of_flowers({"1": "first", "2": 2})),
+    "no structure": ("StanfordCars", "cannot be read", matrix(CARS, annotations=[1, 2])),
+    "numbers for names": (
+        "StanfordCars",
+        "class_names",
+        matrix("stanford_cars/devkit/cars_meta.mat", class_names=[1, 2]),
+    ),
+}
+
+
+@pytest.mark.parametrize(("data_set", "sentence", "spoil"), STRUCTURES.values(), ids=STRUCTURES)
+def test_files_that_hold_something_else_are_refused_in_a_sentence(
+    root: Path, data_set: str, sentence: str, spoil: Callable[[Path], None]
+) -> None:
+    spoil(root)
+    with pytest.raises(DataError, match=f"data set {data_set}.*{sentence}"):
+        build(root)
+
+
+def test_a_cut_matrix_is_refused_at_any_length(root: Path) -> None:
+    path = root / CARS
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 97):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match=r"cars_train_annos\.mat"):
+            read_matlab(path, "annotations")
+
+
+@pytest.mark.parametrize("fault", [AttributeError("no attribute"), TypeError("wrong type"), ImportError("no module")])
+def test_a_fault_of_a_program_is_not_blamed_on_the_data(
+    root: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    def broken(*args: object, **kwargs: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(datasets, "FGVCAircraft", broken)
+    with pytest.raises(type(fault), match=str(fault)):
+        MTIL(data_root=str(root), experiences=1).build()
 
 
 @pytest.mark.parametrize("file", METADATA)

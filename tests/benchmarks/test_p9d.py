@@ -171,9 +171,59 @@ def change(root: Path, part: str, edit: Callable[[Any], Any]) -> None:
     path.write_text(json.dumps(edit(json.loads(path.read_text("utf-8")))), encoding="utf-8")
 
 
-def without_title(listed: dict[str, Any]) -> dict[str, Any]:
-    del next(iter(listed.values()))["title"]
-    return listed
+def spoil_one(root: Path, part: str, edit: Callable[[Any], Any]) -> str:
+    """Put something in the place of the first record of the first industry; its id."""
+    spoiled = []
+
+    def edit_list(listed: dict[str, Any]) -> dict[str, Any]:
+        records = next(iter(listed.values())) if part == "train" else listed
+        spoiled.append(next(iter(records)))
+        records[spoiled[0]] = edit(records[spoiled[0]])
+        return listed
+
+    change(root, part, edit_list)
+    return spoiled[0]
+
+
+@OFFICIAL_SIZES
+@pytest.mark.parametrize("part", ["train", "test", "gallery"])
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda record: {**record, "title": ""},
+        lambda record: {**record, "title": None},
+        lambda record: {**record, "cate_name": " "},
+        lambda record: {**record, "cate_name": 7},
+        lambda record: {key: value for key, value in record.items() if key != "title"},
+        lambda record: None,
+    ],
+)
+def test_one_record_without_a_text_is_left_out_counted_and_refused_on_demand(
+    shop: Path, part: str, edit: Callable[[Any], Any]
+) -> None:
+    whole = P9D(data_root=str(shop)).build().metadata["samples"]["Household"]
+    id_ = spoil_one(shop, part, edit)
+    with pytest.warns(UserWarning, match=rf"{part} products.*left out \(1; .*"):
+        benchmark = P9D(data_root=str(shop)).build()
+    assert benchmark.metadata["incomplete"] == 1
+    assert benchmark.metadata["missing"] == 0
+    assert benchmark.metadata["samples"]["Household"] == {**whole, part: whole[part] - 1}
+    sides = (benchmark.train[0].samples, benchmark.test[0].samples)
+    assert f"{part}/{id_}" not in {side[i].sample_id for side in sides for i in range(len(side))}
+    assert isinstance(benchmark.metric, Retrieval)
+    assert f"{part}/{id_}" not in {**benchmark.metric.queries, **benchmark.metric.gallery}
+    with pytest.raises(DataError, match=r"records (without a text|of another industry) .*strict"):
+        P9D(data_root=str(shop), strict=True).build()
+
+
+@OFFICIAL_SIZES
+@pytest.mark.parametrize("industry", [None, 3, "家具"])
+def test_one_record_of_no_known_industry_is_left_out_and_counted(shop: Path, industry: object) -> None:
+    spoil_one(shop, "test", lambda record: {**record, "industry_name": industry})
+    with pytest.warns(UserWarning, match="test products: records of another industry are left out"):
+        benchmark = P9D(data_root=str(shop)).build()
+    assert benchmark.metadata["incomplete"] == 1
+    assert benchmark.metadata["samples"]["Household"]["test"] == PARTS["test"] - 1
 
 
 @pytest.mark.parametrize(
@@ -182,10 +232,11 @@ def without_title(listed: dict[str, Any]) -> dict[str, Any]:
         ("train", lambda listed: {**listed, "家具": {}}, "家具"),
         ("train", lambda listed: {key: items for key, items in listed.items() if key != "母婴"}, "母婴"),
         ("train", lambda listed: list(listed), "holds a list"),
-        ("train", lambda listed: {key: [] for key in listed}, "holds a list where products"),
-        ("test", without_title, "'title' is None"),
-        ("query", lambda listed: {id_: {**r, "industry_name": 3} for id_, r in listed.items()}, "'industry_name' is 3"),
-        ("gallery", lambda listed: {id_: {**r, "cate_name": " "} for id_, r in listed.items()}, "'cate_name' is ' '"),
+        ("train", lambda listed: {key: [] for key in listed}, "holds a list where names with values"),
+        ("test", lambda listed: {id_: {**r, "title": None} for id_, r in listed.items()}, "have no product"),
+        ("query", lambda listed: {id_: {**r, "industry_name": 3} for id_, r in listed.items()}, "have no product"),
+        ("gallery", lambda listed: {id_: {**r, "cate_name": " "} for id_, r in listed.items()}, "have no product"),
+        ("gallery", lambda listed: 3, "holds a int"),
         ("test", lambda listed: {f"../{id_}": r for id_, r in listed.items()}, "leads out of the folder"),
     ],
 )
@@ -225,7 +276,8 @@ def test_two_writings_are_the_same_bytes(edition: Path, tmp_path: Path, contents
 def test_no_combination_is_both_for_training_and_for_testing(edition: Path) -> None:
     def titles(part: str) -> list[str]:
         lists = read_nested if part == "train" else read_flat
-        return [clean_title(p.title) for listed in lists(edition / f"json/{part}.json").values() for p in listed]
+        grouped = lists(edition / f"json/{part}.json").values()
+        return [clean_title(product.title) for listed in grouped for product in listed.products]
 
     train = titles("train")
     assert len(train) == DRAWINGS * len(set(train))
@@ -237,14 +289,14 @@ def test_no_combination_is_both_for_training_and_for_testing(edition: Path) -> N
 def test_its_symbols_are_held_out(edition: Path) -> None:
     names = {symbol.name for symbol in held_out_symbols()}
     for listed in read_flat(edition / "json/gallery.json").values():
-        assert {product.category for product in listed} <= names
+        assert {product.category for product in listed.products} <= names
 
 
 def test_every_query_has_something_to_find(edition: Path) -> None:
     queries, gallery = read_flat(edition / "json/query.json"), read_flat(edition / "json/gallery.json")
     for industry, listed in queries.items():
-        found = [product.category for product in gallery[industry]]
-        assert all(found.count(product.category) == COMBINATIONS["gallery"] for product in listed)
+        found = [product.category for product in gallery[industry].products]
+        assert all(found.count(product.category) == COMBINATIONS["gallery"] for product in listed.products)
 
 
 def test_a_run_on_the_edition_and_one_on_its_folder_differ_in_the_folder_only(edition: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ Classes: the first hundred wnids in sorted order (tench ... goose) with 50 valid
 lists. Other papers use another hundred; their numbers cannot be compared.
 Order: NumPy's legacy permutation of 100 with seed 1993.
 Class names: CLIP's curated ImageNet names by wnid.
-Training defaults: as in ``cifar100``, but rate 7e-6 and no label smoothing.
+Training defaults: as in ``cifar100``, but batch 128, rate 7e-6, weight decay 0.1 and no label smoothing.
 Data: ``--data-root`` holds ImageNet's folders ``train/WNID`` and ``val/WNID`` and the lists ``train_100.txt`` and
 ``val_100.txt`` with lines "val/WNID/FILE.JPEG LABEL". The embedded edition has the same layout with 20 held-out
 symbols, named in ``LOC_synset_mapping.txt``.
@@ -26,7 +26,7 @@ from mmcl.streams.grouping import group_sizes
 from mmcl.streams.scenario import CIL, TIL, Scenario
 from mmcl_benchmarks.cil.embedded import EDITION, write_embedded_imagenet100
 from mmcl_benchmarks.cil.orders import imagenet_order
-from mmcl_benchmarks.cil.stream import class_stream
+from mmcl_benchmarks.cil.stream import TRAINING, class_stream
 from mmcl_benchmarks.data_root import check_size, find_root, reading, require, require_count
 from mmcl_benchmarks.edition import read_edition
 from mmcl_benchmarks.imagenet_names import class_names
@@ -38,7 +38,7 @@ OWNER = "ImageNet, and the lists from the Continuum library's release"
 SIZES: Mapping[str, int] = {"classes": 100, "test samples": 5000}
 STEPS = 10
 TEMPLATE = "a good photo of a {}."
-TRAINING: Mapping[str, Any] = {"epochs": 1, "batch_size": 128, "lr": 7e-6, "weight_decay": 0.0, "label_smoothing": 0.0}
+SETTINGS: Mapping[str, Any] = {**TRAINING, "batch_size": 128, "lr": 7e-6, "weight_decay": 0.1, "label_smoothing": 0.0}
 
 
 @dataclass(kw_only=True)
@@ -99,7 +99,7 @@ class ImageNet100(BenchmarkPlugin):
             order=imagenet_order(classes),
             sizes=group_sizes(classes, STEPS, first=classes // 2 if self.half_first else 0),
             template=TEMPLATE,
-            training=TRAINING,
+            training=SETTINGS,
             convention="first-hundred-seed1993",
             experiences=self.experiences,
         )

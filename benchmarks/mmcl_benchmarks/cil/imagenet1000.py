@@ -5,7 +5,7 @@ Scenario: CIL, or TIL with ``task_ids``; as in ``cifar100``.
 Protocol: as in ``cifar100``, with the prompt "a good photo of a {}.".
 Order: NumPy's legacy permutation of 1000 with seed 1993; a class's number is the rank of its wnid.
 Class names: CLIP's curated ImageNet names by wnid.
-Training defaults: as in ``imagenet100``.
+Training defaults: as in ``cifar100``, but batch 128.
 Data: ``--data-root`` holds ImageNet's folders ``train/WNID`` and ``val/WNID``, read through torchvision's
 ``ImageFolder``. The embedded edition has the same layout with 100 held-out symbols, named in
 ``LOC_synset_mapping.txt``.
@@ -24,7 +24,7 @@ from mmcl.streams.grouping import group_sizes
 from mmcl.streams.scenario import CIL, TIL, Scenario
 from mmcl_benchmarks.cil.embedded import EDITION, write_embedded_imagenet1000
 from mmcl_benchmarks.cil.orders import imagenet_order
-from mmcl_benchmarks.cil.stream import class_stream
+from mmcl_benchmarks.cil.stream import TRAINING, class_stream
 from mmcl_benchmarks.data_root import check_size, find_root, reading, require, require_count
 from mmcl_benchmarks.edition import read_edition
 from mmcl_benchmarks.imagenet_names import class_names
@@ -35,7 +35,7 @@ OWNER = "ImageNet"
 SIZES: Mapping[str, int] = {"classes": 1000, "training samples": 1_281_167, "test samples": 50_000}
 STEPS = 10
 TEMPLATE = "a good photo of a {}."
-TRAINING: Mapping[str, Any] = {"epochs": 1, "batch_size": 128, "lr": 7e-6, "weight_decay": 0.0, "label_smoothing": 0.0}
+SETTINGS: Mapping[str, Any] = {**TRAINING, "batch_size": 128}
 
 
 @dataclass(kw_only=True)
@@ -96,7 +96,7 @@ class ImageNet1000(BenchmarkPlugin):
             order=imagenet_order(classes),
             sizes=group_sizes(classes, STEPS),
             template=TEMPLATE,
-            training=TRAINING,
+            training=SETTINGS,
             convention="wnid-rank-seed1993",
             experiences=self.experiences,
         )

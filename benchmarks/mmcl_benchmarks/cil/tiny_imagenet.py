@@ -18,14 +18,14 @@ Deviations: as in ``cifar100``.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.grouping import group_sizes
 from mmcl.streams.scenario import CIL, TIL, Scenario
 from mmcl_benchmarks.cil.embedded import EDITION, write_embedded_tiny_imagenet
 from mmcl_benchmarks.cil.orders import tiny_imagenet_order
-from mmcl_benchmarks.cil.stream import class_stream
+from mmcl_benchmarks.cil.stream import TRAINING, class_stream
 from mmcl_benchmarks.data_root import check_size, find_root, reading, require, require_count
 from mmcl_benchmarks.edition import read_edition
 from mmcl_benchmarks.imagenet_names import class_names
@@ -36,13 +36,6 @@ FOLDER = "tiny-imagenet-200"
 OWNER = "Stanford's course CS231n"
 SIZES: Mapping[str, int] = {"classes": 200, "training samples": 100_000, "test samples": 10_000}
 TEMPLATE = "a bad photo of a {}."
-TRAINING: Mapping[str, Any] = {
-    "epochs": 1,
-    "batch_size": 128,
-    "lr": 7.1e-6,
-    "weight_decay": 0.0,
-    "label_smoothing": 0.2,
-}
 
 
 @dataclass(kw_only=True)

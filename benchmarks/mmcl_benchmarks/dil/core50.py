@@ -10,7 +10,7 @@ Labels and sessions come from the paths (``sSESSION/oOBJECT/C_...``), the order 
 ``batches_filelists/NI_inc/runR/`` or, where only pickles exist, from ``LUP.pkl`` and ``paths.pkl``, read by an
 unpickler that knows lists, dictionaries and numbers and nothing else.
 Class names: the ten categories with the number of the object, in the one prompt "a photo of a {}." (ours: S-Prompts
-learns its prompts).
+learns the words around a name, and has "scissor" and "glass" for scissors and glasses).
 Training defaults: SGD with momentum 0.9, cosine, batch 128, 20 epochs, rate 0.01, weight decay 2e-4 (5e-4 in the first
 session). They are made for prompts on a frozen model.
 Data: ``--data-root`` holds ``core50_128x128`` and the lists or pickles. The embedded edition has the same layout with
@@ -27,6 +27,7 @@ from typing import ClassVar
 from mmcl.errors import ConfigError
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import DIL, Scenario
+from mmcl_benchmarks.content import mapping, texts, whole_numbers
 from mmcl_benchmarks.data_root import check_size, find_root, reading, require, require_count
 from mmcl_benchmarks.dil.embedded import EDITION, write_embedded_core50
 from mmcl_benchmarks.dil.stream import Settings, domain_stream
@@ -149,8 +150,11 @@ def read_batches(root: Path, run: int) -> list[list[str]]:
     if lists.is_dir():
         files = [*sorted(lists.glob("train_batch_*_filelist.txt")), lists / "test_filelist.txt"]
         return [[line.split()[0] for line in file.read_text("utf-8").splitlines() if line.strip()] for file in files]
-    paths, lookup = read_pickle(root / "paths.pkl"), read_pickle(root / "LUP.pkl")
-    return [[paths[index] for index in batch] for batch in lookup["ni"][run]]
+    paths = texts(read_pickle(root / "paths.pkl"), "paths.pkl")
+    runs = mapping(read_pickle(root / "LUP.pkl"), "LUP.pkl")["ni"]
+    if not isinstance(runs, list) or not all(isinstance(batches, list) for batches in runs):
+        raise ValueError("LUP.pkl: 'ni' is no list of runs")
+    return [[paths[index] for index in whole_numbers(batch, "LUP.pkl: a batch")] for batch in runs[run]]
 
 
 def _sources(

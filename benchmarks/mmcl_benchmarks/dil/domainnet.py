@@ -13,7 +13,7 @@ Data: ``--data-root`` holds ``DOMAIN/CLASS/IMAGE`` and the lists ``DOMAIN_train.
 "DOMAIN/CLASS/IMAGE LABEL"; take the cleaned release. The embedded edition has the same layout with 30 held-out symbols
 in six combinations of font and style.
 Deviations: the reference code normalises with ImageNet's mean and deviation even for CLIP; here preprocessing is the
-backbone's business.
+backbone's business. Its cosine moves once an epoch, ours at every step.
 """
 
 import re

@@ -27,7 +27,7 @@ def coverage(font: str) -> frozenset[str]:
 
 @cache
 def _face(font: str, size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(font_path(font), size, layout_engine=ImageFont.Layout.BASIC)
+    return ImageFont.truetype(str(font_path(font)), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def draw(character: str, font: str) -> Image.Image:

@@ -1,10 +1,11 @@
-"""The eleven data sets in their official layouts, through torchvision's classes.
+"""The eleven data sets in their official layouts.
 
-Each source returns file lists or arrays, labels and class names of the train and the test side. torchvision decides
-what belongs to a split; nothing is decoded here.
+Each source returns file lists or arrays, labels and class names of the train and the test side; no image is decoded
+here. torchvision fetches what can be fetched and reads the lists of those data sets where a damaged list can only be a
+wrong line; where it is a structure (JSON, MATLAB, pickles), it is looked at here, so that what is wrong in a file is
+told from what is wrong in a program.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ from mmcl_benchmarks.cifar100 import FOLDER as CIFAR100_FOLDER
 from mmcl_benchmarks.cifar100 import OWNER as CIFAR100_OWNER
 from mmcl_benchmarks.cifar100 import SIZES as CIFAR100_SIZES
 from mmcl_benchmarks.cifar100 import read_cifar100
-from mmcl_benchmarks.mtil.prompts import CALTECH101, EUROSAT, readable
+from mmcl_benchmarks.content import mapping, read_json, read_matlab, texts, whole_numbers
+from mmcl_benchmarks.mtil.prompts import CALTECH101, EUROSAT, FLOWERS, readable
 from mmcl_benchmarks.packed import read_idx
 from mmcl_benchmarks.source import Side, Source
 
@@ -82,29 +84,42 @@ def eurosat(root: Path, download: bool) -> Source:
     return Source(train, test, [readable(name, EUROSAT) for name in data.classes])
 
 
-class _Flowers(datasets.Flowers102):
-    """Without the check sums, which only the original files can meet."""
-
-    def _check_integrity(self) -> bool:
-        folder = Path(self._base_folder)
-        return (folder / "setid.mat").is_file() and (folder / "imagelabels.mat").is_file()
-
-
 def flowers(root: Path, download: bool) -> Source:
     """The official 1,020 training images; names from ``cat_to_name.json`` if that lies beside the labels."""
-    train, test = (_Flowers(root, split=split, download=download) for split in ("train", "test"))
-    names = [name.replace("?", "") for name in datasets.Flowers102.classes]
-    companion = root / "flowers-102" / "cat_to_name.json"
+    folder = root / "flowers-102"
+    if download and not (folder / "setid.mat").is_file():
+        datasets.Flowers102(root, download=True)
+    labels = whole_numbers(read_matlab(folder / "imagelabels.mat", "labels"), "imagelabels.mat: 'labels'")
+    label_of = dict(enumerate(labels, 1))
+    sides = []
+    for key in ("trnid", "tstid"):
+        ids = whole_numbers(read_matlab(folder / "setid.mat", key), f"setid.mat: {key!r}")
+        sides.append(Side([label_of[id_] - 1 for id_ in ids], [folder / "jpg" / f"image_{id_:05d}.jpg" for id_ in ids]))
+    names: Sequence[str] = FLOWERS
+    companion = folder / "cat_to_name.json"
     if companion.is_file():
-        by_number = json.loads(companion.read_text("utf-8"))
-        names = [by_number[str(number)] for number in range(1, len(by_number) + 1)]
-    return Source(_listed(train), _listed(test), names)
+        by_number = mapping(read_json(companion), companion.name)
+        names = texts([by_number[str(number)] for number in range(1, len(by_number) + 1)], companion.name)
+    return Source(sides[0], sides[1], names)
 
 
 def food101(root: Path, download: bool) -> Source:
-    """Official split."""
-    train, test = (datasets.Food101(root, split=split, download=download) for split in ("train", "test"))
-    return Source(_listed(train), _listed(test), [name.replace("_", " ") for name in train.classes])
+    """Official split; a class's label is the rank of its name."""
+    if download:
+        datasets.Food101(root, download=True)
+    folder = root / "food-101"
+    sides = []
+    for split in ("train", "test"):
+        listed = mapping(read_json(folder / "meta" / f"{split}.json"), f"{split}.json")
+        classes = sorted(listed)
+        entries = [
+            (folder.joinpath("images", f"{place}.jpg"), classes.index(name))
+            for name, places in listed.items()
+            for place in texts(places, f"{split}.json: {name!r}")
+        ]
+        sides.append((Side([label for _, label in entries], [path for path, _ in entries]), classes))
+    (train, names), (test, _) = sides
+    return Source(train, test, [name.replace("_", " ") for name in names])
 
 
 def mnist(root: Path, download: bool) -> Source:
@@ -129,11 +144,16 @@ def pets(root: Path, download: bool) -> Source:
 
 def cars(root: Path, download: bool) -> Source:
     """Official split; the owners no longer serve the files, so they are never downloaded."""
-    sides = [datasets.StanfordCars(root, split=split) for split in ("train", "test")]
-    train, test = (
-        Side([int(label) for _, label in side._samples], [Path(path) for path, _ in side._samples]) for side in sides
-    )
-    return Source(train, test, sides[0].classes)
+    folder = root / "stanford_cars"
+    lists = {"cars_train": "devkit/cars_train_annos.mat", "cars_test": "cars_test_annos_withlabels.mat"}
+    sides = []
+    for images, place in lists.items():
+        listed = read_matlab(folder / place, "annotations")
+        labels = whole_numbers(listed["class"].tolist(), f"{place}: 'class'")
+        files = texts(listed["fname"].tolist(), f"{place}: 'fname'")
+        sides.append(Side([label - 1 for label in labels], [folder / images / name for name in files]))
+    names = read_matlab(folder / "devkit" / "cars_meta.mat", "class_names").tolist()
+    return Source(sides[0], sides[1], texts(names, "cars_meta.mat: 'class_names'"))
 
 
 def sun397(root: Path, download: bool) -> Source:

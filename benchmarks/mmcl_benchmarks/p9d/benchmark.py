@@ -13,12 +13,14 @@ Training defaults: 5 epochs, AdamW, weight decay 0.05, rate 1e-4, cosine, batch 
 GPUs).
 Data: ``--data-root`` holds ``json/train.json``, ``test.json``, ``query.json`` and ``gallery.json``, and the folders
 ``train_images`` and ``gallery_images`` with one ``ID.jpg`` per product; the latter holds test and query pictures too.
-Products without a picture, as links rot, are left out and counted. The embedded edition has the same layout.
+Products without a picture, as links rot, and records without title, category or
+industry are left out and counted. The embedded edition has the same layout.
 Deviations: the authors train a masked language model over a fusion encoder beside the contrast, here the contrast is
 the objective; a query is the fusion of its features, for CLIP the mean, where the authors have that encoder. Their
 cosine ends at 1e-6, here at 0. Augmentation is the backbone's business.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -37,7 +39,7 @@ from mmcl_benchmarks.edition import read_edition
 from mmcl_benchmarks.listing import Tree, found_side
 from mmcl_benchmarks.p9d.embedded import EDITION, write_embedded_p9d
 from mmcl_benchmarks.p9d.industries import INDUSTRIES
-from mmcl_benchmarks.p9d.products import Entry, Product, Products, read_flat, read_nested
+from mmcl_benchmarks.p9d.products import Entry, Listed, Products, read_flat, read_nested
 
 OWNER = "the authors of CTP (P9D, academic use only)"
 PARTS: Mapping[str, str] = {  # list -> folder of its pictures
@@ -48,7 +50,7 @@ PARTS: Mapping[str, str] = {  # list -> folder of its pictures
 }
 TRAINING: Mapping[str, Any] = {"epochs": 5, "batch_size": 512, "lr": 1e-4, "weight_decay": 0.05}
 
-Lists = Mapping[str, Mapping[str, Sequence[Product]]]  # list -> industry key -> products
+Lists = Mapping[str, Mapping[str, Listed]]  # list -> industry key -> what it says
 
 
 class _Found(NamedTuple):
@@ -100,9 +102,9 @@ class P9D(BenchmarkPlugin):
             contents="the folders json, train_images and gallery_images",
         )
         edition = read_edition(root, (self.name,))
-        lists = self._lists(root)
+        lists, astray = self._lists(root)
         names = list(INDUSTRIES)[:: 1 if self.order == 1 else -1][: self.experiences]
-        tree, data, counts, missing, digests = Tree(root), [], {}, 0, {}
+        tree, data, counts, missing, incomplete, digests = Tree(root), [], {}, 0, astray, {}
         for task_id, name in enumerate(names):
             found = {part: self._found(tree, lists, part, name) for part in PARTS}
             if edition.official:
@@ -123,6 +125,7 @@ class P9D(BenchmarkPlugin):
             data.append(ExperienceData(name, *samples, LabelSpace(), self.modalities, domain=name))
             counts[name] = {part: len(found[part].entries) for part in PARTS}
             missing += sum(part.missing for part in found.values())
+            incomplete += sum(len(lists[part][INDUSTRIES[name].key].incomplete) for part in PARTS)
             digests[name] = sha256("\n".join(e.sample_id for e in (*train, *test)).encode()).hexdigest()[:16]
         return Benchmark(
             name=self.name,
@@ -140,37 +143,56 @@ class P9D(BenchmarkPlugin):
                 "gallery": "scores called 'pool': the union of the industries up to the column; others: its own",
                 "samples": counts,
                 "missing": missing,
+                "incomplete": incomplete,
                 "digest": digests,
             },
         )
 
-    def _lists(self, root: Path) -> Lists:
-        """The four lists; each must name all industries."""
-        lists: dict[str, dict[str, list[Product]]] = {}
+    def _lists(self, root: Path) -> tuple[Lists, int]:
+        """The four lists, each of which must name all industries; and the number of records of none of them."""
+        lists: dict[str, dict[str, Listed]] = {}
+        astray = 0
         for part in PARTS:
             who = f"benchmark {self.name!r}"
             path = require(root, f"json/{part}.json", who, OWNER)
             with reading(who, f"json/{part}.json below {root}", OWNER):
                 lists[part] = read_nested(path) if part == "train" else read_flat(path)
                 keys = [industry.key for industry in INDUSTRIES.values()]
-                lacking = [key for key in keys if not lists[part].get(key)]
+                lacking = [key for key in keys if not lists[part].get(key, Listed()).products]
                 unknown = [key for key in lists[part] if key not in keys]
-                if lacking or unknown:
+                if lacking or (unknown and part == "train"):
                     raise ValueError(f"industries {unknown} are unknown, {lacking} have no product")
-        return lists
+            others = [f"{len(lists[part][key])} are of {key!r}" for key in unknown]
+            self._leave_out(f"{who}, {part} products", "of another industry", others)
+            astray += sum(len(lists[part][key]) for key in unknown)
+        return lists, astray
 
     def _found(self, tree: Tree, lists: Lists, part: str, name: str) -> _Found:
         """The products of an industry whose pictures exist, and the number of those that lack one."""
-        products = lists[part][INDUSTRIES[name].key]
+        listed = lists[part][INDUSTRIES[name].key]
+        products = listed.products
         who = f"benchmark {self.name!r}, {part} products of {name}"
+        self._leave_out(who, "without a text", listed.incomplete)
         with reading(who, f"the pictures below {tree.root}", OWNER):
             places = [(f"{PARTS[part]}/{product.id}.jpg", number) for number, product in enumerate(products)]
             side, missing = found_side(places, tree, who, self.strict)
         pairs = zip(side.labels, side.files, strict=True)
         return _Found([Entry(f"{part}/{products[n].id}", file, products[n].title) for n, file in pairs], missing)
 
+    def _leave_out(self, who: str, what: str, each: Sequence[str]) -> None:
+        """Say what is left out, or refuse it with ``strict``."""
+        if each and self.strict:
+            raise DataError(
+                who,
+                found=f"records {what} ({len(each)}; {each[0]})",
+                allowed="title, cate_name and industry in words",
+                remedy="Get a complete copy, or leave out --set benchmark.strict=true.",
+            )
+        if each:
+            warnings.warn(f"{who}: records {what} are left out ({len(each)}; {each[0]})", stacklevel=3)
+
 
 def _items(lists: Lists, part: str) -> dict[str, Item]:
     """Sample id -> item, of the whole list."""
-    products = [product for of_industry in lists[part].values() for product in of_industry]
+    products = [product for listed in lists[part].values() for product in listed.products]
     return {f"{part}/{product.id}": Item(product.id, product.category) for product in products}

@@ -1,15 +1,15 @@
 """Products of P9D: what the JSON lists say of them, their titles in clean form, and their samples."""
 
-import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.reference import open_image
 from mmcl.data.sample import Sample
+from mmcl_benchmarks.content import mapping, read_json
 
 WORDS = 30  # of a title that are kept
 
@@ -62,46 +62,58 @@ def clean_title(title: str) -> str:
     return " ".join(_MARKS.sub(" ", title.lower()).split()[:WORDS])
 
 
-def read_nested(path: Path) -> dict[str, list[Product]]:
+@dataclass
+class Listed:
+    """What a list says of one industry.
+
+    Attributes:
+        products: those with title and category.
+        incomplete: of each of the others, what it lacks.
+    """
+
+    products: list[Product] = field(default_factory=list)
+    incomplete: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.products) + len(self.incomplete)
+
+    def add(self, id_: str, record: Any) -> None:
+        """Take a record in, whatever it is."""
+        title, category = (_text(record, key) for key in ("title", "cate_name"))
+        if title and category:
+            self.products.append(Product(id_, title, category))
+        else:
+            self.incomplete.append(f"{id_} has no {'cate_name' if title else 'title'}")
+
+
+def read_nested(path: Path) -> dict[str, Listed]:
     """``train.json``: industry -> its products, in the order of the file.
 
     Raises:
         OSError: if it is missing.
         ValueError: if it is no such list; the sentence names the file.
     """
-    return {industry: _products(items, path) for industry, items in _object(path).items()}
+    grouped = {}
+    for industry, records in mapping(read_json(path), path.name).items():
+        grouped[industry] = Listed()
+        for id_, record in mapping(records, path.name).items():
+            grouped[industry].add(id_, record)
+    return grouped
 
 
-def read_flat(path: Path) -> dict[str, list[Product]]:
-    """``test.json``, ``query.json`` and ``gallery.json``, whose products name their industry.
+def read_flat(path: Path) -> dict[str, Listed]:
+    """``test.json``, ``query.json`` and ``gallery.json``, whose products name their industry; ``""`` if they do not.
 
     Raises:
         OSError: if it is missing.
         ValueError: if it is no such list; the sentence names the file.
     """
-    listed = _object(path)
-    industries = [_text(record, "industry_name", path, id_) for id_, record in listed.items()]
-    grouped: dict[str, list[Product]] = {industry: [] for industry in industries}
-    for industry, product in zip(industries, _products(listed, path), strict=True):
-        grouped[industry].append(product)
+    grouped: dict[str, Listed] = {}
+    for id_, record in mapping(read_json(path), path.name).items():
+        grouped.setdefault(_text(record, "industry_name"), Listed()).add(id_, record)
     return grouped
 
 
-def _object(path: Path) -> Mapping[str, Any]:
-    listed = json.loads(path.read_text("utf-8"))
-    if not isinstance(listed, dict):
-        raise ValueError(f"{path.name} holds a {type(listed).__name__}, not an object")
-    return listed
-
-
-def _products(listed: Any, path: Path) -> list[Product]:
-    if not isinstance(listed, dict):
-        raise ValueError(f"{path.name} holds a {type(listed).__name__} where products by id are expected")
-    return [Product(id_, _text(r, "title", path, id_), _text(r, "cate_name", path, id_)) for id_, r in listed.items()]
-
-
-def _text(record: Any, key: str, path: Path, id_: str) -> str:
+def _text(record: Any, key: str) -> str:
     value = record.get(key) if isinstance(record, dict) else None
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{path.name}, item {id_}: {key!r} is {value!r}")
-    return value
+    return value if isinstance(value, str) and value.strip() else ""
