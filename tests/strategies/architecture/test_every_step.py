@@ -7,6 +7,7 @@ import torch
 from mmcl_strategies.architecture.gate import Gate
 from mmcl_strategies.architecture.gated_head import GatedLayer
 from mmcl_strategies.architecture.hat import HAT
+from mmcl_strategies.architecture.progressive import Progressive
 from mmcl_strategies.replay.decomposed_head import DecomposedHead
 from mmcl_strategies.replay.kdr import KDR
 from torch import Tensor, nn
@@ -93,6 +94,35 @@ def test_the_gradient_of_an_embedding_is_compensated_up_to_the_limit(limit: floa
     for found, expected in factors:
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-8)
         assert bool(found.any())
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [HAT(hidden=(32,), dropout=0.5), HAT(network="conv", channels=(8,), hidden=(32,), dropout=0.5)],
+    ids=["mlp", "conv"],
+)
+def test_units_of_gated_layers_are_dropped_in_training_alone(strategy: StrategyPlugin) -> None:
+    assert dropped(strategy) == (True, False)
+
+
+def test_units_of_columns_are_dropped_in_training_alone() -> None:
+    assert dropped(Progressive(hidden=(32,), dropout=0.5)) == (True, False)
+    assert dropped(Progressive(hidden=(32,))) == (False, False)
+
+
+def dropped(strategy: StrategyPlugin) -> tuple[bool, bool]:
+    """Whether two passes differ in training mode, and in evaluation mode."""
+    benchmark = toy_benchmark(TIL, 1)
+    learner = toy_learner(benchmark, {"it": strategy})
+    learner.train(benchmark.train[0])
+    (batch,) = learner.one_pass(benchmark.train[0].samples, 100)
+    learner.consider(batch)
+    found = []
+    for mode in (True, False):
+        learner.model.head.train(mode)
+        first, second = (learner.model(batch.inputs).logits for _ in range(2))
+        found.append(not torch.equal(first, second))
+    return found[0], found[1]
 
 
 def test_a_gated_convolution_is_pooled_by_its_largest_values_and_then_gated() -> None:

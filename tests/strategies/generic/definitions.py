@@ -220,7 +220,8 @@ def dgr(view: View) -> Terms:
     images = unit(features(learner.model, batch.inputs)[IMAGE])
     scale = learner.model.backbone.logit_scale
     logits = scale * images @ of_class_names(learner.model, space).T
-    task = functional.cross_entropy(logits, space.columns(batch.targets))
+    smoothing = learner.config.label_smoothing
+    task = functional.cross_entropy(logits, space.columns(batch.targets), label_smoothing=smoothing)
     if view.first:
         return {"task": task}
     r = 1 / len(learner.seen) if it.ratio is None else it.ratio
@@ -231,7 +232,7 @@ def dgr(view: View) -> Terms:
     old = teacher.backbone.logit_scale * unit(features(teacher, generated)[IMAGE]) @ of_class_names(teacher, known).T
     columns = space.columns(torch.tensor(known.ids))
     if it.targets == "hard":
-        loss = functional.cross_entropy(new, columns[old.argmax(1)])
+        loss = functional.cross_entropy(new, columns[old.argmax(1)], label_smoothing=smoothing)
     else:
         log_p = (new / it.temperature).log_softmax(1)[:, columns]
         loss = -((old / it.temperature).softmax(1) * log_p).sum(1).mean()
@@ -251,7 +252,7 @@ def icarl(view: View) -> Terms:
     old = [column for column, id_ in enumerate(seen.ids) if id_ not in learner.experience.label_space.ids]
     columns = seen.columns(learner.batch.targets)
     if it.loss == "ce_kd":
-        task = functional.cross_entropy(heads[0], columns)
+        task = functional.cross_entropy(heads[0], columns, label_smoothing=learner.config.label_smoothing)
         return {"task": task + soft(heads[0][:, old], heads[1][:, old], it.temperature) if old else task}
     targets = functional.one_hot(columns, len(seen)).float()
     targets[:, old] = heads[1][:, old].sigmoid()
@@ -289,9 +290,9 @@ def feature_replay(view: View) -> Terms:
     space, batch = learner.label_space, learner.batch
     found = features(learner.model, batch.inputs)[IMAGE]
     scale = learner.model.backbone.logit_scale
-    task = functional.cross_entropy(
-        scale * unit(found) @ of_class_names(learner.model, space).T, space.columns(batch.targets)
-    )
+    logits = scale * unit(found) @ of_class_names(learner.model, space).T
+    smoothing = learner.config.label_smoothing
+    task = functional.cross_entropy(logits, space.columns(batch.targets), label_smoothing=smoothing)
     if view.first:
         return {"task": task}
     k = len(learner.seen) - 1

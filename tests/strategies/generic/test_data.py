@@ -157,9 +157,9 @@ def test_every_negative_of_the_batch_pushes_and_none_is_missing() -> None:
     assert all(gap > 1e-2 for gap in gaps[4:])
 
 
-@pytest.mark.parametrize("scenario", [CIL, TIL], ids=lambda s: s.name)
+@pytest.mark.parametrize(("scenario", "smoothing"), [(CIL, 0.0), (TIL, 0.0), (CIL, 0.3)], ids=str)
 def test_drawn_features_are_classified_among_the_classes_that_compete_for_them(
-    scenario: Scenario, monkeypatch: pytest.MonkeyPatch
+    scenario: Scenario, smoothing: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     draws: list[Drawn] = []
     plain = ClassDensities.draw
@@ -185,13 +185,15 @@ def test_drawn_features_are_classified_among_the_classes_that_compete_for_them(
                 space = learner.label_space if scenario is CIL else learner.label_space_of(task)
                 keys = of_class_names(model, space)
                 scores = model.backbone.logit_scale * unit(drawn.features[IMAGE][row : row + 1]) @ keys.T
-                losses.append(functional.cross_entropy(scores, torch.tensor([space.ids.index(target)])))
+                column = torch.tensor([space.ids.index(target)])
+                losses.append(functional.cross_entropy(scores, column, label_smoothing=smoothing))
             expected = k / (k + 1) * torch.stack(losses).mean()
             torch.testing.assert_close(learner.loss_terms["it/replay"], expected, rtol=1e-3, atol=1e-5)
             compared.append(float(expected))
 
     benchmark = toy_benchmark(scenario, 3)
-    learner = toy_learner(benchmark, {"it": kinds()["feature_replay"](), "definition": Definition()})
+    strategies = {"it": kinds()["feature_replay"](), "definition": Definition()}
+    learner = toy_learner(benchmark, strategies, label_smoothing=smoothing)
     for experience in benchmark.train:
         learner.train(experience)
     assert len(compared) == 8
@@ -265,3 +267,17 @@ def test_new_units_do_not_depend_on_who_makes_room_for_them() -> None:
         head: Any = learner.model.head
         found.append(head.linear.weight.detach().clone())
     assert torch.equal(*found)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("distill", {"kind": "feature"}), ("distill", {"classes": "all"}), ("modx", {})],
+)
+def test_the_first_experience_is_left_out_if_that_is_wanted(name: str, options: dict[str, Any]) -> None:
+    for first in (True, False):
+        benchmark = toy_pairs(TIL) if name == "modx" else toy_benchmark(CIL, 2)
+        learner = toy_learner(benchmark, {name: kinds()[name](**options, first=first)})
+        learner.train(benchmark.train[0])
+        assert (set(learner.loss_terms) > {"task"}) is first
+        learner.train(benchmark.train[1])
+        assert set(learner.loss_terms) > {"task"}

@@ -114,3 +114,18 @@ def test_terms_of_lwf_on_linear_units_have_one_direction_and_no_squared_temperat
 
 def test_where_the_experience_is_known_each_old_one_has_a_softmax_of_its_own() -> None:
     assert_defined(moments("lwf", of.lwf, {"temperature": 3.0}, "TIL"))
+
+
+@pytest.mark.parametrize(
+    ("name", "definition", "options"),
+    [
+        ("dgr", of.dgr, {"targets": "hard"}),
+        ("dgr", of.dgr, {"targets": "soft"}),
+        ("feature_replay", of.feature_replay, {}),
+        ("icarl", of.icarl, {"loss": "ce_kd"}),
+    ],
+)
+def test_labels_are_smoothed_where_they_are_labels(name: str, definition: Definition, options: Options) -> None:
+    strategy: Any = kinds()[name](**{**SMALL.get(name, {}), **options})
+    found = scripted(strategy, toy_benchmark(CIL, 2), definition, label_smoothing=0.3)
+    assert_defined(found, frozenset({"replay"} if name == "feature_replay" else ()))

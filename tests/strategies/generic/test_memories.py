@@ -246,3 +246,31 @@ def test_the_fisher_information_of_some_samples_takes_random_ones_of_the_experie
         assert found != sorted(found)
         chosen.append(tuple(found))
     assert len(set(chosen)) == 2
+
+
+@pytest.mark.parametrize("name", ["ewc", "ewch", "online_ewc"])
+def test_a_fisher_information_is_bounded_and_then_divided_by_its_size(name: str) -> None:
+    def fisher(**options: Any) -> dict[str, Tensor]:
+        _, strategy, _ = trained(Variant(name, {"samples": None, **options}))
+        found: dict[str, Tensor] = strategy.state.fisher
+        return found
+
+    plain = fisher()
+    every = torch.cat([tensor.flatten() for tensor in plain.values()])
+    limit = float(every.quantile(0.9))
+    bounded = every.clamp(max=limit)
+    for options, expected in (
+        ({"fisher_clip": limit}, bounded),
+        ({"normalise": "max"}, every / every.max()),
+        ({"normalise": "l1_mean"}, every / every.mean()),
+        ({"normalise": "l2"}, every / every.norm()),
+        ({"fisher_clip": limit, "normalise": "l2"}, bounded / bounded.norm()),
+    ):
+        found = torch.cat([tensor.flatten() for tensor in fisher(**options).values()])
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-9)
+    exact, batched = fisher(fisher="exact"), fisher(fisher="batched", batch_size=5)
+    assert all(
+        not torch.allclose(other[n], plain[n], rtol=1e-3)
+        for other in (exact, batched)
+        for n in ("backbone.image.5.weight",)
+    )
