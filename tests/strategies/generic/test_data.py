@@ -281,3 +281,28 @@ def test_the_first_experience_is_left_out_if_that_is_wanted(name: str, options: 
         assert (set(learner.loss_terms) > {"task"}) is first
         learner.train(benchmark.train[1])
         assert set(learner.loss_terms) > {"task"}
+
+
+def test_a_step_compares_so_many_stored_samples_of_each_earlier_experience() -> None:
+    for wanted in (2, 3):
+        benchmark, second = toy_benchmark(CIL, 3), SecondImages()
+        strategy = kinds()["distill"](kind="feature", teacher="stored", samples=6, per_experience=wanted)  # type: ignore[call-arg]
+        learner = toy_learner(benchmark, {"distill": strategy, "second": second})
+        for experience in benchmark.train:
+            learner.train(experience)
+        assert [Counter(inputs.task_ids.tolist()) for inputs in second.inputs] == [{0: wanted, 1: wanted}] * 4  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("rate", [1e-3, 5e-2])
+def test_the_generator_has_a_learning_rate_of_its_own(rate: float) -> None:
+    rates: list[float] = []
+
+    class Peek(StrategyPlugin):
+        def before_update(self, learner: Learner, **_: object) -> None:
+            rates.extend(group["lr"] for group in strategy._optimizer.param_groups)
+
+    strategy: Any = kinds()["dgr"](latent=4, width=4, generator_lr=rate)  # type: ignore[call-arg]
+    benchmark = toy_benchmark(CIL, 1)
+    learner = toy_learner(benchmark, {"dgr": strategy, "peek": Peek()}, iterations=2)
+    learner.train(benchmark.train[0])
+    assert rates == [rate] * 2
