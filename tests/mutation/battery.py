@@ -22,7 +22,7 @@ class Matching:
 
     Attributes:
         files: files or folders below ``tests``, in the order in which they run.
-        strategies: those whose cases of ``GENERIC`` run first.
+        strategies: whose cases of ``GENERIC`` run before, and its common cases after them.
         parity: methods whose golden vectors are compared last.
     """
 
@@ -36,15 +36,15 @@ class Matching:
         generic = [GENERIC] if self.strategies else []
         return [str(ROOT / "tests" / file) for file in (*generic, *self.files, *([PARITY] if self.parity else []))]
 
-    def want(self, node: str) -> bool:
-        """Whether a collected test is among them."""
+    def rank(self, node: str) -> int | None:
+        """When a collected test runs, the smallest first: whatever is likeliest to fail; ``None`` if it is left out."""
         case = node.partition("[")[2]
         if PARITY in node:
-            return any(case.startswith(f"{method}/") for method in self.parity)
-        if GENERIC in node and case:
-            others = registered() - set(self.strategies)
-            return not any(case.startswith((f"{name}-", f"{name},", f"{name}]")) for name in others)
-        return True
+            return 3 if any(case.startswith(f"{method}/") for method in self.parity) else None
+        if GENERIC not in node:
+            return 1
+        of = {name for name in registered() if case.startswith((f"{name}-", f"{name},", f"{name}]"))}
+        return 2 if not of else 0 if of & set(self.strategies) else None
 
 
 @cache

@@ -73,8 +73,9 @@ class Watch:
     failed: list[str] = field(default_factory=list)
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Leave out the cases of other strategies and methods."""
-        items[:] = [item for item in items if self.tests.want(item.nodeid)]
+        """Leave out the cases of other strategies and methods, and begin with those of the ones that are mutated."""
+        ranked = [(rank, item) for item in items if (rank := self.tests.rank(item.nodeid)) is not None]
+        items[:] = [item for _, item in sorted(ranked, key=lambda pair: pair[0])]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note what failed."""

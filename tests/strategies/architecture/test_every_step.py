@@ -162,3 +162,15 @@ def test_private_gates_read_the_towers_as_they_were_before_any_training() -> Non
         for name in (IMAGE, TEXT):
             torch.testing.assert_close(found[name], part.head(shared[name] * gates[name]), rtol=1e-4, atol=1e-5)
             assert not torch.allclose(trained[name], pristine[name], atol=1e-3)
+
+
+@pytest.mark.parametrize("network", ["mlp", "adapter"])
+def test_gates_begin_open_if_that_is_wanted(network: str) -> None:
+    for wanted in (True, False):
+        benchmark = toy_benchmark(TIL, 1)
+        learner = toy_learner(benchmark, {"hat": HAT(network=network, hidden=(64,), open_start=wanted)})
+        learner.meet(benchmark.train[0])
+        gates = [module for module in learner.model.modules() if isinstance(module, Gate)]
+        embeddings = torch.cat([gate.embeddings[0].detach() for gate in gates])
+        assert bool((embeddings >= 0).all()) is wanted
+        assert not wanted or float(embeddings.max()) < 2
