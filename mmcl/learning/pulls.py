@@ -7,15 +7,15 @@ import torch
 from torch import Tensor, nn
 
 EVERY = 10  # steps from one look to the next: a look costs about as much as an optimiser's step
-LIMIT = 1.0  # lengths of the loss's gradient
+LIMIT = 2.0  # times the length of the loss's gradient; a penalty that holds well is about as long
 
 
 class Pulls:
     """Compares, now and then in an experience, the lengths of gradients: what each strategy adds, and the loss's own.
 
-    Where a penalty holds and the loss wants to go on, the two are equal in the end, and the noise of batches is on the
-    side of the loss. A penalty that is the longer one most of the time throws weights from one side of its centre to
-    the other, or hides the loss from an optimiser that divides by the size of the gradient.
+    Where a penalty holds and the loss wants to go on, the two are equal in the end, but for noise. A penalty that is
+    far longer most of the time throws weights from one side of its centre to the other, or hides the loss from an
+    optimiser that divides by the size of the gradient.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Pulls:
         return Look(list(parameters), self._ratios) if self._calls % EVERY == 0 else None
 
     def dominant(self) -> dict[str, float]:
-        """Strategies whose pull was the longer one in more than half of the looks, and the median of the ratio."""
+        """Strategies with a median ratio above ``LIMIT``, and that median."""
         medians = {name: median(ratios) for name, ratios in self._ratios.items()}
         return {name: ratio for name, ratio in medians.items() if ratio > LIMIT}
 

@@ -44,12 +44,12 @@ def test_the_ratio_is_that_of_the_lengths_of_gradients() -> None:
         look = pulls.look([free, late])
         assert (look is not None) is (step % EVERY == 0)
         if look is not None:
-            free.grad.add_(torch.tensor([6.0, 0.0]))
-            late.grad = torch.tensor([8.0])
+            free.grad.add_(torch.tensor([9.0, 0.0]))
+            late.grad = torch.tensor([12.0])
             look.note("strong")
-            free.grad.add_(torch.tensor([0.0, 5.0 if step == EVERY else 4.9]))
+            free.grad.add_(torch.tensor([0.0, 50.0 if step == EVERY else 9.9]))
             look.note("weak")
-    assert pulls.dominant() == {"strong": pytest.approx(2.0)}
+    assert pulls.dominant() == {"strong": pytest.approx(3.0)}
 
 
 def test_a_strategy_that_pulls_harder_than_the_loss_is_named_with_the_ratio_and_what_to_do() -> None:
@@ -61,12 +61,12 @@ def test_a_strategy_that_pulls_harder_than_the_loss_is_named_with_the_ratio_and_
 
 
 def test_nothing_is_said_of_a_weaker_one_and_in_a_short_experience() -> None:
-    assert told({"weak": Tug(0.9)}) == []
+    assert told({"weak": Tug(1.9)}) == []
     assert told({"strong": Tug(5.0)}, iterations=EVERY - 1) == []
 
 
 def test_it_is_said_once_in_an_experience_and_of_each_that_it_holds_for() -> None:
-    sentences = told({"strong": Tug(2.0)}, experiences=3)
+    sentences = told({"strong": Tug(3.0)}, experiences=3)
     assert [sentence.partition(":")[0] for sentence in sentences] == [f"Experience 'toy{t}'" for t in range(3)]
 
 
