@@ -35,8 +35,10 @@ NOT_RUN = {
     ("README.md", "it needs the official data and the weights of ViT-B/16"),
     ("docs/benchmarks/mtil.md", "it needs the official data"),
     ("docs/benchmarks/p9d.md", "it needs the official data and the weights of a multilingual CLIP"),
+    ("docs/benchmarks/validation.md", "two minutes"),
     ("docs/contributing.md", "it makes an environment and takes minutes"),
     ("docs/contributing.md", "the repository is the place for these, not an empty folder"),
+    ("docs/defaults.md", "some forty runs of half a minute to four minutes"),
     ("docs/example_plugin/README.md", "minutes; tests/end_to_end/test_example_plugin.py runs them"),
     ("docs/performance.md", "it times the machine, in the repository, for minutes"),
     ("docs/results.md", "18 runs of two to ten minutes"),
@@ -44,6 +46,7 @@ NOT_RUN = {
     ("docs/results.md", "24 runs of half a minute to three minutes"),
     ("docs/results.md", "36 runs of one to seven minutes"),
     ("docs/spatial_disorder.md", "two runs of two to five minutes"),
+    ("docs/strategies/zscl.md", "it needs the official data and a GPU"),
     ("docs/write_a_strategy.md", "it publishes"),
 }
 INSTRUCTIONS = {
