@@ -15,7 +15,7 @@ from mmcl.errors import DataError
 Record = dict[str, Any]
 
 _REFERENCE_BYTES = 16  # two int64
-_PNG_MODES = frozenset({"1", "L", "LA", "P", "I;16", "RGB", "RGBA"})  # TIFF takes the others
+_PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})  # TIFF takes the others
 
 
 @dataclass
@@ -79,9 +79,11 @@ def nbytes(records: Iterable[Record]) -> int:
 
 def _pack(name: str, value: Any) -> Any:
     if isinstance(value, Image.Image):
+        # Pillow 12.0 cannot read the TIFF of YCbCr that it writes
+        stored = Image.merge("RGB", value.split()) if value.mode == "YCbCr" else value
         buffer = io.BytesIO()
-        value.save(buffer, format="PNG" if value.mode in _PNG_MODES else "TIFF")
-        return {"file": torch.frombuffer(bytearray(buffer.getvalue()), dtype=torch.uint8)}
+        stored.save(buffer, format="PNG" if stored.mode in _PNG_MODES else "TIFF")
+        return {"file": torch.frombuffer(bytearray(buffer.getvalue()), dtype=torch.uint8), "mode": value.mode}
     if isinstance(value, Tensor):
         return value.clone()
     if not isinstance(value, (str, int, float)):
@@ -97,7 +99,7 @@ def _pack(name: str, value: Any) -> Any:
 def _unpack(value: Any) -> Any:
     if isinstance(value, Mapping):
         with Image.open(io.BytesIO(value["file"].cpu().numpy().tobytes())) as image:
-            return image.copy()
+            return image.copy() if image.mode == value["mode"] else Image.merge(value["mode"], image.split())
     return value.cpu() if isinstance(value, Tensor) else value  # a restart may have put the records on the device
 
 
