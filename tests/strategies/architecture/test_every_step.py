@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmcl.data.modality import IMAGE, TEXT
+from mmcl.data.sample import Inputs
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.streams.scenario import TIL
@@ -174,3 +175,21 @@ def test_gates_begin_open_if_that_is_wanted(network: str) -> None:
         embeddings = torch.cat([gate.embeddings[0].detach() for gate in gates])
         assert bool((embeddings >= 0).all()) is wanted
         assert not wanted or float(embeddings.max()) < 2
+
+
+def test_an_image_that_is_missing_is_black_to_convolutions_whatever_stands_in_for_it() -> None:
+    benchmark = toy_benchmark(TIL, 1)
+    learner = toy_learner(benchmark, {"hat": HAT(network="conv", channels=(16,), hidden=(32,), open_start=True)})
+    learner.meet(benchmark.train[0])
+    learner.experience = benchmark.train[0]
+    (batch,) = learner.one_pass(benchmark.train[0].samples, 100)
+    learner.consider(batch)
+    present = torch.arange(len(batch.targets)) % 2 == 0
+    scores = []
+    for fill in (0.0, 9.0):
+        images = torch.where(present.reshape(-1, 1, 1, 1), batch.inputs[IMAGE], fill)
+        inputs = Inputs({IMAGE: images}, {IMAGE: present}, batch.inputs.sample_ids, batch.task_ids)
+        output = learner.model.encode(inputs)
+        scores.append(learner.model.head.score(output, inputs, learner.label_space).detach())
+    assert torch.equal(*scores)
+    assert len({tuple(row) for row in scores[0][present].tolist()}) > 1
