@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mmcl.build import build_plugin, build_strategies
+from mmcl.data.collate import Collator, Prepared
 from mmcl.data.label_space import LabelSpace
+from mmcl.data.loader import ordered_batches
 from mmcl.data.modality import IMAGE
-from mmcl.data.reference import open_image
-from mmcl.data.sample import Inputs
+from mmcl.data.reference import ImageFiles
 from mmcl.errors import CheckpointError, ConfigError, nearest
 from mmcl.identity import model_settings, recorded_identity, refuse, setting_differences
 from mmcl.learning.compose import Need
@@ -20,12 +22,14 @@ from mmcl.learning.learner import Learner
 from mmcl.learning.weights import restore_model
 from mmcl.models.digest import weights_digest
 from mmcl.models.multimodal import MultimodalModel
+from mmcl.probe import as_evaluated
 from mmcl.registry import BACKBONES
 from mmcl.remarks import Remark
 from mmcl.run_folder import RunFolder
 from mmcl.streams.scenario import SCENARIOS
 
 FORMATS = ("open_clip",)
+_COMPUTING = ("device", "precision", "eval_batch_size")  # training settings that say how a model is used
 
 
 @dataclass(frozen=True)
@@ -79,18 +83,12 @@ def predict(folder: Path, files: Sequence[Path], top: int = 5, experience: str |
             allowed="a run with at least one learned experience",
             remedy=f"Continue it with 'mmcl resume {folder}'.",
         )
-    model = trained_model(run)
-    images = torch.stack([model.backbone.preprocess_eval[IMAGE](open_image(path)) for path in files])
-    model.label_space = space
-    task_ids = None if experience is None else torch.full((len(images),), indices[experience])
-    inputs = Inputs({IMAGE: images}, {IMAGE: torch.ones(len(images), dtype=torch.bool)}, task_ids=task_ids)
-    with torch.no_grad():
-        logits = model.predict(inputs).logits
-    assert logits is not None
-    best = logits.softmax(dim=1).topk(min(top, len(space)))
+    scores = _scores(_trained(run), files, space, None if experience is None else indices[experience])
+    best = scores.topk(min(top, len(space))).indices
+    shares = scores.softmax(dim=1).gather(1, best)
     return [
-        Prediction(path, [(space.names[i], float(p)) for p, i in zip(row, columns, strict=True)])
-        for path, row, columns in zip(files, best.values, best.indices.tolist(), strict=True)
+        Prediction(path, [(space.names[i], p) for p, i in zip(row, columns, strict=True)])
+        for path, row, columns in zip(files, shares.tolist(), best.tolist(), strict=True)
     ]
 
 
@@ -129,23 +127,48 @@ def export(folder: Path, to: str, out: Path | None = None) -> Path:
 
 def trained_model(run: RunFolder) -> MultimodalModel:
     """The model of the current checkpoint, in evaluation mode."""
+    return _trained(run).model.eval()
+
+
+def _scores(learner: Learner, files: Sequence[Path], space: LabelSpace, task_id: int | None) -> Tensor:
+    """Scores ``[N, C]`` of image files, on the CPU, found as an evaluation finds them."""
+    backbone = learner.model.backbone
+    collate, found = Collator(backbone.specs, {IMAGE}), []
+    images = Prepared(ImageFiles(files), backbone.preprocess_eval)
+    with as_evaluated(learner):
+        learner.model.label_space = space
+        for batch in ordered_batches(images, collate, batch_size=learner.config.eval_batch_size):
+            task_ids = None if task_id is None else torch.full_like(batch.task_ids, task_id)
+            logits = learner.predict(batch.inputs.with_task_ids(task_ids).to(learner.device)).logits
+            assert logits is not None
+            found.append(logits.float().cpu())
+    return torch.cat(found)
+
+
+def _trained(run: RunFolder) -> Learner:
+    """A learner with model and strategies as the current checkpoint has them, which computes as the run did."""
     progress = _progress(run)
     config, plugin = run.config, build_plugin(BACKBONES, run.config.backbone)
     strategies, backbone = build_strategies(config), plugin.build()
     _require_same(run, model_settings(config, plugin, strategies, weights_digest(backbone)))
     # strategies may have changed the model: a learner lets them do it again
-    model = Learner(
+    learner = Learner(
         model=MultimodalModel(backbone),
         scenario=SCENARIOS[run.results["scenario"]],
         strategies=strategies,
+        training={name: run.results["training"][name] for name in _COMPUTING},
         seed=config.seed,
-    ).model
+    )
+    model = learner.model
     for index, stored in progress["label_spaces"].items():
         model.grow(int(index), LabelSpace.from_list(stored["classes"]), frozenset(stored["modalities"]))
-    tensors, _ = run.load([])
+    model.to(learner.device)
+    tensors, states = run.load(list(strategies))
     _freeze_as_saved(model, tensors)
     restore_model(model, tensors)
-    return model.eval()
+    for name, strategy in strategies.items():
+        strategy.load_state_dict(states[name], learner.device)
+    return learner
 
 
 def _require_same(run: RunFolder, now: Mapping[str, Any]) -> None:

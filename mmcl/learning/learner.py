@@ -7,7 +7,8 @@ here. The two inner loops below are MMCL's own and stand in the order in which t
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, TypedDict
 
 import torch
@@ -33,7 +34,6 @@ from mmcl.data.loader import (
     training_batches,
 )
 from mmcl.data.memory import Memory
-from mmcl.data.modality import TEXT
 from mmcl.data.reference import ReferenceData
 from mmcl.data.rows import RowSamples
 from mmcl.data.sample import Batch, Batches, Inputs, SampleDataset
@@ -151,6 +151,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         if self._schedulers:
             require_constant_rate(self.config)
         self.model: MultimodalModel = model.to(self.device)
+        self.model.computing = self._computing
         self._competition = Competition(scenario, self.device)
         self._metric: Metric | None = None
         self._kept: dict[int, tuple[SampleDataset, SampleDataset]] = {}
@@ -272,6 +273,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
     def log_probabilities(self, batch: Batch, own_classes: bool | None = None) -> Tensor:
         """``log p(k | x_n)`` of every answer that competes, ``[B, K]``; free of strategies and label smoothing.
 
+        In full precision whatever that of training is: squares of its gradients would be lost in half of the digits.
         The answers are classes; for pairs without classes they are the other pairs of the batch.
 
         Args:
@@ -279,7 +281,9 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
             own_classes: as in ``consider``.
         """
         self.consider(batch, own_classes)
-        return self.objective.log_probabilities(self, self.model(batch.inputs))
+        with self.model.in_full_precision():
+            output = self.model(batch.inputs)
+        return self.objective.log_probabilities(self, output)
 
     def log_likelihood(self, batch: Batch, own_classes: bool | None = None) -> Tensor:
         """``log p(y_n | x_n)`` of each sample, ``[B]``."""
@@ -361,8 +365,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
             self.mbatch = complete if self.scenario.task_id_known_at_test else _without_task_ids(complete)
             self.call("before_eval_iteration")
             self.call("before_eval_forward")
-            with self._autocast:
-                self._output = self.model.predict(self.batch.inputs)
+            self._output = self.predict(self.batch.inputs)
             self.call("after_eval_forward")
             if self._metric is not None:
                 self._metric.update(self.output, complete, self.label_space)
@@ -377,19 +380,20 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
 
     def forward(self) -> Output:
         """The model's output on the current batch, in the chosen precision."""
-        with self._autocast:
-            output: Output = self.model(self.batch.inputs)
+        output: Output = self.model(self.batch.inputs)
         return output
 
     def encode(self, inputs: Inputs) -> Output:
         """The model's features of further inputs, in the chosen precision, as ``forward`` gives those of the batch."""
-        with self._autocast:
-            return self.model.encode(inputs)
+        return self.model.encode(inputs)
 
     def encode_prompts(self, tokens: Tensor) -> Tensor:
         """Features ``[N, D]`` of class prompts ``int64[N, L]``, which are no samples, in the chosen precision."""
-        with self._autocast:
-            return self.model.backbone.encode(TEXT, tokens).pooled
+        return self.model.encode_texts(tokens)
+
+    def predict(self, inputs: Inputs) -> Output:
+        """What the model answers where task ids may be hidden, in the chosen precision."""
+        return self.model.predict(inputs)
 
     def criterion(self) -> Tensor:
         """The loss of the benchmark's objective on the current batch."""
@@ -427,6 +431,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         self.experience = experience
         self.config = resolve_training(defaults, experience.training, chosen)
         self.train_mb_size = self.config.batch_size
+        self.model.computing = self._computing
         self.meet(experience)
         self.gradient_values, self._pulls = {}, Pulls()
         self._draws = {}
@@ -549,10 +554,11 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         return derive_seed(self.seed, index, *names)
 
     @property
-    def _autocast(self) -> Any:
+    def _computing(self) -> Callable[[], AbstractContextManager[object]]:
+        """The context of the model's passes, in the precision of the current settings."""
         if self.config.precision == "fp32":
-            return nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16)
+            return nullcontext
+        return partial(torch.autocast, self.device.type, torch.bfloat16)
 
     def call(self, event: str) -> None:
         """Call one of the step's hooks on everyone who defines it."""

@@ -20,7 +20,7 @@ from mmcl.models.output import Output
 
 
 class Teacher:
-    """A frozen copy in evaluation mode whose output on the current batch is computed once.
+    """A frozen copy in evaluation mode whose output on the current batch is computed once, in the student's precision.
 
     Attributes:
         model: the copy; its parameters need no gradient and share no storage with the student's.
@@ -217,6 +217,8 @@ class Teachers:
         """Copy the model that the last experience handed over, if there was one."""
         start = Start(model, first, self._initial)
         self._teachers = {policy: policy.begin(start) for policy in self._policies}
+        for teacher in self._teachers.values():  # the initial one was copied when other settings may have held
+            teacher.model.computing = model.computing
 
     def follow(self, model: MultimodalModel) -> None:
         """Move those teachers that follow the student, before the forward pass of a step."""

@@ -70,7 +70,7 @@ class TextHead(Head):
 
     For every class all its prompts are embedded, normalised, averaged and normalised again (MTIL protocol). With a
     single template this is plain CLIP. Text features carry gradient; without gradient they are kept until a
-    parameter of the backbone changes.
+    parameter of the backbone or the precision changes.
     """
 
     def __init__(self, backbone: Backbone) -> None:
@@ -98,7 +98,10 @@ class TextHead(Head):
             return self._held[1]
         if torch.is_grad_enabled():
             return self._embed(label_space)
-        version = tuple((p.data_ptr(), p._version) for p in self._backbone[0].parameters())
+        backbone = self._backbone[0]
+        kind = backbone.logit_scale.device.type
+        half = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+        version = half, *((p.data_ptr(), p._version) for p in backbone.parameters())
         if version != self._kept_at:
             self._kept, self._kept_at = {}, version
         if id(label_space) not in self._kept:

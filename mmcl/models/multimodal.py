@@ -1,8 +1,9 @@
 """MultimodalModel: backbone -> fusion -> head."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-from torch import nn
+from torch import Tensor, nn
 
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import TEXT
@@ -24,6 +25,7 @@ class MultimodalModel(nn.Module):
 
     Attributes:
         label_space: the classes that compete in the next forward pass; the learner sets it.
+        computing: makes the context of every pass, which decides its precision; copies pass in the same one.
     """
 
     def __init__(self, backbone: Backbone, head: Head | None = None, fusion: nn.Module | None = None) -> None:
@@ -32,34 +34,57 @@ class MultimodalModel(nn.Module):
         self.fusion = fusion if fusion is not None else MeanFusion()
         self.head = head if head is not None else _default_head(backbone)
         self.label_space = LabelSpace()
+        self.computing: Callable[[], AbstractContextManager[object]] = nullcontext
         self._addons: list[AddOns] = []
         self._met: set[int] = set()
 
     def forward(self, inputs: Inputs) -> Output:
         """Encode, fuse and score a batch: what is trained. Where no classes compete there are no scores."""
-        output = self.encode(inputs)
-        if len(self.label_space):
-            output.logits = self.head.score(output, inputs, self.label_space)
+        with self.computing():
+            output = self.encode(inputs)
+            if len(self.label_space):
+                output.logits = self.head.score(output, inputs, self.label_space)
         return output
 
     def predict(self, inputs: Inputs) -> Output:
         """Encode, fuse and decide: as ``forward``, with the scores that the head answers by at evaluation."""
-        output = self.encode(inputs)
-        if len(self.label_space):
-            output.logits = self.head.predict(output, inputs, self.label_space)
+        with self.computing():
+            output = self.encode(inputs)
+            if len(self.label_space):
+                output.logits = self.head.predict(output, inputs, self.label_space)
         return output
 
     def encode(self, inputs: Inputs) -> Output:
         """Features and their fusion, without scores."""
-        for addons in self._addons:
-            addons.inputs = inputs
-        try:
-            features = {name: self.backbone.encode(name, value).pooled for name, value in inputs.items()}
-        finally:
+        with self.computing():
             for addons in self._addons:
-                addons.inputs = None
-        embedded = self.head.embed(features, inputs)
-        return Output(features=embedded, fused=self.fusion(embedded, inputs.present))
+                addons.inputs = inputs
+            try:
+                features = {name: self.backbone.encode(name, value).pooled for name, value in inputs.items()}
+            finally:
+                for addons in self._addons:
+                    addons.inputs = None
+            embedded = self.head.embed(features, inputs)
+            return Output(features=embedded, fused=self.fusion(embedded, inputs.present))
+
+    def encode_texts(self, tokens: Tensor) -> Tensor:
+        """Features ``[N, D]`` of texts ``int64[N, L]`` that are no samples, such as prompts."""
+        with self.computing():
+            return self.backbone.encode(TEXT, tokens).pooled
+
+    def score(self, output: Output, inputs: Inputs, label_space: LabelSpace) -> Tensor:
+        """The head's logits ``[B, C]`` of encoded inputs for any label space."""
+        with self.computing():
+            return self.head.score(output, inputs, label_space)
+
+    @contextmanager
+    def in_full_precision(self) -> Iterator[None]:
+        """Passes inside the body are made in the precision of the weights."""
+        computing, self.computing = self.computing, nullcontext
+        try:
+            yield
+        finally:
+            self.computing = computing
 
     def attach(self, owner: str, block: nn.Module, addon: AddOn) -> None:
         """Let ``addon`` change what ``block`` returns from now on; the names of the block's parameters stay.

@@ -169,8 +169,8 @@ class Distill(StrategyPlugin):
             return None, 0
         teacher, inputs = learner.teacher(self._policy), learner.batch.inputs
         with torch.no_grad():
-            answers = teacher.model.head.score(teacher.output(learner.batch), inputs, space)
-        scores = learner.model.head.score(learner.output, inputs, space)
+            answers = full_precision(teacher.model.score(teacher.output(learner.batch), inputs, space))
+        scores = full_precision(learner.model.score(learner.output, inputs, space))
         loss = soft_cross_entropy(scores, answers, self._temperature, divergence=self._form == "kl")
         return loss, len(scores)
 

@@ -30,6 +30,7 @@ from mmcl.data.label_space import LabelSpace
 from mmcl.data.sample import Batch, Inputs
 from mmcl.learning.compose import Need
 from mmcl.learning.learner import Learner
+from mmcl.learning.likelihoods import full_precision
 from mmcl.learning.strategy import StrategyPlugin, Terms
 from mmcl.learning.teachers import Teacher
 from mmcl.models.heads import TextHead
@@ -90,18 +91,18 @@ class LwF(StrategyPlugin):
         inputs, output, answer = self._distilled_on(learner, teacher)
         head, teacher_head = learner.model.head, teacher.model.head
         with torch.no_grad():
-            answers = teacher_head.score(answer, inputs, space)
+            answers = full_precision(teacher.model.score(answer, inputs, space))
         if not isinstance(head, TextHead):
-            student = head.score(output, inputs, space)
+            student = full_precision(learner.model.score(output, inputs, space))
             return {"logits": self.strength * head_distillation(student, answers, heads, self.temperature)}
         if self.texts == "frozen":
             assert isinstance(teacher_head, TextHead)
-            with torch.no_grad():
+            with torch.no_grad(), teacher.model.computing():
                 keys = teacher_head.text_features(space)
             assert output.fused is not None
             student = contrast_logits(output.fused, keys, learner.model.backbone.logit_scale)
         else:
-            student = head.score(output, inputs, space)
+            student = full_precision(learner.model.score(output, inputs, space))
         transposed = torch.stack([text_term(student[:, c], answers[:, c], self.temperature) for c in heads]).sum()
         return {
             "logits": self.strength

@@ -28,7 +28,7 @@ from mmcl.data.sample import Batch
 from mmcl.learning.compose import Need
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin, Terms
-from mmcl.models.backbone import Backbone
+from mmcl.models.multimodal import MultimodalModel
 from mmcl_strategies.maths.choices import require
 from mmcl_strategies.maths.distillation import contrast_logits, image_term, text_term, unit_rows
 from mmcl_strategies.maths.sentences import sentences_of
@@ -66,10 +66,10 @@ class LwFVR(StrategyPlugin):
         assert learner.experience is not None
         modalities = learner.experience.modalities_of_stream
         require(IMAGE in modalities, "lwf_vr", sorted(modalities), "streams with images")
-        backbone = learner.teacher("previous").model.backbone
-        size, generator = backbone.vocabulary.size, learner.generator("lwf_vr", "sentences")
+        model = learner.teacher("previous").model
+        size, generator = model.backbone.vocabulary.size, learner.generator("lwf_vr", "sentences")
         ids = torch.randint(size, (self.sentences, self.length), generator=generator)
-        self._keys = self._encoded(backbone, ids.to(learner.device))
+        self._keys = self._encoded(model, ids.to(learner.device))
         self._stream = iter(
             learner.batches(
                 learner.experience.samples,
@@ -101,7 +101,8 @@ class LwFVR(StrategyPlugin):
         self._stream = iter(())
 
     @torch.no_grad()
-    def _encoded(self, backbone: Backbone, ids: Tensor) -> Tensor:
+    def _encoded(self, model: MultimodalModel, ids: Tensor) -> Tensor:
         """The previous model's unit features of the sentences, ``[n, D]``."""
+        backbone = model.backbone
         sentences = sentences_of(ids, backbone.vocabulary, backbone.specs[TEXT].shape[0])
-        return unit_rows(torch.cat([backbone.encode(TEXT, chunk).pooled for chunk in sentences.split(_CHUNK)]))
+        return unit_rows(torch.cat([model.encode_texts(chunk) for chunk in sentences.split(_CHUNK)]))

@@ -29,7 +29,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from mmcl.data.modality import IMAGE, TEXT
+from mmcl.data.modality import IMAGE
 from mmcl.data.reference import ReferenceData
 from mmcl.data.sample import Batch, Inputs
 from mmcl.errors import ConfigError
@@ -182,9 +182,9 @@ class ZSCL(StrategyPlugin):
     @torch.no_grad()
     def _text_keys(self, learner: Learner, teacher: Teacher, data: ReferenceData) -> Tensor:
         """The teacher's unit features of all reference texts, ``[M, D]``; computed once for a teacher."""
-        backbone = teacher.model.backbone
+        tokenize = teacher.model.backbone.tokenize
         chunks = [data.texts[start : start + _CHUNK] for start in range(0, len(data.texts), _CHUNK)]
-        features = [backbone.encode(TEXT, backbone.tokenize(chunk).to(learner.device)).pooled for chunk in chunks]
+        features = [teacher.model.encode_texts(tokenize(chunk).to(learner.device)) for chunk in chunks]
         return unit_rows(torch.cat(features))
 
     @torch.no_grad()

@@ -169,9 +169,9 @@ class DGR(StrategyPlugin):
         inputs = Inputs({IMAGE: images.to(learner.batch.inputs[IMAGE].dtype)}, {IMAGE: present}, task_ids=task_ids)
         teacher = learner.teacher("previous").model
         with torch.no_grad():
-            answers = full_precision(teacher.head.score(teacher.encode(inputs), inputs, known))
+            answers = full_precision(teacher.score(teacher.encode(inputs), inputs, known))
         competing = learner.label_space if task_id is None else known
-        logits = full_precision(learner.model.head.score(learner.encode(inputs), inputs, competing))
+        logits = full_precision(learner.model.score(learner.encode(inputs), inputs, competing))
         columns = competing.columns(torch.tensor(known.ids, device=logits.device))
         if self.targets == "hard":
             loss = hard_replay_loss(logits, answers, columns, learner.config.label_smoothing)

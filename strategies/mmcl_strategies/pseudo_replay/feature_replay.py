@@ -173,7 +173,7 @@ class FeatureReplay(StrategyPlugin):
             assert self._member is not None
             tasks = torch.tensor(densities.task_ids, device=learner.device)
             competing, allowed = self._old, self._member[torch.searchsorted(tasks, drawn.task_ids)]
-        logits = full_precision(learner.model.head.score(output, inputs, competing))
+        logits = full_precision(learner.model.score(output, inputs, competing))
         return cross_entropy(logits, competing.columns(drawn.targets), allowed, learner.config.label_smoothing)
 
 

@@ -36,7 +36,7 @@ from mmcl.data.selection import largest_keys
 from mmcl.learning.compose import Need, Slot
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import MemoryBudget, StrategyPlugin, Terms
-from mmcl.models.backbone import Backbone
+from mmcl.models.multimodal import MultimodalModel
 from mmcl_strategies.maths.choices import require
 from mmcl_strategies.maths.distillation import contrast_logits
 from mmcl_strategies.maths.relation_distillation import cross_modal_divergence
@@ -161,7 +161,7 @@ class IncCLIP(StrategyPlugin):
                 start = old.backbone.token_embedding(ids.to(learner.device))
             parts.append(
                 inverted(
-                    lambda embeddings: self._encoded(old.backbone, embeddings),
+                    lambda embeddings: self._encoded(old, embeddings),
                     start,
                     features[IMAGE],
                     features[TEXT],
@@ -178,7 +178,7 @@ class IncCLIP(StrategyPlugin):
         features, backbone = learner.output.features, learner.model.backbone
         negatives = features[TEXT][:0]
         if self._negatives is not None:
-            negatives = self._encoded(backbone, self._negatives[self.drawn(learner, learner.step)])
+            negatives = self._encoded(learner.model, self._negatives[self.drawn(learner, learner.step)])
         return contrast_with_negatives(features[IMAGE], features[TEXT], negatives, backbone.logit_scale)
 
     def loss_terms(self, learner: Learner) -> dict[str, Tensor]:
@@ -217,14 +217,16 @@ class IncCLIP(StrategyPlugin):
         generator = learner.generator("incclip", "slots", step)
         return torch.randperm(len(self.state.records), generator=generator)[:count].tolist()
 
-    def _encoded(self, backbone: Backbone, embeddings: Tensor) -> Tensor:
+    def _encoded(self, model: MultimodalModel, embeddings: Tensor) -> Tensor:
         """Text features ``[G, D]`` of embeddings ``[G, L, W]`` between the backbone's own start and end."""
+        backbone = model.backbone
         vocabulary, context = backbone.vocabulary, backbone.specs[TEXT].shape[0]
         ids = torch.full(embeddings.shape[:2], vocabulary.start, device=embeddings.device)
         tokens = sentences_of(ids, vocabulary, context)
         own = backbone.token_embedding(tokens)
         whole = torch.cat([own[:, :1], embeddings, own[:, 1 + embeddings.shape[1] :]], dim=1)
-        return backbone.encode_embedded(tokens, whole).pooled
+        with model.computing():
+            return backbone.encode_embedded(tokens, whole).pooled
 
 
 class PairBatches:

@@ -191,12 +191,12 @@ class ICaRL(StrategyPlugin):
     def objective(self, learner: Learner) -> Tensor:
         """The loss of the chosen form, over all classes seen."""
         batch = learner.batch
-        logits = full_precision(learner.model.head.score(learner.output, batch.inputs, self._space))
+        logits = full_precision(learner.model.score(learner.output, batch.inputs, self._space))
         answers = torch.zeros_like(logits)
         if self._old:
             teacher = learner.teacher("previous")
             with torch.no_grad():
-                answers = full_precision(teacher.model.head.score(teacher.output(batch), batch.inputs, self._space))
+                answers = full_precision(teacher.model.score(teacher.output(batch), batch.inputs, self._space))
         if self.loss == "ce_kd":
             return learner.criterion() + head_distillation(logits, answers, self._old, self.temperature)
         old = torch.zeros(len(self._space), dtype=torch.bool, device=logits.device)

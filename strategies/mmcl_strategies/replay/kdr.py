@@ -31,6 +31,7 @@ from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.sample import Inputs
 from mmcl.learning.compose import Need, Slot
 from mmcl.learning.learner import Learner
+from mmcl.learning.likelihoods import full_precision
 from mmcl.learning.strategy import MemoryBudget, StrategyPlugin, Terms
 from mmcl_strategies.maths.choices import require
 from mmcl_strategies.maths.distillation import unit_rows
@@ -144,7 +145,8 @@ class KDR(StrategyPlugin):
 def _shared(learner: Learner, inputs: Inputs) -> dict[str, Tensor]:
     model = learner.model
     assert isinstance(model.head, DecomposedHead)
-    shared: dict[str, Tensor] = model.head.shared(
-        {name: model.backbone.encode(name, value).pooled for name, value in inputs.items()}
-    )
-    return shared
+    with model.computing():
+        shared: dict[str, Tensor] = model.head.shared(
+            {name: model.backbone.encode(name, value).pooled for name, value in inputs.items()}
+        )
+    return {name: full_precision(rows) for name, rows in shared.items()}

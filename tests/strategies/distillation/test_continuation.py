@@ -115,7 +115,9 @@ def test_merged_weights_are_what_ewc_anchors_and_what_the_next_teacher_is() -> N
     learner = toy_learner(benchmark, {"ewc": ewc, "wise_ft": WiSEFT(), "modx": ModX()}, lr=1e-2)
     learner.train(benchmark.train[0])
     handed_over = weights(learner)
-    assert all(torch.equal(centre, handed_over[name]) for name, centre in ewc.state.centre.items())
+    assert ewc.state.centre
+    for name, centre in ewc.state.centre.items():
+        torch.testing.assert_close(centre, handed_over[name])
     learner.train(benchmark.train[1])
     teacher = learner.teacher("previous").weights()
     assert all(torch.equal(value, handed_over[name]) for name, value in teacher.items())

@@ -19,6 +19,7 @@ from mmcl.errors import CompositionError, ConfigError
 from mmcl.learning.compose import check_composition
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
+from mmcl.models.multimodal import MultimodalModel
 from mmcl.testing.toy import toy_benchmark, toy_learner, toy_pairs, weights
 
 
@@ -79,16 +80,17 @@ def test_negatives_are_made_once_an_experience_by_the_old_model() -> None:
 
 def test_an_inverted_text_lies_in_the_band_below_the_true_pair() -> None:
     backbone, strategy = tiny_clip(), IncCLIP()
+    model = MultimodalModel(backbone)
     backbone.requires_grad_(False)
     generator = torch.Generator().manual_seed(0)
     image = backbone.encode(IMAGE, torch.randn(16, 3, 32, 32, generator=generator)).pooled
     start = backbone.token_embedding(torch.randint(2000, (16, 8), generator=generator))
-    text = strategy._encoded(backbone, start.flip(0))
+    text = strategy._encoded(model, start.flip(0))
     options = {"margin": 0.1, "band": 0.1, "rate": 0.01}
-    found = inverted(lambda e: strategy._encoded(backbone, e), start, image, text, steps=100, **options)  # type: ignore[arg-type]
+    found = inverted(lambda e: strategy._encoded(model, e), start, image, text, steps=100, **options)  # type: ignore[arg-type]
     high = functional.cosine_similarity(image, text) - 0.1
     before, after = (
-        outside_band(functional.cosine_similarity(image, strategy._encoded(backbone, e)), high - 0.1, high)
+        outside_band(functional.cosine_similarity(image, strategy._encoded(model, e)), high - 0.1, high)
         for e in (start, found)
     )
     assert float((before > 0.01).float().mean()) > 0.5
@@ -103,10 +105,11 @@ def test_the_band_costs_nothing_inside_and_grows_on_both_sides() -> None:
 
 def test_embeddings_of_real_tokens_encode_as_their_text() -> None:
     backbone, strategy = tiny_clip(), IncCLIP()
+    model = MultimodalModel(backbone)
     tokens = backbone.tokenize(["star circle", "dot line"])
     length = int((tokens[0] != 0).sum()) - 2
     embeddings = backbone.token_embedding(tokens)[:, 1 : 1 + length]
-    torch.testing.assert_close(strategy._encoded(backbone, embeddings), backbone.encode(TEXT, tokens).pooled)
+    torch.testing.assert_close(strategy._encoded(model, embeddings), backbone.encode(TEXT, tokens).pooled)
 
 
 def test_negatives_are_further_columns_of_the_images_only() -> None:
@@ -156,7 +159,7 @@ def test_the_current_text_tower_learns_from_negatives() -> None:
     learner, _ = trained(strategy)
     assert strategy._negatives is not None
     learner.optimizer.zero_grad()
-    strategy._encoded(learner.model.backbone, strategy._negatives).sum().backward()
+    strategy._encoded(learner.model, strategy._negatives).sum().backward()
     assert learner.model.get_parameter("backbone.clip.text_projection").grad is not None
 
 
