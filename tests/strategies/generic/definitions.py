@@ -197,7 +197,7 @@ def incclip(view: View) -> Terms:
     slots = it.drawn(learner, learner.step)
     texts = text
     if slots:
-        texts = torch.cat([text, unit(it._encoded(backbone, it._negatives[slots]))])
+        texts = torch.cat([text, unit(it._encoded(learner.model, it._negatives[slots]))])
     right, scale = torch.arange(len(image)), backbone.logit_scale
     to_texts = functional.cross_entropy(scale * image @ texts.T, right)
     terms = {"task": (to_texts + functional.cross_entropy(scale * text @ image.T, right)) / 2}

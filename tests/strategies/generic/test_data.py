@@ -123,10 +123,10 @@ def test_an_invented_text_lies_in_the_band_below_the_true_text_of_its_own_image(
         def before_training_iteration(self, learner: Learner, **_: object) -> None:
             if strategy._negatives is None or learner.step:
                 return
-            old = learner.teacher("previous").model.backbone
+            old = learner.teacher("previous").model
             records = strategy.state.records
             values = {n: torch.stack([r["inputs"][n] for r in records]) for n in (IMAGE, TEXT)}
-            image, text = (unit(old.encode(n, values[n]).pooled) for n in (IMAGE, TEXT))
+            image, text = (unit(old.backbone.encode(n, values[n]).pooled) for n in (IMAGE, TEXT))
             invented = unit(strategy._encoded(old, strategy._negatives))
             found.append(((image * invented).sum(1), (image * text).sum(1)))
 
