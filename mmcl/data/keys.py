@@ -1,14 +1,13 @@
 """Keys: where the files of rows lie below a common root, and how rows are read alike in whatever order."""
 
 import os
-import random
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-import torch
+from mmcl.data.seeding import kept_generators, seed_generators
 
 
 def places_below(files: Sequence[Path | None], root: Path | None) -> list[str | None]:
@@ -33,16 +32,5 @@ def drawing_alike(seed: int) -> Iterator[Callable[[], None]]:
 
     A data set with a random transform then treats every row alike, whichever rows were read before.
     """
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-
-    def again() -> None:
-        random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
-        torch.default_generator.manual_seed(seed)
-
-    try:
-        yield again
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
-        torch.set_rng_state(states[2])
+    with kept_generators():
+        yield partial(seed_generators, seed)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.sample import Batch
+from mmcl.data.seeding import kept_generators, seed_generators
 from mmcl.evaluation.metric import Metric
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
@@ -183,16 +184,9 @@ def learned(subject: Subject, *, image_tower: bool = True) -> Iterator[Trial]:
 @contextmanager
 def disturbed(seed: int) -> Iterator[None]:
     """Other states of the global generators of Python, NumPy and torch, while the context lasts."""
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002
-    torch.manual_seed(seed)
-    try:
+    with kept_generators():
+        seed_generators(seed)
         yield
-    finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
-        torch.set_rng_state(states[2])
 
 
 def global_generators() -> dict[str, int]:
