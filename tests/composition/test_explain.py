@@ -192,7 +192,7 @@ def test_the_command_prints_it_and_loads_nothing(
 ) -> None:
     monkeypatch.setattr(GlyphCLIP, "build", None)
     monkeypatch.setattr(MTIL, "build", None)
-    monkeypatch.setattr("mmcl.cli.output.width", 120)
+    monkeypatch.setattr("mmcl.cli.terminal.output.width", 120)
     monkeypatch.setattr(
         sys, "argv", ["mmcl", "explain", "ewc:samples=4", "zscl", "--benchmark", "mtil", "--backbone", "glyph-clip"]
     )

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from mmcl.cli import _interruptible, _warning_line, app
+from mmcl.cli import app
+from mmcl.cli.entry import _warning_line
+from mmcl.cli.runs import _interruptible
 from mmcl.registry import STRATEGIES, entries
 from mmcl.remarks import Remark
 
@@ -31,7 +33,7 @@ def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "class Fancy(StrategyPlugin):\n    names: tuple[str, ...] = ()  # globs [a] of names\n"
     )
     entries.cache_clear()
-    monkeypatch.setattr("mmcl.cli.output.width", 200)
+    monkeypatch.setattr("mmcl.cli.terminal.output.width", 200)
 
 
 @pytest.fixture(autouse=True)

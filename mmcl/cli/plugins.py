@@ -1,0 +1,160 @@
+"""Commands about plugins: list, show, check, new, explain."""
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from mmcl.arguments import parse_backbone, parse_strategy, registered_groups
+from mmcl.cli.names import require, unknown
+from mmcl.cli.terminal import app, output
+from mmcl.registry import BACKBONES, BENCHMARKS, GROUPS, STRATEGIES, Entry, card, entries, imported_card
+
+
+class Kind(str, Enum):
+    """What can be listed."""
+
+    strategies = "strategies"
+    benchmarks = "benchmarks"
+    backbones = "backbones"
+
+    @property
+    def group(self) -> str:
+        """The entry-point group."""
+        return {"strategies": STRATEGIES, "benchmarks": BENCHMARKS, "backbones": BACKBONES}[self.value]
+
+
+class PluginKind(str, Enum):
+    """What can be begun."""
+
+    strategy = "strategy"
+    benchmark = "benchmark"
+    backbone = "backbone"
+
+
+@app.command("list")
+def list_plugins(
+    kind: Annotated[Optional[Kind], typer.Argument(help="Only these.", show_default=False)] = None,  # noqa: UP045
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+    imported: Annotated[bool, typer.Option("--import", help="Import each, to find what its source hides.")] = False,
+) -> None:
+    """List the strategies, benchmarks and backbones of all installed distributions; broken ones with the reason."""
+    groups = GROUPS if kind is None else (kind.group,)
+    read_card = imported_card if imported else card
+    found = [(entry, read_card(entry)) for group in groups for entry in entries(group)]
+    if as_json:
+        rows = [
+            {
+                "kind": entry.group.removeprefix("mmcl."),
+                "name": _usable_name(entry),
+                "distribution": entry.distribution,
+                "title": read.title,
+                "broken": read.broken,
+            }
+            for entry, read in found
+        ]
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    for group in groups:
+        table = Table(title=group.removeprefix("mmcl."), title_justify="left")
+        for column in ("name", "distribution", "what it is"):
+            table.add_column(column)
+        for entry, read in found:
+            if entry.group == group:
+                what = f"[red]broken[/red]: {escape(read.broken)}" if read.broken else escape(read.title)
+                table.add_row(_usable_name(entry), entry.distribution, what)
+        output.print(table)
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(help="A strategy, benchmark or backbone.")]) -> None:
+    """Show the card of a plugin: paper, equation, deviations, and its options with their defaults."""
+    matches = [entry for group in GROUPS for entry in entries(group) if name in (entry.name, entry.qualified)]
+    if not matches:
+        raise unknown(name)
+    for entry in matches:
+        read = card(entry)
+        output.print(f"[bold]{_usable_name(entry)}[/bold]  {entry.module}:{entry.attribute}  ({entry.distribution})")
+        output.print(f"[red]broken[/red]: {escape(read.broken)}" if read.broken else escape(read.text))
+        if read.options:
+            table = Table(title="options", title_justify="left")
+            for column in ("name", "type", "default", ""):
+                table.add_column(column)
+            for option in read.options:
+                table.add_row(*map(escape, (option.name, option.kind, option.default, option.comment)))
+            output.print(table)
+
+
+@app.command()
+def check(
+    name: Annotated[str, typer.Argument(help="NAME, NAME:key=value,... or package.module:Class.", show_default=False)],
+    kind: Annotated[Optional[PluginKind], typer.Option(help="For a name that several kinds have.")] = None,  # noqa: UP045
+) -> None:
+    """Examine what a strategy, benchmark or backbone promises; exit code 1 if a promise is broken."""
+    if ":" not in name and not registered_groups(name):
+        raise unknown(name)
+
+    from mmcl.testing.check import outcomes
+    from mmcl.testing.kit import CHECKS, examined
+
+    plugin = examined(name, None if kind is None else kind.value)
+    counts = dict.fromkeys(("ok", "skipped", "broken"), 0)
+    for outcome in outcomes(CHECKS[plugin.group], plugin):
+        word = "skipped" if outcome.skipped else "ok" if outcome.error is None else "broken"
+        counts[word] += 1
+        sentence = outcome.skipped or outcome.error or outcome.check.promise
+        output.print(f"{word:<8} {outcome.check.name}: {sentence}", soft_wrap=True, markup=False)
+    output.print(f"{name}: {', '.join(f'{count} {word}' for word, count in counts.items())}", markup=False)
+    if counts["broken"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def new(
+    kind: Annotated[PluginKind, typer.Argument(help="What it is to be.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="What users will type, as in my-idea.", show_default=False)],
+    folder: Annotated[Path, typer.Option("--dir", help="Where the new folder goes.")] = Path(),
+) -> None:
+    """Write a complete package to start a strategy, benchmark or backbone from."""
+    from mmcl.scaffold.package import new_package
+
+    target = new_package(kind.value, name, folder)
+    trial = {
+        "strategy": f"mmcl run mtil --embedded --strategy {name}",
+        "benchmark": f"mmcl run {name} --embedded",
+        "backbone": f"mmcl run mtil --embedded --backbone {name}",
+    }[kind.value]
+    steps = (f"pip install --editable {target}", f"mmcl check {name}", trial)
+    output.print(f"written: {target}", *steps, sep="\n    ", soft_wrap=True, markup=False)
+
+
+@app.command()
+def explain(
+    strategies: Annotated[list[str], typer.Argument(help="NAME or NAME:key=value,...; in this order.")],
+    benchmark: Annotated[Optional[str], typer.Option(help="A benchmark.")] = None,  # noqa: UP045
+    scenario: Annotated[Optional[str], typer.Option(help="CIL, DIL, TIL, GDIL or MDTIL.")] = None,  # noqa: UP045
+    backbone: Annotated[Optional[str], typer.Option(help="A backbone.")] = None,  # noqa: UP045
+) -> None:
+    """Say what strategies will do together, in which order, or why they are refused. Loads no weights and no data."""
+    for group, names in (
+        (STRATEGIES, [parse_strategy(strategy).name for strategy in strategies]),
+        (BENCHMARKS, [benchmark] if benchmark is not None else []),
+        (BACKBONES, [parse_backbone(backbone).name] if backbone is not None else []),
+    ):
+        for name in names:
+            require(group, name)
+
+    from mmcl.explanation import explain as explain_composition
+
+    explanation = explain_composition(strategies, benchmark=benchmark, scenario=scenario, backbone=backbone)
+    if explanation.refusal is not None:
+        raise explanation.refusal
+    output.print(explanation.table())
+
+
+def _usable_name(entry: Entry) -> str:
+    return entry.qualified if entry.shared else entry.name

@@ -1,0 +1,132 @@
+"""Commands that train: run, resume, extend, demo."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from mmcl.arguments import apply_overrides, default_backbone, parse_backbone, parse_strategy
+from mmcl.cli.names import require
+from mmcl.cli.terminal import Folder, app, output
+from mmcl.config import PluginConfig, RunConfig, read_toml
+from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mmcl.results import RunResult
+
+
+@app.command()
+def run(
+    benchmark: Annotated[Optional[str], typer.Argument(help="A benchmark.", show_default=False)] = None,  # noqa: UP045
+    embedded: Annotated[bool, typer.Option("--embedded", help="The small edition that comes with MMCL.")] = False,
+    data_root: Annotated[Optional[str], typer.Option(help="Folder of the official data.")] = None,  # noqa: UP045
+    download: Annotated[bool, typer.Option("--download", help="Fetch missing data where the benchmark can.")] = False,
+    backbone: Annotated[
+        str | None,
+        typer.Option(help="glyph-clip (default if embedded), openclip:ViT-B-16/openai (default else), ..."),
+    ] = None,
+    strategy: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="NAME or NAME:key=value,...; several compose in this order."),
+    ] = None,
+    set_: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--set", help="key=value: lr=1e-4, benchmark.order=2, ewc.strength=3, ..."),
+    ] = None,
+    seed: Annotated[Optional[int], typer.Option(help="Every random choice follows from it. [default: 0]")] = None,  # noqa: UP045
+    out: Annotated[Optional[str], typer.Option(help="The run folder, new or empty.")] = None,  # noqa: UP045
+    config: Annotated[Optional[Path], typer.Option(help="A TOML configuration; options change it.")] = None,  # noqa: UP045
+    log: Annotated[Optional[list[str]], typer.Option(help="wandb and/or tensorboard.")] = None,  # noqa: UP045
+    probe: Annotated[Optional[int], typer.Option(help="Test pairs to watch the spaces of a CLIP turn by.")] = None,  # noqa: UP045
+) -> None:
+    """Learn the experiences of a benchmark one after the other and evaluate after each."""
+    built = read_toml(config) if config is not None else None
+    if benchmark is not None:
+        built = (
+            replace(built, benchmark=PluginConfig(benchmark))
+            if built is not None
+            else RunConfig(benchmark=PluginConfig(benchmark))
+        )
+    if built is None:
+        raise typer.BadParameter("name a benchmark or give --config FILE")
+    options = dict(built.benchmark.options)
+    options |= {"embedded": True} if embedded else {}
+    options |= {"data_root": data_root} if data_root is not None else {}
+    options |= {"download": True} if download else {}
+    built = replace(built, benchmark=PluginConfig(built.benchmark.name, options))
+    if backbone is not None or config is None:
+        chosen = parse_backbone(backbone) if backbone is not None else default_backbone(built.benchmark)
+        built = replace(built, backbone=chosen)
+    if strategy:
+        built = replace(built, strategies=tuple(map(parse_strategy, strategy)))
+    if seed is not None:
+        built = replace(built, seed=seed)
+    if log:
+        built = replace(built, log=tuple(log))
+    built = replace(built, out=out) if out is not None else built
+    built = replace(built, probe=probe) if probe is not None else built
+    built = apply_overrides(built, set_ or [])
+    for group, plugin in ((BENCHMARKS, built.benchmark), (BACKBONES, built.backbone)):
+        require(group, plugin.name)
+    for plugin in built.strategies:
+        require(STRATEGIES, plugin.name)
+
+    from mmcl.run import default_folder, run_config
+
+    folder = built.out or default_folder(built)
+    result = _interruptible(lambda: run_config(built), folder)
+    _print_result(result)
+
+
+@app.command()
+def resume(
+    folder: Folder,
+    data_root: Annotated[Optional[Path], typer.Option(help="Where the benchmark's data are now.")] = None,  # noqa: UP045
+    data: Annotated[
+        Optional[list[Path]],  # noqa: UP045
+        typer.Option(help="Where a folder is now that has extended the run; once for each, in their order."),
+    ] = None,
+) -> None:
+    """Continue an interrupted run; the numbers are those of a run that was never interrupted."""
+    from mmcl.run import resume as resume_run
+
+    _print_result(_interruptible(lambda: resume_run(folder, data_root=data_root, data=data or ()), str(folder)))
+
+
+@app.command()
+def extend(
+    folder: Folder,
+    data: Annotated[Optional[Path], typer.Option(help="Images as DATA/CLASS/IMAGE, to learn next.")] = None,  # noqa: UP045
+) -> None:
+    """Learn one more experience after a run has ended: the next of its benchmark, or a folder of images."""
+    from mmcl.run import extend as extend_run
+
+    _print_result(_interruptible(lambda: extend_run(folder, data), str(folder)))
+
+
+@app.command()
+def demo(
+    out: Annotated[Optional[Path], typer.Option(help="Where to put the runs.")] = None,  # noqa: UP045
+    seed: Annotated[int, typer.Option(help="Every random choice follows from it.")] = 0,
+) -> None:
+    """Watch a small CLIP learn eleven data sets, and forget less with ZSCL than without."""
+    from mmcl.demo import demo as run_demo
+
+    run_demo(out, seed)
+
+
+def _interruptible(action: "Callable[[], RunResult]", folder: str) -> "RunResult":
+    try:
+        return action()
+    except KeyboardInterrupt:
+        output.print(f"interrupted; 'mmcl resume {folder}' goes on from the last finished experience", markup=False)
+        sys.exit(130)
+
+
+def _print_result(result: "RunResult") -> None:
+    output.print(result.table())
+    output.print(f"kept in {result.folder}", soft_wrap=True, markup=False)

@@ -1,0 +1,17 @@
+"""The application that commands are added to, and the terminal they print on."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    help="Multimodal continual learning: run strategies on streams of tasks and see what is forgotten.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+output = Console(highlight=False)
+
+Folder = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
