@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -15,6 +16,7 @@ from mmcl.errors import DataError
 Record = dict[str, Any]
 
 _REFERENCE_BYTES = 16  # two int64
+_NUMBERS = frozenset("biufc")  # kinds of NumPy's types whose bytes are the value
 _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})  # TIFF takes the others
 
 
@@ -50,7 +52,7 @@ class Memory:
 
 
 def by_value(sample: Sample) -> Record:
-    """The sample itself: images losslessly compressed, tensors as copies, texts as texts; no view into a data set.
+    """The sample itself: images losslessly compressed, tensors and arrays as copies; no view into a data set.
 
     Raises:
         DataError: if a value is none of these and no number either.
@@ -83,29 +85,53 @@ def _pack(name: str, value: Any) -> Any:
         stored = Image.merge("RGB", value.split()) if value.mode == "YCbCr" else value
         buffer = io.BytesIO()
         stored.save(buffer, format="PNG" if stored.mode in _PNG_MODES else "TIFF")
-        return {"file": torch.frombuffer(bytearray(buffer.getvalue()), dtype=torch.uint8), "mode": value.mode}
+        return {"file": _held(buffer.getvalue()), "mode": value.mode}
     if isinstance(value, Tensor):
         return value.clone()
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in _NUMBERS:
+        plain = np.asarray(value)
+        return {"array": _held(plain.tobytes()), "dtype": plain.dtype.str, "shape": list(plain.shape)}
+    if isinstance(value, (list, tuple)):
+        return [_pack(name, item) for item in value]
     if not isinstance(value, (str, int, float)):
         raise DataError(
             f"modality {name!r}",
-            found=f"a value of type {type(value).__name__}, which a memory cannot keep",
-            allowed="images, tensors, texts and numbers",
-            remedy="Turn it into a tensor in the data set, with torch.as_tensor; it is still preprocessed.",
+            found=f"a value of type {_kind(value)}, which a memory cannot keep",
+            allowed="images, tensors, arrays of numbers, texts, numbers, and lists of them",
+            remedy="Turn it into an array or a tensor in the data set; it is still preprocessed.",
         )
     return value
 
 
 def _unpack(value: Any) -> Any:
+    if isinstance(value, Mapping) and "array" in value:
+        return np.frombuffer(_bytes(value["array"]), value["dtype"]).reshape(value["shape"]).copy()
     if isinstance(value, Mapping):
-        with Image.open(io.BytesIO(value["file"].cpu().numpy().tobytes())) as image:
+        with Image.open(io.BytesIO(_bytes(value["file"]))) as image:
             return image.copy() if image.mode == value["mode"] else Image.merge(value["mode"], image.split())
+    if isinstance(value, list):
+        return [_unpack(item) for item in value]
     return value.cpu() if isinstance(value, Tensor) else value  # a restart may have put the records on the device
 
 
+def _held(content: bytes) -> Tensor:
+    """Bytes in the form that a checkpoint holds."""
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
+
+
+def _bytes(held: Tensor) -> bytes:
+    return held.cpu().numpy().tobytes()
+
+
+def _kind(value: Any) -> str:
+    return type(value).__name__ + (f" of {value.dtype}" if isinstance(value, np.ndarray) else "")
+
+
 def _nbytes(value: Any) -> int:
+    if isinstance(value, list):
+        return sum(map(_nbytes, value))
     if isinstance(value, Mapping):
-        value = value["file"]
+        value = value["file"] if "file" in value else value["array"]
     if isinstance(value, Tensor):
         return value.numel() * value.element_size()
     return len(value.encode()) if isinstance(value, str) else 8

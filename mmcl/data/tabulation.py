@@ -16,6 +16,7 @@ apart.
 
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -99,16 +100,64 @@ def _from_pairs(data: Any, name: str, ready: bool) -> Table:
     origin = _origin(data)
     labels, names = coded(_targets(data), getattr(origin, "classes", None), f"data set {name!r}")
     root = getattr(origin, "root", None)
+    pairs = _Pairs(data, modality, listed)
     return Table(
         name=name,
         names=names,
         labels=labels,
         modalities=frozenset({modality}),
-        values=lambda row: {modality: data[row][0]},
-        files=lambda row: Path(data[row][0]) if listed else _file(data, row),
+        values=pairs.values,
+        files=pairs.file,
         root=Path(root) if isinstance(root, (str, Path)) else None,
         ready=ready,
     )
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Reads pairs; like everything that reads, it can be sent to a worker process.
+
+    Attributes:
+        data: the pairs.
+        modality: of their first elements.
+        listed: whether these are paths.
+    """
+
+    data: Any
+    modality: str
+    listed: bool
+
+    def values(self, row: int) -> dict[str, Any]:
+        return {self.modality: self.data[row][0]}
+
+    def file(self, row: int) -> Path | None:
+        return Path(self.data[row][0]) if self.listed else _file(self.data, row)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads rows that are dictionaries.
+
+    Attributes:
+        data: the rows.
+        columns: column -> modality.
+        images: column of the paths of image files, if there is one.
+        folder: below which they lie, if it is not the working directory.
+    """
+
+    data: Any
+    columns: Mapping[str, str]
+    images: str | None
+    folder: Path | None
+
+    def values(self, row: int) -> dict[str, Any]:
+        said = self.data[row]
+        given = {modality: said[column] for column, modality in self.columns.items()}
+        return given if (place := self.file(row)) is None else given | {IMAGE: place}
+
+    def file(self, row: int) -> Path | None:
+        said = None if self.images is None else self.data[row][self.images]
+        return None if said is None else Path(said) if self.folder is None else self.folder / said
 
 
 class _Rows:
@@ -122,33 +171,22 @@ class _Rows:
     def table(self, label: str, domain: str | None, columns: Columns, ready: bool) -> Table:
         """The rows under the names of their columns."""
         found = self.modalities(label, columns)
-        images = [column for column, modality in found.items() if modality == IMAGE]
         features = getattr(self.data, "features", None) or {}
         labels, names = coded(self.column(label), getattr(features.get(label), "names", None), self.who)
         unused = [column for column in self.known if column not in {label, domain, SIDE, *found, *columns}]
-
-        def values(row: int) -> dict[str, Any]:
-            said = self.data[row]
-            given = {modality: said[column] for column, modality in found.items()}
-            return given if (place := file(row)) is None else given | {IMAGE: place}
-
-        def file(row: int) -> Path | None:
-            if not images or (self.folder is None and not listed):
-                return None
-            said = self.data[row][images[0]]
-            return None if said is None else Path(said) if self.folder is None else self.folder / said
-
-        first = self.data[0]
-        listed = bool(images) and _is_image_path(first[images[0]])
-        if images and not ready and file(0) is None and first[images[0]] is not None:
-            as_picture(first[images[0]], f"{self.who}, row 0")
+        images = next((column for column, modality in found.items() if modality == IMAGE), None)
+        first = None if images is None else self.data[0][images]
+        listed = self.folder is not None or _is_image_path(first)
+        if first is not None and not ready and not listed:
+            as_picture(first, f"{self.who}, row 0")
+        reader = _Reader(self.data, found, images if listed else None, self.folder)
         return Table(
             name=self.name,
             names=names,
             labels=labels,
             modalities=frozenset(found.values()),
-            values=values,
-            files=file,
+            values=reader.values,
+            files=reader.file,
             root=self.folder,
             domains=self.domains(domain) if domain in self.known else None,
             sides=_sides(self.column(SIDE), self.who) if SIDE in self.known else None,

@@ -1,11 +1,15 @@
 """What a memory keeps, in which form, and what it weighs."""
 
 import io
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 from PIL import Image
 
 from mmcl.data.memory import Memory, by_reference, by_value, nbytes
@@ -83,9 +87,43 @@ def test_a_picture_weighs_its_compressed_bytes() -> None:
     assert nbytes([record]) == record["inputs"][IMAGE]["file"].numel() + 8 < 64 * 64
 
 
-def test_a_value_that_a_checkpoint_could_not_hold_is_refused_when_it_enters() -> None:
-    with pytest.raises(DataError, match=r"modality 'sensor'.*ndarray"):
-        by_value(Sample({"sensor": torch.zeros(2).numpy()}, 0, "x", 0))
+NUMBERS = (
+    hnp.boolean_dtypes() | hnp.integer_dtypes() | hnp.unsigned_integer_dtypes() | hnp.floating_dtypes(endianness="?")
+)
+
+
+@given(hnp.arrays(NUMBERS, hnp.array_shapes(min_dims=0, min_side=0, max_side=4)), st.booleans())
+def test_arrays_of_every_type_and_layout_come_back_bit_for_bit(window: NDArray[Any], turned: bool) -> None:
+    given_ = window.T if turned else window
+    memory = Memory([by_value(Sample({"sensor": given_}, 0, "x", 0))])
+    again = restored(memory)[0].inputs["sensor"]
+    assert (again.dtype, again.shape, again.tobytes()) == (given_.dtype, given_.shape, given_.tobytes())
+    assert memory.nbytes() == window.nbytes + 8
+
+
+def test_an_array_is_a_copy_and_may_be_written_to() -> None:
+    window = np.zeros(3)
+    memory = Memory([by_value(Sample({"sensor": window}, 0, "x", 0))])
+    window += 1
+    memory[0].inputs["sensor"][:] = 2
+    assert memory[0].inputs["sensor"].tolist() == [0, 0, 0]
+
+
+def test_lists_of_frames_and_of_numbers_come_back() -> None:
+    frames = [Image.new("RGB", (2, 2), colour) for colour in ("red", "blue")]
+    memory = Memory([by_value(Sample({"video": frames, "sensor": ((1.5, 2), [3])}, 0, "x", 0))])
+    again = restored(memory)[0].inputs
+    assert [frame.getpixel((0, 0)) for frame in again["video"]] == [(255, 0, 0), (0, 0, 255)]
+    assert again["sensor"] == [[1.5, 2], [3]]
+    assert memory.nbytes() == sum(by["file"].numel() for by in memory.records[0]["inputs"]["video"]) + 3 * 8 + 8
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"), [(np.array([None]), "ndarray of object"), ({"x": 1}, "dict"), ([object()], "object")]
+)
+def test_a_value_that_a_checkpoint_could_not_hold_is_refused_when_it_enters(value: object, kind: str) -> None:
+    with pytest.raises(DataError, match=rf"modality 'sensor'.*type {kind}"):
+        by_value(Sample({"sensor": value}, 0, "x", 0))
 
 
 def test_a_slot_is_overwritten_and_the_one_behind_the_last_appended() -> None:
