@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mmcl.learning.learner import Learner
     from mmcl.learning.strategy import StrategyPlugin
     from mmcl.models.multimodal import MultimodalModel
-    from mmcl.results import RunResult
+    from mmcl.results import RunResult, compare
     from mmcl.run import extend, resume, run
     from mmcl.streams.benchmark import Benchmark
     from mmcl.use import export, predict
@@ -38,6 +38,7 @@ _HOMES = {
     "StrategyPlugin": "mmcl.learning.strategy",
     "MultimodalModel": "mmcl.models.multimodal",
     "RunResult": "mmcl.results",
+    "compare": "mmcl.results",
     "extend": "mmcl.run",
     "resume": "mmcl.run",
     "run": "mmcl.run",
@@ -61,6 +62,7 @@ __all__ = [
     "TrainingConfig",
     "backbone",
     "benchmark",
+    "compare",
     "explain",
     "export",
     "extend",

@@ -1,13 +1,17 @@
 """Results: what a run has found, as ``results.json`` holds it and as Python users hold it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmcl.environment import environment
+from mmcl.evaluation.comparison import Comparison, compare_results
+from mmcl.evaluation.frame import frame
 from mmcl.evaluation.metric import AMONG_OWN
 from mmcl.evaluation.report import results_table
 from mmcl.evaluation.result_matrix import ResultMatrix
+from mmcl.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,9 +50,32 @@ class RunResult:
         """What a paper prints, as a rich table."""
         return results_table(self.results)
 
+    def frame(self) -> Any:
+        """A ``pandas.DataFrame`` with a row for every score: what was learned, what it was tested on.
+
+        Raises:
+            ConfigError: if pandas is not installed.
+        """
+        return frame([self.results])
+
     def plot(self, target: Any) -> None:
         """Draw the heat map on matplotlib axes or into an image file."""
         self.result_matrix.plot(target)
+
+
+def compare(runs: "Sequence[RunResult | str | Path]", against: str | None = None) -> Comparison:
+    """Runs side by side, with intervals over seeds and paired tests, for terminals, Markdown, LaTeX, CSV and JSON.
+
+    Args:
+        runs: results, or folders of runs.
+        against: strategies of the row to test against, such as ``"ewc:strength=100"``; by default the first one.
+
+    Raises:
+        ConfigError: if there is no run, two are the same, or no row is called ``against``.
+        CheckpointError: if a folder holds no results.
+    """
+    found = [run.results if isinstance(run, RunResult) else RunFolder.open(Path(run)).results for run in runs]
+    return compare_results(found, against)
 
 
 def results_of(experiment: "Experiment") -> dict[str, Any]:

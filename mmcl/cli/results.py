@@ -1,7 +1,7 @@
 """Commands that read results: report, compare."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
@@ -20,14 +20,36 @@ def report(folder: Folder) -> None:
 @app.command()
 def compare(
     folders: Annotated[list[Path], typer.Argument(help="Run folders.", show_default=False)],
+    against: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Strategies to test against, as the table names them. [default: the first row]"),
+    ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX with booktabs.")] = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print a line for every row and score, with all digits.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
-    """Put runs side by side, with mean and standard deviation over seeds."""
-    from mmcl.evaluation.report import comparison_markdown, comparison_table
+    """Put runs side by side: mean, interval over seeds, and tests by seed against one of the rows."""
+    from mmcl.evaluation.comparison import compare_results
     from mmcl.run_folder import RunFolder
 
-    results = [RunFolder.open(folder).results for folder in folders]
-    if markdown:
-        typer.echo(comparison_markdown(results))
+    chosen = [
+        name
+        for name, wanted in (("markdown", markdown), ("latex", latex), ("csv", as_csv), ("json", as_json))
+        if wanted
+    ]
+    if len(chosen) > 1:
+        raise typer.BadParameter(f"--{chosen[0]} and --{chosen[1]} exclude each other")
+    comparison = compare_results([RunFolder.open(folder).results for folder in folders], against)
+    writers = {
+        "markdown": comparison.markdown,
+        "latex": comparison.latex,
+        "csv": comparison.csv,
+        "json": comparison.json,
+    }
+    if chosen:
+        typer.echo(writers[chosen[0]]().rstrip("\n"))
     else:
-        output.print(comparison_table(results))
+        output.print(comparison.table())

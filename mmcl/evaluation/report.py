@@ -1,18 +1,13 @@
-"""Reports: one run as a table and as Markdown, and several runs side by side."""
+"""Reports: one run as a table and as Markdown."""
 
-import json
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from math import isnan
-from statistics import mean, stdev
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from mmcl.errors import ConfigError
 from mmcl.evaluation.result_matrix import BEFORE_TRAINING, ResultMatrix
 
 Results = Mapping[str, Any]
@@ -36,10 +31,6 @@ CIL_HEADLINES = {
     "forgetting": "Forgetting",
     "bwt": "BWT",
 }
-
-COMPARED = ("Transfer", "Avg", "Last", "Forgetting")
-# where scenarios are mixed, only words that mean the same in all of them
-COMPARED_ACROSS = ("ACC", "AIA", "Forgetting", "BWT")
 
 # training settings that decide where and how fast, not what is learned
 WITHOUT_EFFECT = {"device", "num_workers", "eval_batch_size", "check_data"}
@@ -127,89 +118,9 @@ def markdown_report(results: Results) -> str:
     return "\n".join(lines)
 
 
-def comparison(runs: Sequence[Results]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: runs that differ in nothing but the seed share a row, as mean and standard deviation.
-
-    Where training settings, experiences, scenario or data differ, the column ``settings`` says how; ``n`` is the number
-    of runs. A single one has no deviation.
-
-    Raises:
-        ConfigError: if two runs do not even differ in the seed.
-    """
-    one_scenario = len({run["scenario"] for run in runs}) <= 1
-    words = COMPARED if one_scenario else COMPARED_ACROSS
-    all_settings = [_settings(run) for run in runs]
-    keys = sorted({key for settings in all_settings for key in settings})
-    varying = [key for key in keys if len({settings.get(key, "-") for settings in all_settings}) > 1]
-    groups: dict[tuple[str, ...], list[Results]] = defaultdict(list)
-    for run, settings in zip(runs, all_settings, strict=True):
-        key = [run["benchmark"], run["edition"], run["backbone"], strategies_label(run)]
-        key += [", ".join(f"{name}={settings.get(name, '-')}" for name in varying)] if varying else []
-        groups[tuple(key)].append(run)
-    descriptions = ["benchmark", "edition", "backbone", "strategies", *(["settings"] if varying else []), "seeds", "n"]
-    header = [*descriptions, *words]
-    rows = []
-    for group_key, group in groups.items():
-        seeds = [str(run["seed"]) for run in group]
-        _require_distinct(seeds, ", ".join(group_key))
-        spreads = [_spread([_score(run, word) for run in group]) for word in words]
-        rows.append([*group_key, ", ".join(seeds), str(len(seeds)), *spreads])
-    return header, rows
-
-
-def comparison_table(runs: Sequence[Results]) -> Table:
-    """``comparison`` for the terminal."""
-    header, rows = comparison(runs)
-    embedded = any(run["edition"] != "official" for run in runs)
-    caption = "embedded editions: not the official benchmarks' numbers" if embedded else None
-    table = Table(title="mean ± standard deviation over seeds", caption=caption)
-    for position, name in enumerate(header):
-        table.add_column(name, justify="left" if position < len(header) - len(COMPARED) else "right")
-    for row in rows:
-        table.add_row(*map(escape, row))
-    return table
-
-
-def comparison_markdown(runs: Sequence[Results]) -> str:
-    """``comparison`` as Markdown."""
-    return "\n".join(markdown_table(*comparison(runs)))
-
-
-def _require_distinct(seeds: Sequence[str], what: str) -> None:
-    twice = [seed for seed in dict.fromkeys(seeds) if seeds.count(seed) > 1]
-    if twice:
-        raise ConfigError(
-            f"comparison of {what}",
-            found=f"{seeds.count(twice[0])} runs with seed {twice[0]}, which are one run several times",
-            allowed="runs that differ in their settings or their seed",
-            remedy="Leave all but one of them out; a run again with the same seed says nothing about the spread.",
-        )
-
-
 def _strategy_label(strategy: Mapping[str, Any]) -> str:
     options = ",".join(f"{key}={value}" for key, value in strategy.items() if key != "name")
     return f"{strategy['name']}:{options}" if options else str(strategy["name"])
-
-
-def _settings(run: Results) -> dict[str, str]:
-    """What may change the numbers of a run besides its seed, its strategies and its backbone."""
-    training = {name: str(value) for name, value in run["training"].items() if name not in WITHOUT_EFFECT}
-    return {
-        **training,
-        "experiences": " ".join(run["columns"]),
-        "scenario": run["scenario"],
-        "plugins": " ".join(run.get("plugins", ())),
-        "data": _fingerprint(run),
-    }
-
-
-def _fingerprint(run: Results) -> str:
-    """Stands for the samples, their split and their order, as far as the benchmark records them."""
-    if "data" in run:
-        return str(run["data"])
-    metadata = run.get("metadata", {})
-    recorded = {name: metadata.get(name) for name in ("convention", "digest")}
-    return sha256(json.dumps(recorded).encode()).hexdigest()[:8]
 
 
 def _own_classes_note(results: Results) -> list[str]:
@@ -249,22 +160,6 @@ def _remarks(results: Results) -> list[str]:
     """What the run was told and went on with."""
     sentences = [f"- {sentence}" for sentence in results.get("remarks", ())]
     return ["## Remarks", "", *sentences, ""] if sentences else []
-
-
-def _score(run: Results, word: str) -> float | None:
-    """The score that the run's scenario knows by a word."""
-    name = next(name for name, known in headlines(run).items() if known == word)
-    score: float | None = run["summary"][name]
-    return score
-
-
-def _spread(values: Sequence[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    if not known:
-        return "-"
-    if len(known) == 1:
-        return f"{known[0]:.1f}"
-    return f"{mean(known):.1f} ± {stdev(known):.1f}"
 
 
 def _number(value: float | None) -> str:

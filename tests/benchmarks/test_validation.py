@@ -20,7 +20,8 @@ from typer.testing import CliRunner
 import mmcl
 from mmcl.cli import app
 from mmcl.errors import ConfigError
-from mmcl.evaluation.report import comparison, edition_note
+from mmcl.evaluation.comparison import compare_results
+from mmcl.evaluation.report import edition_note
 from mmcl.streams.benchmark import Benchmark
 
 Contents = Callable[[Path], dict[str, bytes]]
@@ -192,5 +193,5 @@ def test_outputs_of_a_validation_run_are_not_taken_for_those_of_the_reported_edi
     note = "embedded-validation edition: not the official benchmark's numbers"
     assert edition_note(runs[1]) == note
     assert note in (tmp_path / "validation" / "report.md").read_text("utf-8")
-    _, rows = comparison(runs)
-    assert [row[1] for row in rows] == ["embedded", "embedded-validation"]
+    rows = compare_results(runs).rows
+    assert [row.facts["edition"] for row in rows] == ["embedded", "embedded-validation"]

@@ -1,0 +1,63 @@
+"""``mmcl compare`` on the command line, and ``mmcl.compare`` from Python."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import mmcl
+from mmcl.cli import app
+from mmcl.config import TrainingConfig
+from mmcl.evaluation.report import HEADLINES
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> list[str]:
+    """Two strategies on two seeds, as runs leave them."""
+    made = []
+    for name, scores in (("ewc", (60.0, 61.0)), ("lwf", (50.0, 54.0))):
+        for seed, score in enumerate(scores):
+            folder = tmp_path / f"{name}-{seed}"
+            folder.mkdir()
+            (folder / "config.toml").write_text(f'seed = {seed}\n[benchmark]\nname = "mtil"\n')
+            results = {
+                "benchmark": "mtil",
+                "edition": "embedded",
+                "scenario": "TIL",
+                "backbone": "glyph-clip",
+                "strategies": [{"name": name}],
+                "seed": seed,
+                "columns": ["birds"],
+                "summary": dict.fromkeys(HEADLINES, score),
+                "training": TrainingConfig().to_dict(),
+            }
+            (folder / "results.json").write_text(json.dumps(results))
+            made.append(str(folder))
+    return made
+
+
+def printed(*arguments: str) -> str:
+    outcome = CliRunner().invoke(app, ["compare", *arguments])
+    assert outcome.exit_code == 0, outcome.output
+    return outcome.stdout
+
+
+def test_every_format_is_what_python_gets(folders: list[str]) -> None:
+    comparison = mmcl.compare(folders, against="lwf")
+    written = {"--markdown": comparison.markdown(), "--latex": comparison.latex(), "--json": comparison.json()}
+    for option, text in {**written, "--csv": comparison.csv()}.items():
+        assert printed(*folders, "--against", "lwf", option).rstrip() == text.rstrip()
+    last = [line for line in csv.DictReader(io.StringIO(comparison.csv())) if line["score"] == "Last"]
+    assert [(line["strategies"], line["mean"], bool(line["p"])) for line in last] == [
+        ("ewc", "60.5", True),
+        ("lwf", "52.0", False),
+    ]
+
+
+def test_two_formats_at_once_are_refused(folders: list[str]) -> None:
+    outcome = CliRunner().invoke(app, ["compare", *folders, "--csv", "--latex"])
+    assert outcome.exit_code == 2
+    assert "exclude each other" in outcome.output
