@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mmcl.results import RunResult, compare
     from mmcl.run import extend, resume, run
     from mmcl.streams.benchmark import Benchmark
+    from mmcl.suites.suite import SuiteResult, run_suite
     from mmcl.use import export, predict
 
 __version__ = "0.1.0"
@@ -43,6 +44,8 @@ _HOMES = {
     "resume": "mmcl.run",
     "run": "mmcl.run",
     "Benchmark": "mmcl.streams.benchmark",
+    "SuiteResult": "mmcl.suites.suite",
+    "run_suite": "mmcl.suites.suite",
     "streams": "mmcl.streams",
     "export": "mmcl.use",
     "predict": "mmcl.use",
@@ -59,6 +62,7 @@ __all__ = [
     "RunConfig",
     "RunResult",
     "StrategyPlugin",
+    "SuiteResult",
     "TrainingConfig",
     "backbone",
     "benchmark",
@@ -69,6 +73,7 @@ __all__ = [
     "predict",
     "resume",
     "run",
+    "run_suite",
     "strategy",
     "streams",
 ]

@@ -1,7 +1,7 @@
 """What people type on a command line: strategies with options, backbones, values and overrides."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -90,18 +90,35 @@ def apply_overrides(config: RunConfig, overrides: Sequence[str]) -> RunConfig:
     Raises:
         ConfigError: if a key names nothing, or training settings exclude each other.
     """
-    training: dict[str, Any] = {}
-    for override in overrides:
-        path, equals, text = override.partition("=")
+    settings = {}
+    for text in overrides:
+        path, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(
-                f"--set {override}", found="no '='", allowed="key=value", remedy="For example --set training.lr=1e-4."
+                f"--set {text}", found="no '='", allowed="key=value", remedy="For example --set training.lr=1e-4."
             )
-        table, _, key = path.strip().rpartition(".")
+        settings[path.strip()] = parse_value(value)
+    return override(config, settings)
+
+
+def override(config: RunConfig, settings: Mapping[str, Any], who: str = "--set") -> RunConfig:
+    """``apply_overrides`` with values that have been read.
+
+    Args:
+        config: what is changed.
+        settings: path -> value.
+        who: where they stand, for sentences.
+
+    Raises:
+        ConfigError: as ``apply_overrides``.
+    """
+    training: dict[str, Any] = {}
+    for path, value in settings.items():
+        table, _, key = path.rpartition(".")
         if table == "training" or (not table and key in _TRAINING):
-            training[key] = parse_value(text)
+            training[key] = value
         else:
-            config = _set(config, path.strip(), parse_value(text))
+            config = _set(config, path, value, who)
     return replace(config, training=merged(config.training, training))
 
 
@@ -110,7 +127,7 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(name)
 
 
-def _set(config: RunConfig, path: str, value: Any) -> RunConfig:
+def _set(config: RunConfig, path: str, value: Any, who: str) -> RunConfig:
     table, _, key = path.rpartition(".")
     if not table and key == "seed":
         return replace(config, seed=value)
@@ -126,7 +143,7 @@ def _set(config: RunConfig, path: str, value: Any) -> RunConfig:
         return replace(config, strategies=tuple(changed))
     known = sorted({"seed", "probe", "benchmark", "backbone", "training", *names, *_TRAINING})
     raise ConfigError(
-        f"--set {path}",
+        f"{who} {path}",
         found="it names nothing in this configuration",
         allowed=f"seed, probe, a training setting, or a field of {', '.join(['benchmark', 'backbone', *names])}",
         remedy=nearest(table or key, known),

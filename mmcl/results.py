@@ -11,7 +11,7 @@ from mmcl.evaluation.frame import frame
 from mmcl.evaluation.metric import AMONG_OWN
 from mmcl.evaluation.report import results_table
 from mmcl.evaluation.result_matrix import ResultMatrix
-from mmcl.run_folder import RunFolder
+from mmcl.stored import stored_results
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -67,15 +67,15 @@ def compare(runs: "Sequence[RunResult | str | Path]", against: str | None = None
     """Runs side by side, with intervals over seeds and paired tests, for terminals, Markdown, LaTeX, CSV and JSON.
 
     Args:
-        runs: results, or folders of runs.
+        runs: results, run folders, or folders with runs below them.
         against: strategies of the row to test against, such as ``"ewc:strength=100"``; by default the first one.
 
     Raises:
         ConfigError: if there is no run, two are the same, or no row is called ``against``.
         CheckpointError: if a folder holds no results.
     """
-    found = [run.results if isinstance(run, RunResult) else RunFolder.open(Path(run)).results for run in runs]
-    return compare_results(found, against)
+    found = [[run.results] if isinstance(run, RunResult) else stored_results([run]) for run in runs]
+    return compare_results([results for part in found for results in part], against)
 
 
 def results_of(experiment: "Experiment") -> dict[str, Any]:

@@ -19,7 +19,7 @@ def report(folder: Folder) -> None:
 
 @app.command()
 def compare(
-    folders: Annotated[list[Path], typer.Argument(help="Run folders.", show_default=False)],
+    folders: Annotated[list[Path], typer.Argument(help="Run folders, or folders of them.", show_default=False)],
     against: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="Strategies to test against, as the table names them. [default: the first row]"),
@@ -33,7 +33,7 @@ def compare(
 ) -> None:
     """Put runs side by side: mean, interval over seeds, and tests by seed against one of the rows."""
     from mmcl.evaluation.comparison import compare_results
-    from mmcl.run_folder import RunFolder
+    from mmcl.stored import stored_results
 
     chosen = [
         name
@@ -42,7 +42,7 @@ def compare(
     ]
     if len(chosen) > 1:
         raise typer.BadParameter(f"--{chosen[0]} and --{chosen[1]} exclude each other")
-    comparison = compare_results([RunFolder.open(folder).results for folder in folders], against)
+    comparison = compare_results(stored_results(folders), against)
     writers = {
         "markdown": comparison.markdown,
         "latex": comparison.latex,

@@ -27,6 +27,7 @@ from markdown_it import MarkdownIt
 from PIL import Image
 
 from mmcl import cli, registry
+from mmcl.cli import terminal
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -52,6 +53,7 @@ NOT_RUN = {
 INSTRUCTIONS = {
     "python": {"", "file", "replaces", "not-run"},
     "sh": {"", "not-run"},
+    "toml": {"file"},
     "output": {""},  # what the block before it prints
     "text": {""},  # no code
 }
@@ -94,7 +96,7 @@ class Reader:
         self.interpreter = ModuleType("__main__")
         patch.setitem(sys.modules, "__main__", self.interpreter)
         patch.setattr(sys, "path", [str(self.folder), *sys.path])
-        patch.setattr(cli.output, "width", WIDTH)
+        patch.setattr(terminal.output, "width", WIDTH)
         patch.setenv("PATH", os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])))
         patch.setenv("OMP_NUM_THREADS", "1")
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import mmcl
 from mmcl.cli import app
 from mmcl.config import TrainingConfig
+from mmcl.errors import CheckpointError
 from mmcl.evaluation.report import HEADLINES
 
 
@@ -55,6 +56,13 @@ def test_every_format_is_what_python_gets(folders: list[str]) -> None:
         ("ewc", "60.5", True),
         ("lwf", "52.0", False),
     ]
+
+
+def test_a_folder_of_runs_stands_for_the_runs_below_it(folders: list[str], tmp_path: Path) -> None:
+    assert printed(str(tmp_path), "--csv") == printed(*folders, "--csv")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CheckpointError, match=r"no config\.toml"):
+        mmcl.compare([tmp_path / "empty"])
 
 
 def test_two_formats_at_once_are_refused(folders: list[str]) -> None:

@@ -1,0 +1,40 @@
+"""The command that runs many: suite."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from mmcl.cli.terminal import app, output
+
+
+@app.command()
+def suite(
+    file: Annotated[Path, typer.Argument(help="What to run, as TOML.", show_default=False)],
+    cores: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Cores of the processor that cells may use together. [default: all]"),
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Threads that every cell computes with.")] = 1,
+    out: Annotated[Optional[Path], typer.Option(help="A folder instead of the one that the file names.")] = None,  # noqa: UP045
+    against: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Strategies to test against, as the table names them. [default: the first row]"),
+    ] = None,
+) -> None:
+    """Run benchmarks x strategies x seeds in processes, or go on where that stopped; exit code 1 if a cell failed."""
+    from mmcl.suites.suite import run_suite
+
+    try:
+        result = run_suite(file, cores=cores, threads=threads, out=out)
+    except KeyboardInterrupt:
+        output.print(f"interrupted; 'mmcl suite {file}' goes on from the last finished experiences", markup=False)
+        sys.exit(130)
+    if result.cells:
+        output.print(result.compare(against).table())
+    for name, reason in result.failed.items():
+        output.print(f"{name} failed: {reason}", soft_wrap=True, markup=False)
+    if result.failed:
+        output.print(f"{len(result.failed)} failed; the same command runs them again", markup=False)
+        raise typer.Exit(1)
