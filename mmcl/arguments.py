@@ -70,6 +70,52 @@ def default_backbone(benchmark: PluginConfig) -> PluginConfig:
     return PluginConfig("glyph-clip")
 
 
+def benchmark_config(
+    text: str | None,
+    begun: PluginConfig | None,
+    *,
+    embedded: bool = False,
+    data_root: str | None = None,
+    download: bool = False,
+    overrides: Sequence[str] = (),
+) -> PluginConfig:
+    """A benchmark as options of the command line name it.
+
+    Args:
+        text: ``name[:key=value,...]``.
+        begun: what a configuration file says, which the rest changes.
+        embedded: as an option of its own, like the following ones.
+        data_root: where the data are.
+        download: whether to fetch them.
+        overrides: ``benchmark.key=value``.
+
+    Raises:
+        ConfigError: if none is named, or an override is about something else.
+    """
+    chosen = parse_strategy(text) if text is not None else begun
+    if chosen is None:
+        raise ConfigError(
+            "benchmark",
+            found="none is named",
+            allowed="a name, or a configuration that has one",
+            remedy="Name a benchmark or give --config FILE; 'mmcl list benchmarks' shows which there are.",
+        )
+    options = dict(chosen.options)
+    options |= {"embedded": True} if embedded else {}
+    options |= {"data_root": data_root} if data_root is not None else {}
+    options |= {"download": True} if download else {}
+    chosen = PluginConfig(chosen.name, options)
+    for override in overrides:
+        if not override.startswith("benchmark."):
+            raise ConfigError(
+                f"--set {override}",
+                found="it is about no option of the benchmark",
+                allowed="benchmark.key=value",
+                remedy="Leave it out: nothing is trained here.",
+            )
+    return apply_overrides(RunConfig(benchmark=chosen), overrides).benchmark
+
+
 def parse_value(text: str) -> Any:
     """A number, boolean, list or string as typed on a command line; ``none`` is None. Quotes make a string of it."""
     text = text.strip()

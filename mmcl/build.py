@@ -58,7 +58,7 @@ def check_before_loading(config: RunConfig, benchmark: Benchmark | None = None) 
     check_loggers(config.log)
     backbone = load(BACKBONES, config.backbone.name)
     if benchmark is None:
-        around = surroundings(backbone, build_plugin(BENCHMARKS, config.benchmark))
+        around = surroundings(backbone, benchmark_plugin(config.benchmark))
     else:
         around = surroundings(backbone, benchmark, benchmark.reference is not None)
     check_composition(list(strategies.values()), list(strategies), around)
@@ -122,20 +122,31 @@ def check_distinct(names: Sequence[str]) -> None:
         )
 
 
+def benchmark_plugin(config: PluginConfig) -> BenchmarkPlugin:
+    """The plugin of a benchmark, whose data have not been read.
+
+    Raises:
+        ConfigError: if the configuration names a stream that was made in Python.
+    """
+    if config.name.startswith(IN_MEMORY):
+        raise ConfigError(
+            f"benchmark {config.name!r}",
+            found="a stream that was made in Python, which no command line can make again",
+            allowed="the same stream, handed over in Python",
+            remedy="Make it again there and go on with mmcl.run, mmcl.resume or mmcl.extend(..., benchmark=stream); "
+            "runs of 'mmcl run own --data DATA' need no Python.",
+        )
+    plugin: BenchmarkPlugin = build_plugin(BENCHMARKS, config)
+    return plugin
+
+
 def build_benchmark(config: RunConfig, strategies: Mapping[str, StrategyPlugin], backbone: BackbonePlugin) -> Benchmark:
     """Check the composition against the benchmark's declared scenario, then read its data.
 
     Raises:
         ConfigError: if the configuration names a stream that was made in Python.
     """
-    if config.benchmark.name.startswith(IN_MEMORY):
-        raise ConfigError(
-            f"benchmark {config.benchmark.name!r}",
-            found="it was made in Python, and nobody hands it over",
-            allowed="benchmark=... with the same stream",
-            remedy="Make the stream again and call mmcl.resume(folder, benchmark=stream), or mmcl.extend.",
-        )
-    plugin: BenchmarkPlugin = build_plugin(BENCHMARKS, config.benchmark)
+    plugin = benchmark_plugin(config.benchmark)
     check_composition(list(strategies.values()), list(strategies), surroundings(backbone, plugin))
     return plugin.build()
 

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from mmcl.arguments import default_backbone, parse_backbone, parse_strategy
-from mmcl.build import check_before_loading, located
+from mmcl.build import benchmark_plugin, check_before_loading, located
 from mmcl.config import PluginConfig, RunConfig
 from mmcl.errors import CheckpointError, ConfigError
 from mmcl.experiment import Experiment, names_of
@@ -202,6 +202,7 @@ def extend(
 
 def _next_of_benchmark(config: RunConfig, folder: RunFolder) -> RunConfig:
     """The configuration with one more experience of its benchmark."""
+    benchmark_plugin(config.benchmark)
     if config.extensions or config.benchmark.options.get("experiences") is None:
         raise ConfigError(
             f"run folder {folder.path}",

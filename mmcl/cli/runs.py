@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from mmcl.arguments import apply_overrides, default_backbone, parse_backbone, parse_strategy
+from mmcl.arguments import apply_overrides, benchmark_config, default_backbone, parse_backbone, parse_strategy
 from mmcl.cli.names import require
-from mmcl.cli.terminal import Folder, app, output
-from mmcl.config import PluginConfig, RunConfig, read_toml
+from mmcl.cli.terminal import Data, Folder, app, output
+from mmcl.config import RunConfig, read_toml
 from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 @app.command()
 def run(
-    benchmark: Annotated[Optional[str], typer.Argument(help="A benchmark.", show_default=False)] = None,  # noqa: UP045
+    benchmark: Annotated[Optional[str], typer.Argument(help="NAME or NAME:key=value,...", show_default=False)] = None,  # noqa: UP045
     embedded: Annotated[bool, typer.Option("--embedded", help="The small edition that comes with MMCL.")] = False,
-    data_root: Annotated[Optional[str], typer.Option(help="Folder of the official data.")] = None,  # noqa: UP045
+    data_root: Data = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch missing data where the benchmark can.")] = False,
     backbone: Annotated[
         str | None,
@@ -44,23 +44,18 @@ def run(
     probe: Annotated[Optional[int], typer.Option(help="Test pairs to watch the spaces of a CLIP turn by.")] = None,  # noqa: UP045
 ) -> None:
     """Learn the experiences of a benchmark one after the other and evaluate after each."""
-    built = read_toml(config) if config is not None else None
-    if benchmark is not None:
-        built = (
-            replace(built, benchmark=PluginConfig(benchmark))
-            if built is not None
-            else RunConfig(benchmark=PluginConfig(benchmark))
-        )
-    if built is None:
-        raise typer.BadParameter("name a benchmark or give --config FILE")
-    options = dict(built.benchmark.options)
-    options |= {"embedded": True} if embedded else {}
-    options |= {"data_root": data_root} if data_root is not None else {}
-    options |= {"download": True} if download else {}
-    built = replace(built, benchmark=PluginConfig(built.benchmark.name, options))
+    begun = read_toml(config) if config is not None else None
+    chosen = benchmark_config(
+        benchmark,
+        None if begun is None else begun.benchmark,
+        embedded=embedded,
+        data_root=data_root,
+        download=download,
+    )
+    built = RunConfig(benchmark=chosen) if begun is None else replace(begun, benchmark=chosen)
     if backbone is not None or config is None:
-        chosen = parse_backbone(backbone) if backbone is not None else default_backbone(built.benchmark)
-        built = replace(built, backbone=chosen)
+        model = parse_backbone(backbone) if backbone is not None else default_backbone(chosen)
+        built = replace(built, backbone=model)
     if strategy:
         built = replace(built, strategies=tuple(map(parse_strategy, strategy)))
     if seed is not None:

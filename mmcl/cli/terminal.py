@@ -1,7 +1,7 @@
 """The application that commands are added to, and the terminal they print on."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 from rich.console import Console
@@ -15,3 +15,7 @@ app = typer.Typer(
 output = Console(highlight=False)
 
 Folder = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
+Data = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--data-root", "--data", help="Folder of the official data; own data as folder or CSV file."),
+]

@@ -1,0 +1,82 @@
+"""Commands about data: check-data."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from mmcl.arguments import benchmark_config
+from mmcl.cli.names import require
+from mmcl.cli.terminal import Data, app, output
+from mmcl.config import read_toml
+from mmcl.registry import BENCHMARKS
+
+if TYPE_CHECKING:
+    from mmcl.inspection import Part
+
+_HEARTBEAT = 10.0  # seconds between two lines where there is no terminal
+
+
+@app.command("check-data")
+def check_data(
+    benchmark: Annotated[Optional[str], typer.Argument(help="NAME or NAME:key=value,...", show_default=False)] = None,  # noqa: UP045
+    embedded: Annotated[bool, typer.Option("--embedded", help="The small edition that comes with MMCL.")] = False,
+    data_root: Data = None,
+    set_: Annotated[Optional[list[str]], typer.Option("--set", help="benchmark.key=value.")] = None,  # noqa: UP045
+    config: Annotated[Optional[Path], typer.Option(help="A TOML configuration; options change it.")] = None,  # noqa: UP045
+) -> None:
+    """Read all data of a benchmark and name everything that is wrong with them; exit code 1 if anything is."""
+    begun = None if config is None else read_toml(config).benchmark
+    chosen = benchmark_config(benchmark, begun, embedded=embedded, data_root=data_root, overrides=set_ or ())
+    require(BENCHMARKS, chosen.name)
+
+    from mmcl.data.faults import Fault
+    from mmcl.inspection import inspect, parts_of
+
+    parts = parts_of(chosen)
+    if isinstance(parts, Fault):
+        output.print(f"{parts.what}: {parts.reason}", soft_wrap=True, markup=False)
+        raise typer.Exit(1)
+    bad, samples = 0, sum(len(part.samples) for part in parts)
+    with _progress(parts) as advance:
+        for part in parts:
+            for faults in inspect(part):
+                for fault in faults:
+                    output.print(f"{fault.what}: {fault.reason}", soft_wrap=True, markup=False)
+                bad += bool(faults)
+                advance(part.name)
+    verdict = "all of them can be learned from" if not bad else f"{bad} of them cannot be learned from"
+    output.print(f"{chosen.name}: {samples} samples read, {verdict}", soft_wrap=True, markup=False)
+    if bad:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _progress(parts: "Sequence[Part]") -> "Iterator[Callable[[str], object]]":
+    """A bar on a terminal, and a line now and then elsewhere."""
+    total, done, last = sum(len(part.samples) for part in parts), 0, time.monotonic()
+    if output.is_terminal:
+        from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+        with Progress(
+            *Progress.get_default_columns()[:2],
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=output,
+            transient=True,
+        ) as bar:
+            task = bar.add_task("reading", total=total)
+            yield lambda part: bar.update(task, advance=1, description=f"reading {part}")
+        return
+
+    def beat(part: str) -> None:
+        nonlocal done, last
+        done += 1
+        if time.monotonic() - last > _HEARTBEAT:
+            last = time.monotonic()
+            output.print(f"{done} of {total} samples read ({part})", soft_wrap=True, markup=False)
+
+    yield beat
