@@ -18,10 +18,6 @@ def suite(
     ] = None,
     threads: Annotated[int, typer.Option(help="Threads that every cell computes with.")] = 1,
     out: Annotated[Optional[Path], typer.Option(help="A folder instead of the one that the file names.")] = None,  # noqa: UP045
-    against: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="Strategies to test against, as the table names them. [default: the first row]"),
-    ] = None,
 ) -> None:
     """Run benchmarks x strategies x seeds in processes, or go on where that stopped; exit code 1 if a cell failed."""
     from mmcl.suites.suite import run_suite
@@ -32,7 +28,7 @@ def suite(
         output.print(f"interrupted; 'mmcl suite {file}' goes on from the last finished experiences", markup=False)
         sys.exit(130)
     if result.cells:
-        output.print(result.compare(against).table())
+        output.print(result.compare().table())
     for name, reason in result.failed.items():
         output.print(f"{name} failed: {reason}", soft_wrap=True, markup=False)
     if result.failed:

@@ -24,7 +24,7 @@ different in them.
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -165,3 +165,13 @@ def _require_sound(cells: Sequence[Cell], idle: Sequence[Rule], who: str) -> Non
             allowed="a name for every cell",
             remedy='Give one of the tables another label = "...", or keep one of the same.',
         )
+    first: dict[str, str] = {}
+    for cell in cells:
+        other = first.setdefault(repr(replace(cell.config, out=None)), cell.name)
+        if other != cell.name:
+            raise ConfigError(
+                who,
+                found=f"{other} and {cell.name} are one run under two names",
+                allowed="cells that differ in a setting or in the seed",
+                remedy="Keep one of them.",
+            )

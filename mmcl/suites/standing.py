@@ -1,5 +1,6 @@
 """Standing: what has become of the cells of a suite so far, as their folders say."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,21 +22,17 @@ def require_composable(cells: list[Cell], who: str) -> None:
     Raises:
         ConfigError: naming the cells with the reason.
     """
-    reasons: dict[str, str] = {}
-    known: dict[str, str] = {}
+    alike: dict[str, list[Cell]] = defaultdict(list)  # cells that differ in the seed alone
     for cell in cells:
-        parts = repr(replace(cell.config, seed=0, out=None))
-        if parts not in known:
-            known[parts] = _refusal(cell.config)
-        if known[parts]:
-            reasons.setdefault(known[parts], cell.name)
-    refused = [cell for cell in cells if known[repr(replace(cell.config, seed=0, out=None))]]
+        alike[repr(replace(cell.config, seed=0, out=None))].append(cell)
+    refused = [(group, reason) for group in alike.values() if (reason := _refusal(group[0].config))]
     if refused:
-        lines = [f"\n  {name}: {reason}" for reason, name in reasons.items()]
+        lines = [f"\n  {group[0].name}: {reason}" for group, reason in refused]
         more = f"\n  and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
+        count = sum(len(group) for group, _ in refused)
         raise ConfigError(
             who,
-            found=f"{len(refused)} of {len(cells)} cells cannot be run:{''.join(lines[:_SHOWN])}{more}\n",
+            found=f"{count} of {len(cells)} cells cannot be run:{''.join(lines[:_SHOWN])}{more}\n",
             allowed="cells that can; nothing has been run",
             remedy="Leave the others out with [[cell]] and leave_out = true, or change them.",
         )

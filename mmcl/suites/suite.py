@@ -23,7 +23,7 @@ from mmcl.evaluation.frame import frame
 from mmcl.options import wrong_value
 from mmcl.results import RunResult
 from mmcl.run_folder import RunFolder
-from mmcl.suites.cell import learn
+from mmcl.suites.cell import STOPPED, learn
 from mmcl.suites.plan import Cell, plan, read_suite
 from mmcl.suites.processes import in_processes
 from mmcl.suites.standing import finished, log_of, require_composable
@@ -82,7 +82,7 @@ def run_suite(
     waiting = {name: cell for name, cell in cells.items() if not finished(cell)}
     view = View(Console(quiet=quiet, highlight=False), cells, len(waiting))
     failed: dict[str, str] = {}
-    _make_folders(waiting)
+    _make_room(waiting)
     calls = {name: (learn, (cell.config, threads, str(log_of(cell)))) for name, cell in waiting.items()}
     with view.shown(), closing(in_processes(calls, slots, threads, view.at_work)) as ends:
         for name, code in ends:
@@ -99,10 +99,12 @@ def run_suite(
     )
 
 
-def _make_folders(cells: Mapping[str, Cell]) -> None:
+def _make_room(cells: Mapping[str, Cell]) -> None:
+    """Folders for runs and logs, and no log of an earlier attempt."""
     for name, cell in cells.items():
         try:
             cell.folder.parent.mkdir(parents=True, exist_ok=True)
+            log_of(cell).unlink(missing_ok=True)
         except OSError as error:
             raise ConfigError(
                 f"cell {name}",
@@ -113,9 +115,13 @@ def _make_folders(cells: Mapping[str, Cell]) -> None:
 
 
 def _failure(cell: Cell, code: int) -> MMCLError:
-    lines = log_of(cell).read_text("utf-8").splitlines() if log_of(cell).is_file() else []
-    said = next((line for line in reversed(lines) if line.strip()), "it said nothing").removeprefix("error: ")
-    reason = f"killed by {signal.Signals(-code).name}" if code < 0 else said
+    if code < 0:
+        reason = f"killed by {signal.Signals(-code).name}"
+    elif code == STOPPED:
+        reason = "stopped by SIGTERM"
+    else:
+        lines = log_of(cell).read_text("utf-8", "replace").splitlines() if log_of(cell).is_file() else []
+        reason = next((line for line in reversed(lines) if line.strip()), "it said nothing").removeprefix("error: ")
     return MMCLError(cell.name, found=reason, allowed="a run to its end", remedy=f"See {log_of(cell)}.")
 
 

@@ -51,8 +51,8 @@ class View:
             self._live.update(self._table(names, now), refresh=True)
         elif now - self._said > _HEARTBEAT:
             self._said = now
-            steps = (f"{name} ({step_of(self.cells[name])})" for name in names)
-            self._line(f"{self._standing()}; at work: {', '.join(steps)}")
+            steps = ((name, step_of(self.cells[name])) for name in names)
+            self._line(f"{self._standing()}; at work: {', '.join(f'{n} ({s})' if s else n for n, s in steps)}")
 
     def finished(self, name: str, results: Results) -> None:
         """The line of a cell with its numbers."""

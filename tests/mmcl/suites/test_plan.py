@@ -103,6 +103,7 @@ def test_a_rule_by_the_name_of_a_plugin_is_about_all_its_variants_and_can_leave_
         ("[[cell]]\nleave_out = 1\n", r"leave_out: the value 1"),
         ("[cell]\nleave_out = true\n", "with double brackets"),
         ('[[strategy]]\nlabel = "both"\nname = "ewc"\n', "2 cells called mtil/both/seed0"),
+        ('[[strategy]]\nlabel = "again"\nname = "finetune"\n', "mtil/finetune/seed0 and mtil/again/seed0 are one run"),
         ("[[strategy]]\nstrength = 3\n", "no name"),
         ('[[strategy]]\nname = "ewc"\nlabel = "../.."\n', "a label of 0 letters"),
         (f'[[strategy]]\nname = "ewc"\nlabel = "{"x" * 200}"\n', "a label of 200 letters"),

@@ -182,6 +182,22 @@ def test_what_cannot_compose_is_refused_before_anything_is_run(place: Path) -> N
     assert not (place / "suite").exists()
 
 
+def test_an_interrupted_suite_says_how_to_go_on(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mmcl.suites.suite.in_processes", interrupted)
+    outcome = CliRunner().invoke(app, ["suite", written(suite())])
+    assert outcome.exit_code == 130
+    assert "'mmcl suite suite.toml' goes on" in outcome.output
+
+
+def test_a_suite_that_is_begun_by_a_process_of_a_suite_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multiprocessing.parent_process", object)
+    with pytest.raises(ConfigError, match=r'if __name__ == "__main__"'):
+        mmcl.run_suite({})
+
+
 def test_a_folder_that_holds_another_run_is_refused_with_the_difference(place: Path) -> None:
     content = suite(suite={"out": "suite", "seeds": [0]}, strategy=[{"name": "finetune"}])
     (cell,) = plan(content, "suite")
