@@ -20,9 +20,9 @@ def suite(
     out: Annotated[Optional[Path], typer.Option(help="A folder instead of the one that the file names.")] = None,  # noqa: UP045
 ) -> None:
     """Run benchmarks x strategies x seeds in processes, or go on where that stopped; exit code 1 if a cell failed."""
-    from mmcl.suites.suite import run_suite
-
     try:
+        from mmcl.suites.suite import run_suite  # seconds, in which Ctrl-C is as likely as later
+
         result = run_suite(file, cores=cores, threads=threads, out=out)
     except KeyboardInterrupt:
         output.print(f"interrupted; 'mmcl suite {file}' goes on from the last finished experiences", markup=False)
