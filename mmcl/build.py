@@ -17,6 +17,7 @@ from mmcl.models.backbone import BackbonePlugin
 from mmcl.options import instantiate
 from mmcl.probe import check_probe
 from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES, load
+from mmcl.remarks import Remarks
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 
 _PLACES = ("data_root", "reference")  # options that name folders, by convention
@@ -167,7 +168,7 @@ def extended(benchmark: Benchmark, config: RunConfig, learned: Sequence[Mapping[
         index, space = len(benchmark.experiences), benchmark.label_space
         recorded = LabelSpace.from_list(learned[index]["classes"]) if index < len(learned) else None
         own = benchmark.scenario.label_space_at_test == "own"
-        prompts = {label.templates for label in space}
+        prompts, remarks = {label.templates for label in space}, Remarks()
         added = folder_experience(
             Path(path),
             max((*space.ids, *(recorded or LabelSpace()).ids), default=-1) + 1,
@@ -175,6 +176,7 @@ def extended(benchmark: Benchmark, config: RunConfig, learned: Sequence[Mapping[
             name=None if recorded is None else learned[index]["name"],
             known=recorded or (() if own else space),
             templates=prompts.pop() if len(prompts) == 1 else None,
+            remarks=remarks,
         )
-        benchmark = benchmark.with_experience(replace(added, domain=added.name))
+        benchmark = benchmark.with_experience(replace(added, domain=added.name), remarks)
     return benchmark

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from mmcl.data.modality import IMAGE
+from mmcl.data.pixels import as_picture
 from mmcl.data.sample import Sample
 
 # what the standard library says unpickling may raise, and what a damaged stream makes of an array's constructor
@@ -48,8 +48,9 @@ class PackedSamples:
 
     def __getitem__(self, index: int) -> Sample:
         row = self.rows[index]
-        image = Image.fromarray(self.images[row]).convert("RGB")
-        return Sample({IMAGE: image}, self.targets[index], f"{self.name}/{row}", self.task_id)
+        name = f"{self.name}/{row}"
+        image = as_picture(self.images[row], f"sample {name}")
+        return Sample({IMAGE: image}, self.targets[index], name, self.task_id)
 
     def path(self, index: int) -> Path | None:
         """No sample has a file of its own."""

@@ -9,18 +9,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmcl.data.folder import LabelledFiles
+from mmcl.data.picture_files import left_out_remark, pictures_below
 from mmcl.data.sample import SampleDataset
+from mmcl.remarks import Remarks
 from mmcl_benchmarks.packed import PackedSamples
 
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a split: image files, or rows of images ``uint8[N, H, W(, 3)]``, and labels counted from 0."""
+    """One side of a split: image files, or rows of images ``uint8[N, H, W(, 3)]``, and labels counted from 0.
+
+    Attributes:
+        labels: of every sample.
+        files: of every sample, unless there are images.
+        images: the samples of packed formats.
+        rows: of the images; by default all.
+        left_out: what lies beside the files and is no data.
+    """
 
     labels: Sequence[int]
     files: Sequence[Path] = ()
     images: NDArray[np.uint8] | None = None
-    rows: Sequence[int] | None = None  # of the images; by default all
+    rows: Sequence[int] | None = None
+    left_out: Sequence[Path] = ()
+
+    @classmethod
+    def below(cls, folder: Path, classes: Sequence[str]) -> "Side":
+        """The pictures below ``folder/CLASS``; the label of a class is its position.
+
+        Raises:
+            FileNotFoundError: if a class has none.
+        """
+        labels: list[int] = []
+        files: list[Path] = []
+        left_out: list[Path] = []
+        for label, name in enumerate(classes):
+            found = pictures_below(folder / name)
+            if not found.files:
+                raise FileNotFoundError(f"no image in {folder.name}/{name}")
+            labels += [label] * len(found.files)
+            files += found.files
+            left_out += found.left_out
+        return cls(labels, files, left_out=left_out)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -65,6 +95,15 @@ class Source:
     test: Side
     names: Sequence[str]
     missing: int = 0
+
+
+def unused(who: str, sources: Iterable[Source], root: Path) -> Remarks:
+    """Says what lies in the folders of data sets and has not been read."""
+    remarks = Remarks()
+    left_out = sorted({path for source in sources for side in (source.train, source.test) for path in side.left_out})
+    for sentence in left_out_remark(who, left_out, root):
+        remarks.add(sentence)
+    return remarks
 
 
 def digest(sides: Iterable[Side], root: Path) -> str:

@@ -1,18 +1,21 @@
-"""Image folders: one sub-folder per class, optionally below ``train`` and ``test``."""
+"""Image folders: one sub-folder per class, optionally below ``train`` and ``test`` or ``val``."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from mmcl.data.experience_data import ExperienceData
+from mmcl.data.folder_sides import sides_below
 from mmcl.data.holdout import held_back
 from mmcl.data.label_space import ClassLabel, LabelSpace
 from mmcl.data.modality import IMAGE
-from mmcl.data.names import plain_name
-from mmcl.data.reference import IMAGE_SUFFIXES, open_image
+from mmcl.data.names import plain_name, some
+from mmcl.data.picture_files import PictureFiles, folders_in, left_out_remark, pictures_below
+from mmcl.data.pixels import open_image
 from mmcl.data.sample import Sample
 from mmcl.errors import DataError
+from mmcl.remarks import Remarks
 
 
 class LabelledFiles:
@@ -46,10 +49,12 @@ def folder_experience(
     name: str | None = None,
     known: Iterable[ClassLabel] = (),
     templates: Sequence[str] | None = None,
+    remarks: Remarks | None = None,
 ) -> ExperienceData:
     """Read a folder as one experience; class names are folder names with blanks for underscores.
 
-    Without ``train`` and ``test`` below it, 20 % of each class are for testing, drawn by their places in the folder.
+    Where its sub-folders are called ``train`` and ``test`` (or ``val``), classes are below them. Else 20 % of each
+    class are for testing, drawn by their places in the folder.
 
     Args:
         folder: where the images are.
@@ -58,13 +63,15 @@ def folder_experience(
         name: of the experience; by default that of the folder.
         known: classes that keep their ids where a folder has their name.
         templates: prompts of the other classes.
+        remarks: takes what has been left out, and classes that may be more than one.
 
     Raises:
-        DataError: if the folder is missing, a name stands for two classes, or a class lacks training or test images.
+        DataError: if the folder is missing, sides and classes are mixed, a name stands for two classes, or a class
+            lacks training or test images.
     """
-    split = (folder / "train").is_dir() and (folder / "test").is_dir()
-    roots = [folder / "train", folder / "test"] if split else [folder]
-    names = sorted({path.name for root in roots for path in _class_folders(root)})
+    place = sides_below(folder)
+    roots = [place.train] if place.test is None else [place.train, place.test]
+    names = _class_names(roots)
     if not names:
         raise DataError(
             f"image folder {folder}",
@@ -72,9 +79,16 @@ def folder_experience(
             allowed="one sub-folder of images per class, optionally below train and test",
             remedy="Arrange the images as FOLDER/CLASS/IMAGE.",
         )
-    sides = [[(path, text) for text in names for path in _images(root / text)] for root in roots]
-    if not split:
-        sides = _drawn(sides[0], names, folder)
+    listing = pictures_below(folder)
+    sides = [_labelled(listing.files, root, names) for root in roots]
+    said = Remarks() if remarks is None else remarks
+    for sentence in (
+        *left_out_remark(f"image folder {folder}", _unused(listing, sides), folder),
+        *_nested(sides, roots),
+    ):
+        said.add(sentence)
+    if place.test is None:
+        sides = _drawn(sides[0], names, place.train, folder)
     _check_sides(sides, names, folder)
     old = LabelSpace(tuple(known))
     class_of = dict(zip(names, _classes(names, old, first_id, templates, folder), strict=True))
@@ -87,10 +101,50 @@ def folder_experience(
     return ExperienceData(name=title, train=train, test=test, label_space=space)
 
 
-def _drawn(files: Sequence[tuple[Path, str]], names: Sequence[str], folder: Path) -> list[list[tuple[Path, str]]]:
-    """Training and test files of a folder without sides."""
+def _class_names(roots: Sequence[Path]) -> list[str]:
+    """The class folders of the training side, then those that only another side has, as people read names."""
+    names = [path.name for path in folders_in(roots[0])]
+    known = {plain_name(text) for text in names}
+    return names + [path.name for root in roots[1:] for path in folders_in(root) if plain_name(path.name) not in known]
+
+
+def _labelled(files: Iterable[Path], root: Path, names: Sequence[str]) -> list[tuple[Path, str]]:
+    """The files in the class folders of a side, with the names of their classes; sorted by class."""
+    exact, meant = frozenset(names), {plain_name(text): text for text in names}
+    found = []
+    for path in files:
+        if path.is_relative_to(root) and path.parent != root:
+            text = path.relative_to(root).parts[0]
+            found.append((path, text if text in exact else meant[plain_name(text)]))
+    return sorted(found, key=lambda pair: (pair[1], pair[0]))
+
+
+def _unused(listing: PictureFiles, sides: Sequence[Sequence[tuple[Path, str]]]) -> list[Path]:
+    used = {path for files in sides for path, _ in files}
+    return sorted((*listing.left_out, *(path for path in listing.files if path not in used)))
+
+
+def _nested(sides: Sequence[Sequence[tuple[Path, str]]], roots: Sequence[Path]) -> Iterator[str]:
+    """Classes whose images all lie in sub-folders, which may be the classes that were meant."""
+    inner: dict[str, set[str]] = {}
+    for files, root in zip(sides, roots, strict=True):
+        for path, text in files:
+            parts = path.relative_to(root).parts
+            inner.setdefault(text, set()).add(parts[1] if len(parts) > 2 else "")
+    for text, folders in inner.items():
+        if "" not in folders and len(folders) > 1:
+            yield (
+                f"All images of class {text!r} lie in sub-folders, which are not told apart: "
+                f"{some(sorted(folders), 3)}. If these are the classes, give the folder above them."
+            )
+
+
+def _drawn(
+    files: Sequence[tuple[Path, str]], names: Sequence[str], root: Path, folder: Path
+) -> list[list[tuple[Path, str]]]:
+    """Training and test files of a folder without a test side."""
     number_of = {text: number for number, text in enumerate(names)}
-    keys = [path.relative_to(folder).as_posix() for path, _ in files]
+    keys = [path.relative_to(root).as_posix() for path, _ in files]
     rows = held_back([number_of[text] for _, text in files], names, keys, f"image folder {folder}")
     return [[files[row] for row in of_side] for of_side in rows]
 
@@ -125,15 +179,3 @@ def _classes(
         fresh = first_id + sum(label not in known.classes for label in labels)
         labels += same or LabelSpace.of([text.replace("_", " ")], first_id=fresh, templates=templates).classes
     return labels
-
-
-def _class_folders(root: Path) -> list[Path]:
-    return [path for path in root.iterdir() if path.is_dir() and path.name[0] != "."] if root.is_dir() else []
-
-
-def _images(folder: Path) -> list[Path]:
-    """The image files below a folder; what is hidden, there or in a hidden folder, is none."""
-    if not folder.is_dir():
-        return []
-    visible = (path for path in folder.rglob("*") if not any(p[0] == "." for p in path.relative_to(folder).parts))
-    return sorted(path for path in visible if path.suffix.lower() in IMAGE_SUFFIXES)

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from PIL import Image
-
 from mmcl.data.modality import IMAGE
+from mmcl.data.picture_files import left_out_remark, pictures_below
+from mmcl.data.pixels import open_image
 from mmcl.data.sample import Sample, SampleDataset
 from mmcl.errors import DataError
-
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".tif", ".tiff"})
+from mmcl.remarks import Remarks
 
 
 class ImageFiles:
@@ -53,33 +52,17 @@ class ReferenceData:
         Raises:
             DataError: if either is missing or empty.
         """
-        images = sorted(p for p in (folder / "images").rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        listing = pictures_below(folder / "images")
+        for sentence in left_out_remark(f"reference data {folder}", listing.left_out, folder):
+            Remarks().add(sentence)
         captions = folder / "captions.txt"
         texts = [line.strip() for line in captions.read_text("utf-8").splitlines()] if captions.is_file() else []
         texts = [line for line in texts if line]
-        if not images or not texts:
+        if not listing.files or not texts:
             raise DataError(
                 f"reference data {folder}",
-                found=f"{len(images)} images in images/ and {len(texts)} captions in captions.txt",
+                found=f"{len(listing.files)} images in images/ and {len(texts)} captions in captions.txt",
                 allowed="at least one image and one caption",
                 remedy="Put image files below images/ and one caption a line into captions.txt.",
             )
-        return cls(ImageFiles(images), texts)
-
-
-def open_image(path: Path) -> Image.Image:
-    """Decode an image file completely, as RGB.
-
-    Raises:
-        DataError: if the file is missing, truncated or not an image; the sentence names the path.
-    """
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(
-            f"image {path}",
-            found=f"it cannot be read ({error})",
-            allowed="a complete image file that Pillow can decode",
-            remedy="Replace or remove the file; nothing has been trained on it.",
-        ) from error
+        return cls(ImageFiles(listing.files), texts)

@@ -7,16 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor
 
 from mmcl.data.content import content_key
 from mmcl.data.holdout import SPLIT_SEED
 from mmcl.data.keys import drawing_alike, places_below
 from mmcl.data.modality import IMAGE
-from mmcl.data.reference import open_image
+from mmcl.data.pixels import as_picture
 from mmcl.data.sample import Sample
 from mmcl.errors import DataError
 
@@ -148,34 +145,6 @@ class TableSamples:
     def path(self, index: int) -> Path | None:
         """The file of a sample, if it has one of its own."""
         return self.table.files(self.rows[index])
-
-
-def as_picture(value: Any, who: str) -> Image.Image:
-    """An image as a backbone's preprocessing takes it: a PIL image in RGB.
-
-    Args:
-        value: a PIL image, the path of a file, an array ``uint8[H, W(, 3)]``, or a tensor of pixels
-            ``uint8[(C, )H, W]`` with one or three channels.
-        who: for the sentence of an error.
-
-    Raises:
-        DataError: if it is another tensor, which may have been preprocessed or not.
-    """
-    if isinstance(value, (str, Path)):
-        return open_image(Path(value))
-    if isinstance(value, Tensor):
-        channels = value.shape[0] if value.ndim == 3 else 1
-        if value.dtype != torch.uint8 or value.ndim not in (2, 3) or channels not in (1, 3):
-            raise DataError(
-                who,
-                found=f"an image that is a tensor, {str(value.dtype).removeprefix('torch.')}{list(value.shape)}",
-                allowed="pictures, pixels uint8[3, H, W], or tensors that are said to be ready for the model",
-                remedy="Leave out the data set's transform, since the backbone brings its own preprocessing; or pass "
-                "ready=True if the tensors have been preprocessed exactly as the backbone wants them.",
-            )
-        pixels = value.reshape(channels, *value.shape[-2:]).movedim(0, -1).cpu().numpy()
-        value = pixels[..., 0] if channels == 1 else pixels
-    return (Image.fromarray(value) if isinstance(value, np.ndarray) else value).convert("RGB")
 
 
 def _require_tensors(values: Mapping[str, Any], who: str) -> None:

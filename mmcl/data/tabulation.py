@@ -15,6 +15,7 @@ apart.
 """
 
 import csv
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +24,8 @@ from typing import Any
 from mmcl.data.labels import coded, require_one_spelling
 from mmcl.data.modality import ACCELERATION, AUDIO, GYROSCOPE, IMAGE, TEXT, VIDEO
 from mmcl.data.names import some
-from mmcl.data.reference import IMAGE_SUFFIXES
-from mmcl.data.table import Table, as_picture
+from mmcl.data.pixels import as_picture, is_picture_name
+from mmcl.data.table import Table
 from mmcl.errors import ConfigError, DataError, nearest
 
 COLUMNS: Mapping[str, str] = {
@@ -254,7 +255,7 @@ def _unused(who: str, columns: Sequence[str]) -> str:
 
 
 def _is_image_path(value: Any) -> bool:
-    return isinstance(value, (str, Path)) and Path(value).suffix.lower() in IMAGE_SUFFIXES
+    return isinstance(value, Path) or (isinstance(value, str) and (is_picture_name(value) or os.path.isfile(value)))
 
 
 def _csv_rows(path: Path) -> list[dict[str, str | None]]:

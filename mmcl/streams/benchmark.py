@@ -89,8 +89,8 @@ class Benchmark(CLScenario[EagerCLStream[Experience]]):
         stream: Sequence[Experience] = self.streams["test"]
         return stream
 
-    def with_experience(self, added: ExperienceData) -> "Benchmark":
-        """The same benchmark with one more experience at the end."""
+    def with_experience(self, added: ExperienceData, remarks: Iterable[str] = ()) -> "Benchmark":
+        """The same benchmark with one more experience at the end, and what was said of it."""
         return Benchmark(
             name=self.name,
             edition=self.edition,
@@ -102,7 +102,7 @@ class Benchmark(CLScenario[EagerCLStream[Experience]]):
             reference=self.reference,
             metadata=self.metadata,
             common_test=self.common_test,
-            remarks=self.remarks,
+            remarks=(*self.remarks, *remarks),
         )
 
     @property

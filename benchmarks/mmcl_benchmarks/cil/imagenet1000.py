@@ -6,9 +6,8 @@ Protocol: as in ``cifar100``, with the prompt "a good photo of a {}.".
 Order: NumPy's legacy permutation of 1000 with seed 1993; a class's number is the rank of its wnid.
 Class names: CLIP's curated ImageNet names by wnid.
 Training defaults: as in ``cifar100``, but batch 128.
-Data: ``--data-root`` holds ImageNet's folders ``train/WNID`` and ``val/WNID``, read through torchvision's
-``ImageFolder``. The embedded edition has the same layout with 100 held-out symbols, named in
-``LOC_synset_mapping.txt``.
+Data: ``--data-root`` holds ImageNet's folders ``train/WNID`` and ``val/WNID``. The embedded edition has the same layout
+with 100 held-out symbols, named in ``LOC_synset_mapping.txt``.
 Deviations: as in ``cifar100``.
 """
 
@@ -17,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from torchvision.datasets import ImageFolder
-
+from mmcl.data.picture_files import folders_in
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.grouping import group_sizes
 from mmcl.streams.scenario import CIL, TIL, Scenario
@@ -110,11 +108,10 @@ def read_imagenet(root: Path) -> Source:
         ValueError: if the two sides have different classes; the official validation archive is flat and has to be
             sorted into folders first.
     """
-    folders = [ImageFolder(str(root / place)) for place in FOLDERS]
-    if folders[0].classes != folders[1].classes:
-        odd = sorted(set(folders[0].classes) ^ set(folders[1].classes))
+    folders = [root / place for place in FOLDERS]
+    classes, tested = ([path.name for path in folders_in(folder)] for folder in folders)
+    if classes != tested:
+        odd = sorted(set(classes) ^ set(tested))
         raise ValueError(f"train and val have different class folders, such as {odd[0]}")
-    train, test = (
-        Side([label for _, label in folder.samples], [Path(path) for path, _ in folder.samples]) for folder in folders
-    )
-    return Source(train, test, class_names(folders[0].classes, root / "LOC_synset_mapping.txt"))
+    train, test = (Side.below(folder, classes) for folder in folders)
+    return Source(train, test, class_names(classes, root / "LOC_synset_mapping.txt"))

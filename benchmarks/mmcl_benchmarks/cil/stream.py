@@ -11,7 +11,7 @@ from mmcl.streams.grouping import class_groups, group_names, rows_by_group
 from mmcl.streams.scenario import Scenario
 from mmcl_benchmarks.data_root import reference_below, require_count
 from mmcl_benchmarks.edition import Edition
-from mmcl_benchmarks.source import Source, digest
+from mmcl_benchmarks.source import Source, digest, unused
 
 # of ZSCL's class-incremental code; two benchmarks change some of them
 TRAINING: Mapping[str, Any] = {
@@ -90,4 +90,5 @@ def class_stream(
             "missing": source.missing,
             "digest": digests,
         },
+        remarks=unused(f"benchmark {name!r}", [source], root),
     )

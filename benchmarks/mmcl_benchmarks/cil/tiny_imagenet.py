@@ -113,14 +113,7 @@ def read_tiny_imagenet(root: Path, who: str, strict: bool) -> Source:
     wnids = (folder / "wnids.txt").read_text("utf-8").split()
     if len(set(wnids)) != len(wnids):
         raise ValueError("wnids.txt names a class twice")
-    files: list[Path] = []
-    labels: list[int] = []
-    for label, wnid in enumerate(wnids):
-        images = sorted((folder / "train" / wnid / "images").glob("*.JPEG"))
-        if not images:
-            raise ValueError(f"no image in train/{wnid}/images")
-        files += images
-        labels += [label] * len(images)
+    train = Side.below(folder / "train", [f"{wnid}/images" for wnid in wnids])
     label_of = {wnid: label for label, wnid in enumerate(wnids)}
     entries = []
     for number, line in enumerate((folder / "val" / "val_annotations.txt").read_text("utf-8").splitlines(), 1):
@@ -130,4 +123,4 @@ def read_tiny_imagenet(root: Path, who: str, strict: bool) -> Source:
             raise ValueError(f"val_annotations.txt, line {number}: {wnid!r} is none of the classes in wnids.txt")
         entries.append((f"{FOLDER}/val/images/{name}", label_of[wnid]))
     test, missing = found_side(entries, Tree(root), who, strict)
-    return Source(Side(labels, files), test, class_names(wnids, folder / "words.txt"), missing)
+    return Source(train, test, class_names(wnids, folder / "words.txt"), missing)

@@ -21,12 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from mmcl.data.reference import IMAGE_SUFFIXES
+from mmcl.data.picture_files import folders_in, pictures_below
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import DIL, Scenario
 from mmcl_benchmarks.data_root import check_size, find_root, reading, require, require_count
 from mmcl_benchmarks.dil.embedded import EDITION, write_embedded_cddb
-from mmcl_benchmarks.dil.stream import Settings, domain_stream
+from mmcl_benchmarks.dil.stream import Settings, domain_stream, joined
 from mmcl_benchmarks.edition import read_edition
 from mmcl_benchmarks.source import Side, Source, check_plausible
 
@@ -125,7 +125,7 @@ class CDDB(BenchmarkPlugin):
                 check_plausible(sources[name], root)
         if edition.official:
             for name in sources:
-                images = _images_below(root / name)
+                images = len(pictures_below(root / name).files)  # of all sides, test included
                 official = images if _as_published(images, SIZES[name]) else SIZES[name]
                 check_size(_who(name), {"images": images}, {"images": official}, self.strict)
         return domain_stream(
@@ -146,27 +146,15 @@ def _side(folder: Path, with_objects: bool) -> Side:
         OSError: if the folder is missing.
         ValueError: if a class folder is not where it belongs.
     """
-    bases = sorted(path for path in folder.iterdir() if path.is_dir()) if with_objects else [folder]
-    labels: list[int] = []
-    files: list[Path] = []
+    bases = folders_in(folder) if with_objects else [folder]
+    sides = []
     for base in bases:
-        for label, name in enumerate(CLASS_FOLDERS):
+        for name in CLASS_FOLDERS:
             if not (base / name).is_dir():
                 level = "with" if with_objects else "without"
                 raise ValueError(f"no folder {name} in {base.name}, {level} a level of object folders")
-            images = _images(base / name)
-            files += images
-            labels += [label] * len(images)
-    return Side(labels, files)
-
-
-def _images(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-
-
-def _images_below(folder: Path) -> int:
-    """Images of all sides, ``test`` included."""
-    return sum(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.rglob("*"))
+        sides.append(Side.below(base, CLASS_FOLDERS))
+    return joined(sides)
 
 
 def _as_published(number: int, published: int) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import DIL
 from mmcl_benchmarks.data_root import reference_below
 from mmcl_benchmarks.edition import Edition
-from mmcl_benchmarks.source import Side, Source, digest
+from mmcl_benchmarks.source import Side, Source, digest, unused
 
 OUTSIDE = -1  # task id of test samples that belong to no training domain
 
@@ -84,9 +85,14 @@ def domain_stream(
             "missing": sum(source.missing for source in domains.values()),
             "digest": digests,
         },
+        remarks=unused(f"benchmark {name!r}", domains.values(), root),
     )
 
 
 def joined(sides: Sequence[Side]) -> Side:
     """The files of several sides, one after the other."""
-    return Side([label for side in sides for label in side.labels], [file for side in sides for file in side.files])
+    labels, files, left_out = (
+        [item for side in sides for item in of_side(side)]
+        for of_side in (attrgetter("labels"), attrgetter("files"), attrgetter("left_out"))
+    )
+    return Side(labels, files, left_out=left_out)

@@ -33,7 +33,7 @@ from mmcl_benchmarks.edition import read_edition
 from mmcl_benchmarks.mtil.embedded import EDITION, write_mtil
 from mmcl_benchmarks.mtil.prompts import TEMPLATES
 from mmcl_benchmarks.mtil.sources import ORIGINS
-from mmcl_benchmarks.source import Source, check_plausible, digest
+from mmcl_benchmarks.source import Source, check_plausible, digest, unused
 
 ORDERS: Mapping[int, tuple[str, ...]] = {
     1: tuple(ORIGINS),
@@ -102,9 +102,9 @@ class MTIL(BenchmarkPlugin):
         )
         edition = read_edition(root, ORIGINS)
         names = ORDERS[self.order][: self.experiences]
+        sources = {name: self._source(root, name) for name in names}
         data, counts, digests, first_id = [], {}, {}, 0
-        for task_id, name in enumerate(names):
-            source = self._source(root, name)
+        for task_id, (name, source) in enumerate(sources.items()):
             templates = edition.templates.get(name, TEMPLATES[name])
             space = LabelSpace.of(edition.names_of(name, source.names), first_id=first_id, templates=templates)
             train, test = (
@@ -134,6 +134,7 @@ class MTIL(BenchmarkPlugin):
                 "samples": counts,
                 "digest": digests,
             },
+            remarks=unused(f"benchmark {self.name!r}", sources.values(), root),
         )
 
     def _source(self, root: Path, name: str) -> Source:

@@ -7,13 +7,14 @@ told from what is wrong in a program.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torchvision import datasets
 
+from mmcl.data.picture_files import folders_in, pictures_below
 from mmcl_benchmarks.cifar100 import FOLDER as CIFAR100_FOLDER
 from mmcl_benchmarks.cifar100 import OWNER as CIFAR100_OWNER
 from mmcl_benchmarks.cifar100 import SIZES as CIFAR100_SIZES
@@ -55,14 +56,12 @@ def aircraft(root: Path, download: bool) -> Source:
 
 def caltech101(root: Path, download: bool) -> Source:
     """All images but the background, 80 % of them for training."""
-    data = datasets.Caltech101(root, download=download)
-    folder = Path(data.root) / "101_ObjectCategories"
-    files = [
-        folder / data.categories[label] / f"image_{number:04d}.jpg"
-        for number, label in zip(data.index, data.y, strict=True)
-    ]
-    train, test = _seeded_split(files, data.y)
-    return Source(train, test, [readable(name, CALTECH101) for name in data.categories])
+    if download:
+        datasets.Caltech101(root, download=True)
+    folder = root / "caltech101" / "101_ObjectCategories"
+    categories = [path.name for path in folders_in(folder) if path.name != "BACKGROUND_Google"]
+    train, test = _seeded_split(Side.below(folder, categories))
+    return Source(train, test, [readable(name, CALTECH101) for name in categories])
 
 
 def cifar100(root: Path, download: bool) -> Source:
@@ -79,9 +78,12 @@ def dtd(root: Path, download: bool) -> Source:
 
 def eurosat(root: Path, download: bool) -> Source:
     """All images, 80 % of them for training."""
-    data = datasets.EuroSAT(root, download=download)
-    train, test = _seeded_split([Path(path) for path, _ in data.samples], [label for _, label in data.samples])
-    return Source(train, test, [readable(name, EUROSAT) for name in data.classes])
+    if download:
+        datasets.EuroSAT(root, download=True)
+    folder = root / "eurosat" / "2750"
+    classes = [path.name for path in folders_in(folder)]
+    train, test = _seeded_split(Side.below(folder, classes))
+    return Source(train, test, [readable(name, EUROSAT) for name in classes])
 
 
 def flowers(root: Path, download: bool) -> Source:
@@ -162,10 +164,16 @@ def sun397(root: Path, download: bool) -> Source:
     torchvision lists them in the order of the file system, so the same seed would split differently on two machines.
     Names keep the slash of nested classes and lose their underscores, as in the ZSCL release.
     """
-    data = datasets.SUN397(root, download=download)
-    order = sorted(range(len(data._image_files)), key=lambda i: data._image_files[i].as_posix())
-    train, test = _seeded_split([data._image_files[i] for i in order], [data._labels[i] for i in order])
-    return Source(train, test, [name.replace("_", " ") for name in data.classes])
+    if download:
+        datasets.SUN397(root, download=True)
+    folder = root / "SUN397"
+    classes = [line[3:].strip() for line in (folder / "ClassName.txt").read_text("utf-8").splitlines()]
+    label_of = {name: label for label, name in enumerate(classes)}
+    found = pictures_below(folder)
+    files = sorted(found.files, key=Path.as_posix)
+    labels = [label_of["/".join(path.relative_to(folder).parts[1:-1])] for path in files]
+    train, test = _seeded_split(Side(labels, files, left_out=found.left_out))
+    return Source(train, test, [name.replace("_", " ") for name in classes])
 
 
 ORIGINS: Mapping[str, Origin] = {
@@ -191,13 +199,13 @@ def _listed(data: Any) -> Side:
     return Side(list(data._labels), [Path(path) for path in data._image_files])
 
 
-def _seeded_split(files: Sequence[Path], labels: Sequence[int]) -> tuple[Side, Side]:
+def _seeded_split(side: Side) -> tuple[Side, Side]:
     """``floor(0.8 n)`` for training, through ``random_split`` with a generator seeded 42, as in the ZSCL release."""
-    count = int(TRAIN_SHARE * len(files))
+    count = int(TRAIN_SHARE * len(side))
     parts: list[Any] = torch.utils.data.random_split(
-        range(len(files)),  # type: ignore[arg-type]
-        [count, len(files) - count],
+        range(len(side)),  # type: ignore[arg-type]
+        [count, len(side) - count],
         generator=torch.Generator().manual_seed(SPLIT_SEED),
     )
-    train, test = (Side([labels[i] for i in part.indices], [files[i] for i in part.indices]) for part in parts)
-    return train, test
+    train, test = (side.part(part.indices) for part in parts)
+    return replace(train, left_out=side.left_out), test

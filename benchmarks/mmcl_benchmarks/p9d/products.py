@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmcl.data.modality import IMAGE, TEXT
-from mmcl.data.reference import open_image
+from mmcl.data.pixels import open_image
 from mmcl.data.sample import Sample
 from mmcl_benchmarks.content import mapping, read_json
 
