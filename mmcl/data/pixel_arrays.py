@@ -42,13 +42,14 @@ def unclear(who: str, what: str, remedy: str = SCALE) -> DataError:
 
 
 def _channels_last(values: NDArray[Any]) -> NDArray[Any] | None:
-    """``[H, W, C]``, if there is one way to see it so."""
+    """``[H, W, C]``, if there is one way to see it so, with fewer channels than rows and columns."""
     if values.ndim == 2 and values.size:
         return values[..., None]
     if values.ndim != 3 or not values.size:
         return None
     first, last = (values.shape[end] in range(1, 5) for end in (0, -1))
-    return None if first == last else values if last else np.moveaxis(values, 0, -1)
+    placed = values if last else np.moveaxis(values, 0, -1)
+    return placed if first != last and placed.shape[-1] < min(placed.shape[:2]) else None
 
 
 def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8] | None:

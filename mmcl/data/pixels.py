@@ -8,7 +8,7 @@
 - What is transparent shows white behind it; black if nothing but white is drawn; nothing if it is transparent
   everywhere, since then the channel is empty.
 - An array is ``[H, W]``, ``[H, W, C]`` or ``[C, H, W]``, with one to four channels (grey, grey and alpha, RGB, RGBA)
-  that only one end can hold.
+  that only one end can hold: at the other, and in the middle, are more.
 - A tensor of floats may be a picture or ready for a model; who hands it over has to say so.
 """
 

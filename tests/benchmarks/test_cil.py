@@ -39,6 +39,7 @@ from mmcl.evaluation.metric import Accuracy
 from mmcl.evaluation.result_matrix import ResultMatrix
 from mmcl.learning.competition import Competition
 from mmcl.registry import BENCHMARKS, load
+from mmcl.remarks import Remark
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.grouping import group_sizes
 from mmcl.streams.scenario import CIL, TIL
@@ -478,6 +479,22 @@ def test_different_folders_on_both_sides_are_refused(thousand: Path) -> None:
     shutil.rmtree(thousand / "val" / "n01440764")
     with pytest.raises(DataError, match="different class folders, such as n01440764"):
         ImageNet1000(data_root=str(thousand)).build()
+
+
+def test_what_systems_and_notebooks_leave_behind_changes_no_stream(tiny: Path, thousand: Path) -> None:
+    for plugin, place in ((TinyImageNet, tiny / "tiny-imagenet-200" / "train" / TINY[0] / "images"),
+                          (ImageNet1000, thousand / "train" / "n01440764")):  # fmt: skip
+        root = str(tiny if plugin is TinyImageNet else thousand)
+        before = official(plugin(data_root=root)).metadata["digest"]
+        image = next(place.iterdir())
+        for copy in (f"._{image.name}", ".DS_Store", f".ipynb_checkpoints/{image.name}", "notes.txt"):
+            (place / copy).parent.mkdir(exist_ok=True)
+            shutil.copy(image, place / copy)
+        (thousand / "train" / ".ipynb_checkpoints").mkdir(exist_ok=True)
+        with pytest.warns(Remark, match=r"2 files or folders are left out.*/\.ipynb_checkpoints.*notes\.txt"):
+            stream = official(plugin(data_root=root))
+        assert stream.metadata["digest"] == before
+        assert len(stream.remarks) == 1
 
 
 def test_the_digest_knows_files_and_labels(tiny: Path) -> None:

@@ -210,6 +210,32 @@ def test_a_truncated_image_is_named(official: Path, tmp_path: Path, cache: Path)
         check_readable([samples])
 
 
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("Caltech101", "caltech101/101_ObjectCategories"),
+        ("EuroSAT", "eurosat/2750"),
+        ("SUN397", "SUN397"),
+    ],
+)
+def test_hidden_copies_and_notes_beside_the_images_change_no_side(
+    official: Path, tmp_path: Path, name: str, place: str
+) -> None:
+    import shutil
+
+    shutil.copytree(official / place, tmp_path / place)
+    before = ORIGINS[name].read(tmp_path, False)
+    image = before.train.files[0]
+    for stray in (f".ipynb_checkpoints/{image.name}", f"._{image.name}", ".DS_Store", "Thumbs.db", "notes.txt"):
+        (image.parent / stray).parent.mkdir(exist_ok=True)
+        shutil.copy(image, image.parent / stray)
+    (tmp_path / place / ".ipynb_checkpoints").mkdir()
+    after = ORIGINS[name].read(tmp_path, False)
+    assert (after.names, after.train.files, after.test.files) == (before.names, before.train.files, before.test.files)
+    assert (after.train.labels, after.test.labels) == (before.train.labels, before.test.labels)
+    assert {".ipynb_checkpoints", "notes.txt"} <= {path.name for path in after.train.left_out}
+
+
 def test_a_pickle_that_would_run_code_is_refused(official: Path, tmp_path: Path) -> None:
     import pickle
     import shutil

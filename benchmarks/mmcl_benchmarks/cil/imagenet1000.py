@@ -110,6 +110,9 @@ def read_imagenet(root: Path) -> Source:
     """
     folders = [root / place for place in FOLDERS]
     classes, tested = ([path.name for path in folders_in(folder)] for folder in folders)
+    for folder, found in zip(folders, (classes, tested), strict=True):
+        if not found:
+            raise FileNotFoundError(f"no class folder in {folder}")
     if classes != tested:
         odd = sorted(set(classes) ^ set(tested))
         raise ValueError(f"train and val have different class folders, such as {odd[0]}")

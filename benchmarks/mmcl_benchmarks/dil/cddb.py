@@ -125,7 +125,7 @@ class CDDB(BenchmarkPlugin):
                 check_plausible(sources[name], root)
         if edition.official:
             for name in sources:
-                images = len(pictures_below(root / name).files)  # of all sides, test included
+                images = _images_below(root / name)
                 official = images if _as_published(images, SIZES[name]) else SIZES[name]
                 check_size(_who(name), {"images": images}, {"images": official}, self.strict)
         return domain_stream(
@@ -155,6 +155,11 @@ def _side(folder: Path, with_objects: bool) -> Side:
                 raise ValueError(f"no folder {name} in {base.name}, {level} a level of object folders")
         sides.append(Side.below(base, CLASS_FOLDERS))
     return joined(sides)
+
+
+def _images_below(folder: Path) -> int:
+    """Images of all sides, ``test`` included."""
+    return len(pictures_below(folder).files)
 
 
 def _as_published(number: int, published: int) -> bool:

@@ -102,9 +102,10 @@ class MTIL(BenchmarkPlugin):
         )
         edition = read_edition(root, ORIGINS)
         names = ORDERS[self.order][: self.experiences]
-        sources = {name: self._source(root, name) for name in names}
+        sources: dict[str, Source] = {}
         data, counts, digests, first_id = [], {}, {}, 0
-        for task_id, (name, source) in enumerate(sources.items()):
+        for task_id, name in enumerate(names):
+            source = sources[name] = self._source(root, name)
             templates = edition.templates.get(name, TEMPLATES[name])
             space = LabelSpace.of(edition.names_of(name, source.names), first_id=first_id, templates=templates)
             train, test = (

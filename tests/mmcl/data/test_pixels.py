@@ -371,6 +371,9 @@ def test_tensors_of_whole_numbers_are_pictures(kind: torch.dtype, layout: tuple[
     [
         (np.zeros((6, 5, 5), np.uint8), r"an image that is an array, uint8\[6, 5, 5\]"),
         (np.zeros((3, 6, 3), np.uint8), r"uint8\[3, 6, 3\]"),
+        (np.zeros((1, 6, 4), np.uint8), r"uint8\[1, 6, 4\]"),
+        (np.zeros((5, 4, 4), np.uint8), r"uint8\[5, 4, 4\]"),
+        (np.zeros((6, 1, 3), np.uint8), r"uint8\[6, 1, 3\]"),
         (np.zeros((2, 3, 6, 5), np.uint8), r"uint8\[2, 3, 6, 5\]"),
         (np.zeros(784, np.uint8), r"uint8\[784\]"),
         (np.zeros((0, 5, 3), np.uint8), r"uint8\[0, 5, 3\]"),
