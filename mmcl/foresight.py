@@ -27,7 +27,7 @@ def foreseen(benchmark: Benchmark, settings: Sequence[TrainingConfig], model: Mu
         model: as strategies have adapted it.
 
     Raises:
-        DataError: if tensors that are said to be ready for the model are none that it takes.
+        DataError: if values are none that the model takes.
     """
     check_ready(benchmark, model.backbone)
     if benchmark.objective == "classification":
@@ -80,15 +80,16 @@ def alike_prompts(benchmark: Benchmark, head: Head) -> Iterator[str]:
 
 
 def check_ready(benchmark: Benchmark, backbone: Backbone) -> None:
-    """Compare the first sample of every side that says to be ready with what the backbone takes.
+    """Compare the first sample of every side with what the backbone takes, as it is or after its preprocessing.
 
     Raises:
-        DataError: if shape or type is another one.
+        DataError: if it cannot be prepared, or if shape or type is another one.
     """
     for data in benchmark.experiences:
         for samples in (data.train, data.test):
-            if len(samples) and samples[0].finished:
-                _check_values(samples[0], backbone)
+            if len(samples):
+                sample = samples[0]
+                (_check_values if sample.finished else _check_prepared)(sample, backbone)
 
 
 def _check_values(sample: Sample, backbone: Backbone) -> None:
@@ -100,6 +101,29 @@ def _check_values(sample: Sample, backbone: Backbone) -> None:
                 found=f"{modality} {_kind(value.dtype, value.shape)}, said to be ready for the model",
                 allowed=f"{_kind(spec.dtype, spec.shape)}, as the backbone takes it",
                 remedy="Preprocess as the backbone does, or hand over raw values and let it do that.",
+            )
+
+
+def _check_prepared(sample: Sample, backbone: Backbone) -> None:
+    for modality, value in sample.inputs.items():
+        spec, prepare = backbone.specs.get(modality), backbone.preprocess_eval.get(modality)
+        if spec is None or prepare is None:
+            continue
+        try:
+            prepared = prepare(value)
+        except Exception as error:
+            raise DataError(
+                f"sample {sample.sample_id}",
+                found=f"{modality} of type {type(value).__name__}, which the backbone cannot prepare ({error})",
+                allowed=f"values that become {_kind(spec.dtype, spec.shape)}",
+                remedy="Give all values the type and size that the backbone names.",
+            ) from error
+        if tuple(prepared.shape) != spec.shape:
+            raise DataError(
+                f"sample {sample.sample_id}",
+                found=f"{modality} of shape {list(prepared.shape)} after preprocessing",
+                allowed=f"{list(spec.shape)}, as the backbone takes it",
+                remedy="Cut or pad the values to one size, or choose a backbone for this one.",
             )
 
 

@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 import mmcl
@@ -22,6 +25,7 @@ from mmcl.models.multimodal import MultimodalModel
 from mmcl.remarks import Remark
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import CIL, DIL, TIL, Scenario
+from mmcl.testing.models import ImageTower
 from mmcl.testing.toy import toy_benchmark, toy_pairs
 
 
@@ -156,6 +160,34 @@ def test_ready_tensors_as_the_backbone_takes_them_and_raw_values_pass() -> None:
     check_ready(
         mmcl.streams.by_class([(Image.new("RGB", (5, 9)), i % 2) for i in range(6)], experiences=1), tiny_clip()
     )
+
+
+def windows() -> ImageTower:
+    """A backbone that asks for windows of eight steps."""
+    tower = ImageTower()
+    tower.specs = {"emg": ModalitySpec((8,))}
+    tower.preprocess_train = tower.preprocess_eval = {"emg": torch.as_tensor}
+    return tower
+
+
+@pytest.mark.parametrize(
+    ("window", "sentence"),
+    [
+        (np.zeros(9, np.float32), r"emg of shape \[9\] after preprocessing. Allowed: \[8\]"),
+        (np.zeros((8, 1), np.float32), r"emg of shape \[8, 1\]"),
+        (np.array(["a"] * 8), r"emg of type ndarray, which the backbone cannot prepare"),
+    ],
+)
+def test_raw_values_of_another_kind_than_the_backbone_takes_are_refused_before_training(
+    window: NDArray[Any], sentence: str
+) -> None:
+    def stream(value: NDArray[Any]) -> Benchmark:
+        rows = [{"emg": value, "label": i % 2} for i in range(4)]
+        return mmcl.streams.by_class(rows, rows, experiences=1, columns={"emg": "emg"})
+
+    check_ready(stream(np.zeros(8, np.float32)), windows())
+    with pytest.raises(DataError, match=rf"sample own.*{sentence}"):
+        check_ready(stream(window), windows())
 
 
 def test_a_value_of_another_size_inside_a_batch_is_named() -> None:
