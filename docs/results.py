@@ -205,13 +205,13 @@ def seeds_cell(values: Sequence[float | None]) -> str:
     """Every seed's score."""
     if all(value is None for value in values):
         return "-"
-    return " / ".join("-" if value is None else f"{value:.1f}" for value in values)
+    return " / ".join("-" if value is None else f"{round(value, 1) + 0.0:.1f}" for value in values)
 
 
 def two_cells(values: Sequence[float | None]) -> list[str]:
     """Every seed's score, and the mean over those that have one."""
     known = [value for value in values if value is not None]
-    return [seeds_cell(values), f"{mean(known):.1f}" if known else "-"]
+    return [seeds_cell(values), f"{round(mean(known), 1) + 0.0:.1f}" if known else "-"]
 
 
 def results_page(text: str) -> str:
