@@ -134,8 +134,7 @@ def benchmark_plugin(config: PluginConfig) -> BenchmarkPlugin:
             f"benchmark {config.name!r}",
             found="a stream that was made in Python, which no command line can make again",
             allowed="the same stream, handed over in Python",
-            remedy="Make it again there and go on with mmcl.run, mmcl.resume or mmcl.extend(..., benchmark=stream); "
-            "runs of 'mmcl run own --data DATA' need no Python.",
+            remedy="Make it again there and go on with mmcl.run, mmcl.resume or mmcl.extend(..., benchmark=stream).",
         )
     plugin: BenchmarkPlugin = build_plugin(BENCHMARKS, config)
     return plugin

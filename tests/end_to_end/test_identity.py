@@ -206,7 +206,7 @@ def test_a_lost_progress_file_does_not_begin_the_run_anew(stopped: Path, tmp_pat
 
 
 def test_a_run_made_in_python_says_so_when_nobody_hands_its_stream_over(stopped: Path) -> None:
-    with pytest.raises(ConfigError, match=r"made in Python.*mmcl\.resume\(folder, benchmark=stream\)"):
+    with pytest.raises(ConfigError, match=r"made in Python.*mmcl\.resume or mmcl\.extend\(\.\.\., benchmark=stream\)"):
         mmcl.resume(stopped, quiet=True, plugins=[Stop(-1)])
 
 
