@@ -93,6 +93,10 @@ def test_every_data_set_is_read_from_its_official_layout(benchmark: Benchmark) -
         assert (len(data.train), len(data.test)) == sizes, data.name
 
 
+def test_what_a_reader_reads_is_not_said_to_be_left_out(benchmark: Benchmark) -> None:
+    assert benchmark.remarks == ()
+
+
 def test_images_and_labels_belong_together(benchmark: Benchmark) -> None:
     for data in benchmark.experiences:
         if data.name == "MNIST":

@@ -167,12 +167,13 @@ def sun397(root: Path, download: bool) -> Source:
     if download:
         datasets.SUN397(root, download=True)
     folder = root / "SUN397"
-    classes = [line[3:].strip() for line in (folder / "ClassName.txt").read_text("utf-8").splitlines()]
+    listed = folder / "ClassName.txt"
+    classes = [line[3:].strip() for line in listed.read_text("utf-8").splitlines()]
     label_of = {name: label for label, name in enumerate(classes)}
     found = pictures_below(folder)
     files = sorted(found.files, key=Path.as_posix)
     labels = [label_of["/".join(path.relative_to(folder).parts[1:-1])] for path in files]
-    train, test = _seeded_split(Side(labels, files, left_out=found.left_out))
+    train, test = _seeded_split(Side(labels, files, left_out=[path for path in found.left_out if path != listed]))
     return Source(train, test, [name.replace("_", " ") for name in classes])
 
 
