@@ -72,6 +72,10 @@ def _numbers(value: Any) -> Any:
     if isinstance(value, Tensor):
         value = value.detach().cpu().float().numpy() if value.is_floating_point() else value.detach().cpu().numpy()
     elif isinstance(value, (list, tuple)):
-        value = np.asarray(value)
-    known = isinstance(value, (np.ndarray, float)) and np.asarray(value).dtype.kind in "biufc"
+        try:
+            value = np.asarray(value)
+        except ValueError:  # parts of different length
+            parts = [np.ravel(part) for part in map(_numbers, value) if part is not None]
+            return np.concatenate(parts) if parts else None
+    known = isinstance(value, (np.ndarray, np.generic, float)) and np.asarray(value).dtype.kind in "biufc"
     return np.asarray(value) if known else None

@@ -40,6 +40,9 @@ class Rows:
         ({"emg": np.array([[1.0, np.nan], [np.inf, 2.0]])}, "2 of 4 numbers of its emg are NaN or infinite"),
         ({"emg": torch.tensor([1.0, -math.inf], dtype=torch.bfloat16)}, "1 of 2 numbers of its emg"),
         ({"emg": [[0.0, math.nan]]}, "1 of 2 numbers of its emg"),
+        ({"emg": [np.array([1.0, np.nan]), np.array([np.inf])]}, "2 of 3 numbers of its emg"),
+        ({"emg": [torch.tensor([1.0, math.nan]), torch.tensor([0.0])]}, "1 of 3 numbers of its emg"),
+        ({"emg": np.float32(np.nan)}, "1 of 1 numbers of its emg"),
         ({"emg": np.zeros((0, 3))}, "its emg has no number"),
     ],
 )
@@ -58,6 +61,8 @@ def test_finite_numbers_and_texts_with_letters_are_no_fault(numbers: list[float]
         "image": picture,
         "text": [f"a {text}"],
         "n": np.array([1]),
+        "windows": [[1.0], [2.0, 3.0]],
+        "parts": [[text], [text, text]],
     }
     assert list(oddities(values)) == []
 
