@@ -17,5 +17,5 @@ output = Console(highlight=False)
 Folder = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
 Data = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--data-root", "--data", help="Folder of the official data; own data as folder or CSV file."),
+    typer.Option("--data-root", "--data", help="Folder of the official data."),
 ]
