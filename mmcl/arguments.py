@@ -179,10 +179,11 @@ def _set(config: RunConfig, path: str, value: Any, who: str) -> RunConfig:
         return replace(config, seed=value)
     if not table and key == "probe":
         return replace(config, probe=value)
-    if table == "benchmark":
-        return replace(config, benchmark=_with(config.benchmark, key, value))
-    if table == "backbone":
-        return replace(config, backbone=_with(config.backbone, key, value))
+    owner, _, option = path.partition(".")
+    if owner == "benchmark" and option:
+        return replace(config, benchmark=_with(config.benchmark, option, value))
+    if owner == "backbone" and option:
+        return replace(config, backbone=_with(config.backbone, option, value))
     names = [strategy.name for strategy in config.strategies]
     if table in names:
         changed = [_with(s, key, value) if s.name == table else s for s in config.strategies]
@@ -197,7 +198,12 @@ def _set(config: RunConfig, path: str, value: Any, who: str) -> RunConfig:
 
 
 def _with(plugin: PluginConfig, key: str, value: Any) -> PluginConfig:
-    return PluginConfig(plugin.name, {**plugin.options, key: value})
+    """The plugin with an option set, or with an entry of an option that is a table: ``columns.img``."""
+    option, dot, entry = key.partition(".")
+    if dot:
+        table = plugin.options.get(option)
+        value = {**(table if isinstance(table, dict) else {}), entry: value}
+    return PluginConfig(plugin.name, {**plugin.options, option: value})
 
 
 def _split(options: str) -> list[str]:

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from mmcl.config import IN_MEMORY, PluginConfig, RunConfig
-from mmcl.data.folder import folder_experience
-from mmcl.data.label_space import LabelSpace
 from mmcl.errors import ConfigError
 from mmcl.evaluation.loggers import check_loggers
 from mmcl.learning.compose import Surroundings, check_composition
@@ -17,8 +15,8 @@ from mmcl.models.backbone import BackbonePlugin
 from mmcl.options import instantiate
 from mmcl.probe import check_probe
 from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES, load
-from mmcl.remarks import Remarks
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
+from mmcl.streams.extension import with_data
 
 _PLACES = ("data_root", "reference")  # options that name folders, by convention
 
@@ -152,30 +150,14 @@ def build_benchmark(config: RunConfig, strategies: Mapping[str, StrategyPlugin],
 
 
 def extended(benchmark: Benchmark, config: RunConfig, learned: Sequence[Mapping[str, Any]] = ()) -> Benchmark:
-    """The benchmark with the folders that ``extend`` has added.
-
-    Where scenarios let classes compete across experiences, a class that the stream knows returns under its id; else
-    every experience has classes of its own. What has been learned keeps its name and its ids, whatever its folder
-    holds today.
+    """The benchmark with the data that ``extend`` has added.
 
     Args:
-        benchmark: without the folders.
-        config: which names them.
+        benchmark: without them.
+        config: which names their places.
         learned: the experiences that the run has recorded, those of the benchmark included.
     """
-    for path in config.extensions:
-        index, space = len(benchmark.experiences), benchmark.label_space
-        recorded = LabelSpace.from_list(learned[index]["classes"]) if index < len(learned) else None
-        own = benchmark.scenario.label_space_at_test == "own"
-        prompts, remarks = {label.templates for label in space}, Remarks()
-        added = folder_experience(
-            Path(path),
-            max((*space.ids, *(recorded or LabelSpace()).ids), default=-1) + 1,
-            index,
-            name=None if recorded is None else learned[index]["name"],
-            known=recorded or (() if own else space),
-            templates=prompts.pop() if len(prompts) == 1 else None,
-            remarks=remarks,
-        )
-        benchmark = benchmark.with_experience(replace(added, domain=added.name), remarks)
+    for place in config.extensions:
+        index = len(benchmark.experiences)
+        benchmark = with_data(benchmark, Path(place), learned[index] if index < len(learned) else None)
     return benchmark

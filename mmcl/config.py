@@ -304,7 +304,10 @@ def _table(plugin: PluginConfig) -> dict[str, Any]:
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
     """TOML knows neither tuples nor None: they become lists and the string "none"."""
-    return {
-        key: list(value) if isinstance(value, tuple) else "none" if value is None else value
-        for key, value in options.items()
-    }
+    return {key: _plain_value(value) for key, value in options.items()}
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return _plain(value)
+    return list(value) if isinstance(value, tuple) else "none" if value is None else value

@@ -38,7 +38,7 @@ def instantiate(plugin: type, options: Mapping[str, Any], who: str) -> Any:
 
 
 def convert(value: Any, hint: Any, who: str) -> Any:
-    """``value`` as ``hint`` wants it: integers may stand for floats and lists for tuples, nothing else changes."""
+    """``value`` as ``hint`` wants it: integers may stand for floats, lists for tuples; nothing else changes."""
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
         return value
@@ -69,6 +69,11 @@ def convert(value: Any, hint: Any, who: str) -> Any:
         if isinstance(value, (list, tuple)):
             return [convert(item, arguments[0], who) for item in value]
         raise wrong_value(who, value, f"a list: {_name(hint)}")
+    if origin is dict:
+        if isinstance(value, Mapping):
+            key, kind = arguments
+            return {convert(name, key, who): convert(item, kind, f"{who}.{name}") for name, item in value.items()}
+        raise wrong_value(who, value, f"a table: {_name(hint)}")
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     plain = origin or hint

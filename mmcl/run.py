@@ -236,15 +236,15 @@ def _relocated(folder: RunFolder, data_root: str | Path | None = None, data: Seq
         config = replace(config, benchmark=PluginConfig(config.benchmark.name, options))
     if data:
         if len(data) != len(config.extensions):
-            raise _no_such_place(folder, f"{len(config.extensions)} folders have extended it", "--data once for each")
+            raise _no_such_place(folder, f"{len(config.extensions)} data sets have extended it", "--data once for each")
         config = replace(config, extensions=tuple(map(str, data)))
     config = located(config)
     root = config.benchmark.options.get("data_root")
-    if root is not None and not Path(root).is_dir():
-        raise _moved(folder, root, "--data-root DIR")
+    if root is not None and not Path(root).exists():
+        raise _moved(folder, root, "--data-root PLACE")
     for place in config.extensions:
-        if not Path(place).is_dir():
-            raise _moved(folder, place, " ".join(["--data DIR"] * len(config.extensions)))
+        if not Path(place).exists():
+            raise _moved(folder, place, " ".join(["--data PLACE"] * len(config.extensions)))
     return config
 
 

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ from mmcl.build import build_plugin, build_strategies
 from mmcl.data.collate import Collator, Prepared
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.loader import ordered_batches
-from mmcl.data.modality import IMAGE
-from mmcl.data.reference import ImageFiles
+from mmcl.data.modality import TEXT
+from mmcl.data.questions import Question, Questions, questions
 from mmcl.errors import CheckpointError, ConfigError, nearest
 from mmcl.identity import model_settings, recorded_identity, refuse, setting_differences
 from mmcl.learning.compose import Need
@@ -22,6 +21,8 @@ from mmcl.learning.learner import Learner
 from mmcl.learning.weights import restore_model
 from mmcl.models.digest import weights_digest
 from mmcl.models.multimodal import MultimodalModel
+from mmcl.options import wrong_value
+from mmcl.predictions import Prediction
 from mmcl.probe import as_evaluated
 from mmcl.registry import BACKBONES
 from mmcl.remarks import Remark
@@ -32,67 +33,88 @@ FORMATS = ("open_clip",)
 _COMPUTING = ("device", "precision", "eval_batch_size")  # training settings that say how a model is used
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """Classes of one file, best first, with their probabilities among the classes considered."""
-
-    file: Path
-    classes: list[tuple[str, float]]
-
-
-def predict(folder: Path, files: Sequence[Path], top: int = 5, experience: str | None = None) -> list[Prediction]:
-    """Classify image files with the model of a run.
+def predict(
+    folder: str | Path,
+    files: Any,
+    top: int = 5,
+    experience: str | None = None,
+    *,
+    texts: Sequence[str] | None = None,
+    batch_size: int | None = None,
+) -> list[Prediction]:
+    """Classify with the model of a run, on the run's device and in its precision.
 
     Args:
         folder: the run folder.
-        files: image files.
+        files: paths of pictures, arrays, folders or CSV files, pictures and arrays themselves, or dictionaries from
+            modality to value; one of them or a list (``mmcl.data.questions``).
         top: number of classes to return.
         experience: let only its classes compete; by default those of all experiences learned so far.
+        texts: let these compete instead of classes: for a model of pairs, which has learned none.
+        batch_size: how many are asked about at once; by default the run's ``eval_batch_size``.
 
     Raises:
-        ConfigError: if there is no such experience.
-        DataError: if a file cannot be read.
+        ConfigError: if there is no such experience, a number is below 1, or the model cannot compare texts.
+        CheckpointError: if nothing has been learned that could be answered with.
+        DataError: if something that is asked about is missing, cannot be read, or is of another kind.
     """
-    run = RunFolder.open(folder)
-    progress = _progress(run)
-    spaces = {stored["name"]: LabelSpace.from_list(stored["classes"]) for stored in progress["label_spaces"].values()}
-    indices = {stored["name"]: int(index) for index, stored in progress["label_spaces"].items()}
-    if experience is not None and experience not in spaces:
+    for name, number in (("top", top), ("batch_size", batch_size)):
+        if number is not None and number < 1:
+            raise wrong_value(f"predict: {name}", number, "1 or more")
+    run = RunFolder.open(Path(folder))
+    stored = list(_progress(run)["label_spaces"].values())
+    known = {space["name"]: space for space in stored}
+    if experience is not None and experience not in known:
         raise ConfigError(
             f"experience {experience!r}",
             found="the run has not learned it",
-            allowed=", ".join(spaces) or "none so far",
-            remedy=nearest(experience, spaces),
+            allowed=", ".join(known) or "none so far",
+            remedy=nearest(experience, known),
         )
+    met = stored if experience is None else [known[experience]]
+    _require_task(run, experience, list(known))
+    modalities = {modality for space in met for modality in space["modalities"]}
+    space = _competing(run, met) if texts is None else LabelSpace.of(list(dict.fromkeys(texts)), templates=("{}",))
+    asked = questions(files, modalities - {TEXT} if texts else modalities, run.config.benchmark.options.get("columns"))
+    task_id = None if experience is None else list(known).index(experience)
+    scores = _scores(_trained(run), asked, space, task_id, batch_size)
+    best = scores.topk(min(top, len(space))).indices
+    shares = scores.softmax(dim=1).gather(1, best)
+    return [
+        Prediction(question.name, [(space.names[i], p) for p, i in zip(row, columns, strict=True)])
+        for question, row, columns in zip(asked, shares.tolist(), best.tolist(), strict=True)
+    ]
+
+
+def _require_task(run: RunFolder, experience: str | None, known: Sequence[str]) -> None:
     for name, strategy in build_strategies(run.config).items():
         if experience is None and Need.TASK_ID in strategy.requirements():
             raise ConfigError(
                 f"strategy {name!r}",
                 found=f"it needs {Need.TASK_ID.value}, and no experience is named",
-                allowed=", ".join(spaces) or "none so far",
+                allowed=", ".join(known) or "none so far",
                 remedy="Name the experience with --experience.",
             )
+
+
+def _competing(run: RunFolder, met: Sequence[Mapping[str, Any]]) -> LabelSpace:
+    """The classes of some experiences."""
     space = LabelSpace()
-    for name, part in spaces.items():
-        if experience in (None, name):
-            space = space.union(part)
+    for stored in met:
+        space = space.union(LabelSpace.from_list(stored["classes"]))
     if not len(space):
         raise CheckpointError(
-            f"run folder {folder}",
-            found="no experience has been learned",
-            allowed="a run with at least one learned experience",
-            remedy=f"Continue it with 'mmcl resume {folder}'.",
+            f"run folder {run.path}",
+            found="it has learned pairs, which have no classes" if met else "no experience has been learned",
+            allowed="classes to choose from, or texts",
+            remedy="Name texts that are to be ranked with --texts FILE, one in each line."
+            if met
+            else f"Continue it with 'mmcl resume {run.path}'.",
         )
-    scores = _scores(_trained(run), files, space, None if experience is None else indices[experience])
-    best = scores.topk(min(top, len(space))).indices
-    shares = scores.softmax(dim=1).gather(1, best)
-    return [
-        Prediction(path, [(space.names[i], p) for p, i in zip(row, columns, strict=True)])
-        for path, row, columns in zip(files, shares.tolist(), best.tolist(), strict=True)
-    ]
+    return space
 
 
-def export(folder: Path, to: str, out: Path | None = None) -> Path:
+def export(folder: str | Path, to: str, out: str | Path | None = None) -> Path:
     """Write the model of a run so that another tool loads it.
 
     Args:
@@ -110,7 +132,7 @@ def export(folder: Path, to: str, out: Path | None = None) -> Path:
         raise ConfigError(
             f"export to {to!r}", found="no such format", allowed=", ".join(FORMATS), remedy=nearest(to, FORMATS)
         )
-    run = RunFolder.open(folder)
+    run = RunFolder.open(Path(folder))
     model = trained_model(run)
     extra = [name for name, _ in model.named_parameters() if not name.startswith("backbone.")]
     if extra:
@@ -120,7 +142,7 @@ def export(folder: Path, to: str, out: Path | None = None) -> Path:
             allowed="models that are an open_clip model and nothing else",
             remedy="Use 'mmcl predict', which uses the whole model.",
         )
-    target = out or folder / f"export-{to}"
+    target = run.path / f"export-{to}" if out is None else Path(out)
     model.backbone.export(target)
     return target
 
@@ -130,14 +152,24 @@ def trained_model(run: RunFolder) -> MultimodalModel:
     return _trained(run).model.eval()
 
 
-def _scores(learner: Learner, files: Sequence[Path], space: LabelSpace, task_id: int | None) -> Tensor:
-    """Scores ``[N, C]`` of image files, on the CPU, found as an evaluation finds them."""
-    backbone = learner.model.backbone
-    collate, found = Collator(backbone.specs, {IMAGE}), []
-    images = Prepared(ImageFiles(files), backbone.preprocess_eval)
+def _scores(
+    learner: Learner, asked: Sequence[Question], space: LabelSpace, task_id: int | None, batch_size: int | None
+) -> Tensor:
+    """Scores ``[N, C]`` of what is asked about, on the CPU, found as an evaluation finds them."""
+    model, backbone, found = learner.model, learner.model.backbone, []
+    if not model.head.knows(space):
+        raise ConfigError(
+            "texts",
+            found="a model whose answers are the classes it has learned",
+            allowed="texts for models that compare with texts",
+            remedy="Leave them out.",
+        )
+    brought = {modality for question in asked for modality in question.values}
+    samples = Prepared(Questions(asked), backbone.preprocess_eval)
+    size = learner.config.eval_batch_size if batch_size is None else batch_size
     with as_evaluated(learner):
-        learner.model.label_space = space
-        for batch in ordered_batches(images, collate, batch_size=learner.config.eval_batch_size):
+        model.label_space = space
+        for batch in ordered_batches(samples, Collator(backbone.specs, brought), batch_size=size):
             task_ids = None if task_id is None else torch.full_like(batch.task_ids, task_id)
             logits = learner.predict(batch.inputs.with_task_ids(task_ids).to(learner.device)).logits
             assert logits is not None

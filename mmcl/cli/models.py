@@ -11,16 +11,34 @@ from mmcl.cli.terminal import Folder, app, output
 @app.command()
 def predict(
     folder: Folder,
-    files: Annotated[list[Path], typer.Argument(help="Image files.", show_default=False)],
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Pictures, arrays (.npy), folders of them, CSV files.", show_default=False),
+    ],
     top: Annotated[int, typer.Option(help="Classes to show.")] = 5,
     experience: Annotated[Optional[str], typer.Option(help="Let only its classes compete.")] = None,  # noqa: UP045
+    texts: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Let the lines of this file compete, for models of pairs."),
+    ] = None,
+    batch_size: Annotated[Optional[int], typer.Option(help="How many at once. [default: the run's]")] = None,  # noqa: UP045
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="A table with a row for each class.")] = False,
 ) -> None:
-    """Classify images with the model of a run."""
-    from mmcl.use import predict as predict_files
+    """Classify pictures or whatever else a run has learned from with its model."""
+    from mmcl import predictions
+    from mmcl.data.questions import lines_of
+    from mmcl.use import predict as ask
 
-    for prediction in predict_files(folder, files, top, experience):
-        best = "  ".join(f"{name} {100 * share:.1f} %" for name, share in prediction.classes)
-        output.print(f"{prediction.file}: {best}", soft_wrap=True, markup=False)
+    if as_json and as_csv:
+        raise typer.BadParameter("--json and --csv are two forms of the same; choose one")
+    lines = None if texts is None else lines_of(texts)
+    answers = ask(folder, files, top, experience, texts=lines, batch_size=batch_size)
+    if as_json or as_csv:
+        typer.echo((predictions.as_json if as_json else predictions.as_csv)(answers))
+        return
+    for answer in answers:
+        output.print(str(answer), soft_wrap=True, markup=False)
 
 
 @app.command()

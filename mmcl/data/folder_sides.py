@@ -48,7 +48,7 @@ def sides_below(folder: Path) -> FolderSides:
     found: dict[str, list[Path]] = {}
     classes = []
     for path in folders_in(folder):
-        side = _WORDS.get(plain_name(path.name).removesuffix("set").strip())
+        side = side_called(path.name)
         classes += [path] if side is None else []
         if side is not None:
             found.setdefault(side, []).append(path)
@@ -71,6 +71,11 @@ def sides_below(folder: Path) -> FolderSides:
             "Move the classes into the sides, or what is no class elsewhere.",
         )
     return FolderSides(train, found[TEST if TEST in found else VALIDATION][0])
+
+
+def side_called(name: str) -> str | None:
+    """The side that a folder or a split of this name holds, if it is called like one."""
+    return _WORDS.get(plain_name(name).removesuffix("set").strip())
 
 
 def _refused(folder: Path, paths: Sequence[Path], allowed: str, remedy: str) -> DataError:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from mmcl.data.arrays import open_array
 from mmcl.data.content import content_key
 from mmcl.data.holdout import SPLIT_SEED
 from mmcl.data.keys import drawing_alike, places_below
@@ -60,7 +61,8 @@ class Table:
             DataError: if it cannot be decoded.
         """
         try:
-            return {modality: value for modality, value in self.values(row).items() if value is not None}
+            given = {modality: value for modality, value in self.values(row).items() if value is not None}
+            return {modality: _opened(modality, value) for modality, value in given.items()}
         except (OSError, SyntaxError, ValueError) as error:
             raise DataError(
                 f"data set {self.name!r}, row {row}",
@@ -145,6 +147,11 @@ class TableSamples:
     def path(self, index: int) -> Path | None:
         """The file of a sample, if it has one of its own."""
         return self.table.files(self.rows[index])
+
+
+def _opened(modality: str, value: Any) -> Any:
+    """Arrays of files; pictures are opened where they are needed."""
+    return open_array(value) if modality != IMAGE and isinstance(value, Path) else value
 
 
 def _require_tensors(values: Mapping[str, Any], who: str) -> None:

@@ -14,17 +14,18 @@ columns of Hugging Face. Rows without an image file of their own are read once, 
 apart.
 """
 
-import csv
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mmcl.data.arrays import is_array_path
 from mmcl.data.labels import coded, require_one_spelling
 from mmcl.data.modality import ACCELERATION, AUDIO, GYROSCOPE, IMAGE, TEXT, VIDEO
 from mmcl.data.names import some
 from mmcl.data.pixels import as_picture, is_picture_name
+from mmcl.data.places import rows_at
 from mmcl.data.table import Table
 from mmcl.errors import ConfigError, DataError, nearest
 
@@ -68,8 +69,9 @@ def tabulated(
             or one that another class has too, or an image is a tensor that is not said to be ready.
     """
     if isinstance(data, (str, Path)):
-        rows = _Rows(_csv_rows(Path(data)), name, Path(data).parent)
-        return rows.table(label, domain, columns or {}, ready)
+        place = rows_at(Path(data))
+        table = _Rows(place.rows, name, place.root).table(label, domain, columns or {}, ready)
+        return replace(table, remarks=(*place.remarks, *table.remarks))
     if not hasattr(data, "__getitem__") or not hasattr(data, "__len__"):
         raise DataError(
             f"data set {name!r}",
@@ -153,8 +155,14 @@ class _Reader:
 
     def values(self, row: int) -> dict[str, Any]:
         said = self.data[row]
-        given = {modality: said[column] for column, modality in self.columns.items()}
+        given = {modality: self.located(modality, said[column]) for column, modality in self.columns.items()}
         return given if (place := self.file(row)) is None else given | {IMAGE: place}
+
+    def located(self, modality: str, value: Any) -> Any:
+        """The value, or the file that its array is read from."""
+        if modality in (IMAGE, TEXT) or not is_array_path(value):
+            return value
+        return Path(value) if self.folder is None else self.folder / value
 
     def file(self, row: int) -> Path | None:
         said = None if self.images is None else self.data[row][self.images]
@@ -256,35 +264,6 @@ def _unused(who: str, columns: Sequence[str]) -> str:
 
 def _is_image_path(value: Any) -> bool:
     return isinstance(value, Path) or (isinstance(value, str) and (is_picture_name(value) or os.path.isfile(value)))
-
-
-def _csv_rows(path: Path) -> list[dict[str, str | None]]:
-    """The rows of a file; empty cells are missing values.
-
-    Raises:
-        DataError: if it cannot be read, has no row, or a row has another number of cells than the header.
-    """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, strict=True))
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(
-            f"CSV file {path}",
-            found=f"it cannot be read ({error})",
-            allowed="a comma-separated file in UTF-8 with a header",
-            remedy="Check the path and the encoding.",
-        ) from error
-    odd = next((number for number, row in enumerate(rows, 2) if None in row or None in row.values()), None)
-    if not rows or odd is not None:
-        raise DataError(
-            f"CSV file {path}",
-            found="no row below the header"
-            if odd is None
-            else f"line {odd} has another number of cells than the header",
-            allowed="one cell per column in every row",
-            remedy="Put texts that contain commas between double quotes.",
-        )
-    return [{column: cell or None for column, cell in row.items()} for row in rows]
 
 
 def _origin(data: Any) -> Any:

@@ -1,7 +1,7 @@
 """Benchmark: a train and a test stream under a scenario; and BenchmarkPlugin, what an entry point provides."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -11,6 +11,8 @@ from mmcl.data.experience_data import ExperienceData
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE
 from mmcl.data.reference import ReferenceData
+from mmcl.data.table import Table
+from mmcl.data.tabulation import tabulated
 from mmcl.evaluation.metric import Accuracy, Metric
 from mmcl.streams.experience import Experience
 from mmcl.streams.promises import check_promises
@@ -33,6 +35,7 @@ class Benchmark(CLScenario[EagerCLStream[Experience]]):
         common_test: name of the test set that all experiences share, if they do: it is one data set, the ``test`` of
             every experience, and the test stream consists of nothing else.
         remarks: what was said when it was made; a run keeps it with its results.
+        read: makes a table of data that extend it, from their path and a name; by default of data with usual columns.
 
     Raises:
         DataError: if there is no experience, names or class ids clash, two classes of one name compete, or the
@@ -53,6 +56,7 @@ class Benchmark(CLScenario[EagerCLStream[Experience]]):
         metadata: Mapping[str, Any] | None = None,
         common_test: str | None = None,
         remarks: Iterable[str] = (),
+        read: Callable[[Any, str], Table] = tabulated,
     ) -> None:
         check_promises(name, scenario, experiences, common_test)
         self.name = name
@@ -67,6 +71,7 @@ class Benchmark(CLScenario[EagerCLStream[Experience]]):
         self.metadata = dict(metadata or {})
         self.common_test = common_test
         self.remarks = tuple(remarks)
+        self.read = read
         tests = self.experiences
         if common_test is not None:
             tests = (replace(experiences[0], name=common_test, label_space=self.label_space, domain=""),)
@@ -91,18 +96,35 @@ class Benchmark(CLScenario[EagerCLStream[Experience]]):
 
     def with_experience(self, added: ExperienceData, remarks: Iterable[str] = ()) -> "Benchmark":
         """The same benchmark with one more experience at the end, and what was said of it."""
+        return self._with((*self.experiences, added), remarks)
+
+    def first(self, experiences: int | None) -> "Benchmark":
+        """The same benchmark with its first experiences only; with all of them for ``None``."""
+        return self._with(self.experiences[:experiences])
+
+    def with_reference(self, reference: ReferenceData) -> "Benchmark":
+        """The same benchmark with other reference data."""
+        return self._with(self.experiences, reference=reference)
+
+    def _with(
+        self,
+        experiences: Sequence[ExperienceData],
+        remarks: Iterable[str] = (),
+        reference: ReferenceData | None = None,
+    ) -> "Benchmark":
         return Benchmark(
             name=self.name,
             edition=self.edition,
             scenario=self.scenario,
-            experiences=(*self.experiences, added),
+            experiences=experiences,
             objective=self.objective,
             metric=self.metric,
             training=self.training,
-            reference=self.reference,
+            reference=self.reference if reference is None else reference,
             metadata=self.metadata,
             common_test=self.common_test,
             remarks=(*self.remarks, *remarks),
+            read=self.read,
         )
 
     @property
@@ -127,13 +149,19 @@ class BenchmarkPlugin(ABC):
 
     Attributes:
         name: as registered.
-        modalities: what its samples may have.
-        objective: what its batches are trained for: ``"classification"``, or ``"contrastive"`` for pairs.
     """
 
     name: ClassVar[str]
-    modalities: ClassVar[frozenset[str]] = frozenset({IMAGE})
-    objective: ClassVar[str] = "classification"
+
+    @property
+    def modalities(self) -> frozenset[str]:
+        """What its samples may have: a class variable, or a property if options decide."""
+        return frozenset({IMAGE})
+
+    @property
+    def objective(self) -> str:
+        """What its batches are trained for: ``"classification"``, or ``"contrastive"`` for pairs."""
+        return "classification"
 
     @property
     @abstractmethod

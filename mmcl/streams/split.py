@@ -12,7 +12,7 @@ they hold (``mmcl.data.holdout``), so that the order of rows is nothing. A scena
 stream is built.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from typing import Any
@@ -87,7 +87,7 @@ def by_class(
         space = LabelSpace.of([names[i] for i in group], first_id=ids[group[0]], templates=prompts)
         train, held = sides.samples({label_: ids[label_] for label_ in group}, index)
         parts.append(ExperienceData(title, train, held, space, sides.train.modalities))
-    return _benchmark(name, possible[scenario], parts, [sides], training)
+    return _benchmark(name, possible[scenario], parts, [sides], training, read)
 
 
 def by_domain(
@@ -145,7 +145,7 @@ def by_domain(
         space = LabelSpace(tuple(sorted((labels[plain] for plain in here.values()), key=lambda known: known.id)))
         train, held = sides.samples({label_: labels[plain].id for label_, plain in here.items()}, index)
         parts.append(ExperienceData(title, train, held, space, sides.train.modalities, domain=title))
-    return _benchmark(name, DIL, parts, every.values(), training)
+    return _benchmark(name, DIL, parts, every.values(), training, read)
 
 
 def by_task(
@@ -191,7 +191,7 @@ def by_task(
         every.append(sides)
         first += len(space)
     differ = len({part.modalities for part in parts}) > 1
-    return _benchmark(name, MDTIL if differ else TIL, parts, every, training)
+    return _benchmark(name, MDTIL if differ else TIL, parts, every, training, read)
 
 
 def _one_table_by_domain(rows: Table, domain: str) -> dict[str, Sides]:
@@ -258,6 +258,7 @@ def _benchmark(
     parts: Sequence[ExperienceData],
     every: Iterable[Sides],
     training: Mapping[str, Any] | None,
+    read: Callable[[Any, str], Table],
 ) -> Benchmark:
     remarks = Remarks()
     for sides in every:
@@ -275,6 +276,7 @@ def _benchmark(
             "digest": {part.name: _digest((part.train, part.test)) for part in parts},
         },
         remarks=remarks,
+        read=read,
     )
 
 

@@ -102,7 +102,7 @@ def test_a_folder_that_changed_since_it_was_learned_is_refused_and_no_id_moves(
 
 def test_two_folders_of_one_class_are_refused(tmp_path: Path) -> None:
     run = learned(tmp_path / "run", stream())
-    with pytest.raises(DataError, match="'red_fox' stands for more than one class"):
+    with pytest.raises(DataError, match=r"class folders 'Red Fox' \(5 rows\) and 'red_fox' \(5 rows\)"):
         mmcl.extend(run, folder(tmp_path / "new", ["Red Fox", "red_fox"]), benchmark=stream(), quiet=True)
 
 
@@ -130,9 +130,9 @@ def test_data_that_have_moved_are_named_anew_and_may_not_be_others(
     monkeypatch.chdir(tmp_path / "elsewhere")
     matrix = mmcl.resume(run, benchmark=stream(), quiet=True).results["matrix"]
     (tmp_path / "first").rename(tmp_path / "moved")
-    with pytest.raises(CheckpointError, match=rf"no longer in .*first.*mmcl resume {run} --data DIR"):
+    with pytest.raises(CheckpointError, match=rf"no longer in .*first.*mmcl resume {run} --data PLACE"):
         mmcl.resume(run, benchmark=stream(), quiet=True)
-    with pytest.raises(CheckpointError, match="1 folders have extended it"):
+    with pytest.raises(CheckpointError, match="1 data sets have extended it"):
         mmcl.resume(run, benchmark=stream(), quiet=True, data=["../moved", "../moved"])
     with pytest.raises(CheckpointError, match="samples of 'first' have other contents"):
         mmcl.resume(run, benchmark=stream(), quiet=True, data=[folder(tmp_path / "other", ["dog", "emu"], first=9)])
@@ -154,7 +154,7 @@ def test_a_data_root_that_has_moved_is_named_anew(embedded_mtil: Path, tmp_path:
         quiet=True,
     )
     (tmp_path / "data").rename(tmp_path / "moved")
-    with pytest.raises(CheckpointError, match="--data-root DIR"):
+    with pytest.raises(CheckpointError, match="--data-root PLACE"):
         mmcl.extend(run.folder, quiet=True)
     again = mmcl.resume(run.folder, quiet=True, data_root=tmp_path / "moved")
     assert again.results["matrix"] == run.results["matrix"]

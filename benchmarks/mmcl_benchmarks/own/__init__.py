@@ -1,0 +1,1 @@
+"""Own data on disk as a benchmark."""

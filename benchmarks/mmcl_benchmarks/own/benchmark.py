@@ -1,0 +1,185 @@
+"""Own data: a folder of pictures, a CSV file or a saved data set of Hugging Face becomes a stream.
+
+Source: whoever runs it. The stream is the one that ``mmcl.streams`` makes of the same data, number for number; as a
+benchmark it has a configuration, so that ``config.toml`` runs it again and ``resume`` and ``extend`` go on with it.
+Scenario: what ``by`` says. Groups of classes (``class``) are CIL, or TIL with ``task_ids``; domains of the same classes
+(``domain``) are DIL; data sets one after the other (``task``) are TIL, or MDTIL where their modalities differ.
+Protocol: rows that say ``test`` in a column ``split``, or lie below a folder ``test``, are for testing; without any,
+20 % of every class are, drawn by what the rows are and not by their order (``mmcl.data.holdout``). The score is
+accuracy.
+Training defaults: those of the library; of the embedded edition 20 steps at rate 1e-3.
+Data: ``--data`` names a folder ``DATA/CLASS/PICTURE``, optionally below ``DATA/train`` and ``DATA/test``; a CSV file
+with a header, whose pictures and arrays are files named relative to it; or the folder that ``save_to_disk`` of Hugging
+Face's ``datasets`` wrote. For domains and tasks a folder may also hold one of these for each of them. The embedded
+edition is a folder of ten held-out symbols.
+Deviations: none; there is nothing to deviate from.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from mmcl import streams
+from mmcl.data.cache import materialise
+from mmcl.data.modality import IMAGE
+from mmcl.data.places import is_data_set, sets_below
+from mmcl.data.reference import ReferenceData
+from mmcl.data.tabulation import tabulated
+from mmcl.errors import ConfigError, DataError
+from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
+from mmcl.streams.scenario import CIL, DIL, MDTIL, TIL, Scenario
+from mmcl_benchmarks.data_root import require_count
+from mmcl_benchmarks.own.embedded import EDITION, TEMPLATES, TRAINING, write_embedded_own
+
+STEPS = 5
+# option -> the ways to a stream that read it
+_READ_BY: Mapping[str, tuple[str, ...]] = {"steps": ("class",), "task_ids": ("class",), "domain": ("domain",)}
+
+
+@dataclass(kw_only=True)
+class Own(BenchmarkPlugin):
+    """Own data by class, by domain, or by task."""
+
+    name: ClassVar[str] = "own"
+
+    data_root: str | None = None  # your data, on the command line --data: a folder, a CSV file, or a saved data set
+    embedded: bool = False  # ten drawn symbols that come with MMCL, to try it out
+    by: Literal["class", "domain", "task"] = "class"  # what arrives
+    steps: int | tuple[int, ...] | None = None  # by class: into how many experiences (5), or the classes of each
+    domain: str | None = None  # by domain: the column that says which one a row belongs to ("domain")
+    experiences: int | None = None  # only the first ones
+    order: tuple[str, ...] | None = None  # in which classes, domains or tasks arrive, by name
+    task_ids: bool = False  # by class: reveal the experience of every test sample: TIL instead of CIL
+    label: str = "label"  # column of the class
+    columns: dict[str, str | None] | None = None  # column -> modality it holds, or none if it is not needed
+    templates: tuple[str, ...] | None = None  # prompts with one {} each; the first is used in training
+    reference: str | None = None  # folder with images/ and captions.txt outside the stream
+
+    def __post_init__(self) -> None:
+        """Check what does not fit together."""
+        require_count(self.name, self.experiences)
+        if self.embedded and self.by != "class":
+            raise ConfigError(
+                "own.by", found=f"{self.by!r} of the embedded edition", allowed="'class'", remedy="Leave it out."
+            )
+        for option, ways in _READ_BY.items():
+            if getattr(self, option) not in (None, False) and self.by not in ways:
+                raise ConfigError(
+                    f"own.{option}",
+                    found=f"it has no effect on data by {self.by}",
+                    allowed=" or ".join(f"by={way}" for way in ways),
+                    remedy="Leave it out, or change 'by'.",
+                )
+
+    @property
+    def scenario(self) -> Scenario:
+        """What follows from the way in which the data arrive."""
+        if self.by == "domain":
+            return DIL
+        if self.by == "task":
+            return MDTIL if len(set(self._modalities)) > 1 else TIL
+        return TIL if self.task_ids else CIL
+
+    @property
+    def modalities(self) -> frozenset[str]:
+        """Those of the columns; pictures while no data are named."""
+        return frozenset().union(*self._modalities)
+
+    def build(self) -> Benchmark:
+        """Read the data.
+
+        Raises:
+            ConfigError: if neither or both of ``embedded`` and ``data_root`` are given, or an option does not fit.
+            DataError: if the data cannot be read, or do not keep the scenario's promises.
+        """
+        ways: Mapping[str, Callable[[], Benchmark]] = {
+            "class": self._by_class,
+            "domain": self._by_domain,
+            "task": self._by_task,
+        }
+        whole = ways[self.by]()
+        require_count(self.name, self.experiences, len(whole.experiences))
+        stream = whole.first(self.experiences)
+        return (
+            stream if self.reference is None else stream.with_reference(ReferenceData.from_folder(Path(self.reference)))
+        )
+
+    def _by_class(self) -> Benchmark:
+        steps = STEPS if self.steps is None else self.steps
+        scenario = self.scenario.name
+        return streams.by_class(self._data, experiences=steps, scenario=scenario, order=self.order, **self._common)
+
+    def _by_domain(self) -> Benchmark:
+        column = "domain" if self.domain is None else self.domain
+        return streams.by_domain(self._sets or self._data, order=self.order, domain=column, **self._common)
+
+    def _by_task(self) -> Benchmark:
+        if not self._sets:
+            raise DataError(
+                f"own data {self._data}",
+                found="one data set",
+                allowed="a folder with a data set for every task",
+                remedy="Put the data of every task into a folder, CSV file or saved data set of its own below one.",
+            )
+        order = list(self._sets) if self.order is None else list(self.order)
+        if sorted(order) != sorted(self._sets):
+            raise ConfigError(
+                "own.order",
+                found=", ".join(map(repr, order)),
+                allowed=f"each of {', '.join(map(repr, self._sets))} once",
+                remedy="List the tasks as their folders or files are called.",
+            )
+        return streams.by_task({title: self._sets[title] for title in order}, **self._common)
+
+    @property
+    def _common(self) -> dict[str, Any]:
+        """Arguments of all ways to a stream."""
+        return {
+            "label": self.label,
+            "columns": self.columns,
+            "templates": TEMPLATES if self.embedded and self.templates is None else self.templates,
+            "training": TRAINING if self.embedded else None,
+        }
+
+    @cached_property
+    def _data(self) -> Path:
+        """Where the data are.
+
+        Raises:
+            ConfigError: if none are named, or too many.
+            DataError: if there is nothing in that place.
+        """
+        if self.embedded == (self.data_root is not None):
+            raise ConfigError(
+                "benchmark 'own'",
+                found="both own data and --embedded" if self.embedded else "no data",
+                allowed="one of --data and --embedded",
+                remedy="Name a folder, a CSV file or a saved data set: 'mmcl run own --data DATA'.",
+            )
+        if self.data_root is None:
+            return materialise(f"own-{EDITION}", write_embedded_own)
+        path = Path(self.data_root)
+        if not path.exists():
+            raise DataError(
+                f"own data {path}",
+                found="no such file or folder",
+                allowed="a folder of pictures, a CSV file, or what save_to_disk of Hugging Face's datasets wrote",
+                remedy="Correct --data.",
+            )
+        return path
+
+    @cached_property
+    def _sets(self) -> Mapping[str, Path]:
+        """The data sets of domains or tasks that have one each, by name."""
+        several = self.by in ("domain", "task") and not is_data_set(self._data)
+        return sets_below(self._data) if several else {}
+
+    @cached_property
+    def _modalities(self) -> list[frozenset[str]]:
+        """Of every data set."""
+        if self.embedded or self.data_root is None:
+            return [frozenset({IMAGE})]
+        places = list(self._sets.values()) or [self._data]
+        return [tabulated(place, self.name, label=self.label, columns=self.columns).modalities for place in places]
