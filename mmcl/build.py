@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmcl.config import IN_MEMORY, PluginConfig, RunConfig
+from mmcl.data.modality import IMAGE, TEXT
 from mmcl.errors import ConfigError
 from mmcl.evaluation.loggers import check_loggers
 from mmcl.learning.compose import Surroundings, check_composition
@@ -15,6 +16,7 @@ from mmcl.models.backbone import BackbonePlugin
 from mmcl.options import instantiate
 from mmcl.probe import check_probe
 from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES, load
+from mmcl.signature import checked
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.extension import with_data
 
@@ -31,16 +33,19 @@ def build_plugin(group: str, config: PluginConfig) -> Any:
     return instantiate(load(group, config.name), config.options, config.name)
 
 
+@checked
 def benchmark(name: str, **options: Any) -> Any:
     """A benchmark plugin with its options; its data are read when it is run, or by ``build()``."""
     return build_plugin(BENCHMARKS, PluginConfig(name, options))
 
 
+@checked
 def strategy(name: str, **options: Any) -> Any:
     """A strategy with its hyper-parameters."""
     return build_plugin(STRATEGIES, PluginConfig(name, options))
 
 
+@checked
 def backbone(name: str, **options: Any) -> Any:
     """A backbone plugin with its options; its weights are loaded when it is run, or by ``build()``."""
     return build_plugin(BACKBONES, PluginConfig(name, options))
@@ -83,7 +88,9 @@ def surroundings(
         stream_modalities=None if benchmark is None else benchmark.modalities,
         generates=None if backbone is None else backbone.generates,
         classifies=None if benchmark is None else benchmark.objective == "classification",
-        contrasts=None if benchmark is None else benchmark.objective == "contrastive",
+        contrasts=None
+        if benchmark is None
+        else benchmark.objective == "contrastive" and benchmark.modalities == {IMAGE, TEXT},
     )
 
 

@@ -50,6 +50,11 @@ class PluginConfig:
     name: str
     options: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Check the kinds, so that a wrong value is refused where it is written."""
+        convert(self.name, str, "name of a plugin")
+        convert(self.options, dict, f"options of {self.name}")
+
     @property
     def label(self) -> str:
         """``name`` or ``name:value,...`` for people."""
@@ -127,7 +132,9 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Check types and training settings, so that a wrong value is refused where it is written."""
-        for name, kind in (("seed", int), ("out", str | None), ("log", _NAMES), ("extensions", _NAMES), ("probe", int)):
+        parts = (("benchmark", PluginConfig), ("backbone", PluginConfig), ("strategies", tuple[PluginConfig, ...]))
+        plain = (("seed", int), ("out", str | None), ("log", _NAMES), ("extensions", _NAMES), ("probe", int))
+        for name, kind in (*parts, *plain, ("training", dict)):
             convert(getattr(self, name), kind, name)
         if self.probe < 0:
             raise wrong_value("probe", self.probe, "0 or more")

@@ -44,9 +44,18 @@ class TrainingError(MMCLError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint with the nearest known names: ``Did you mean 'ewc'?`` or a list of all of them."""
+    """A hint with the nearest known names: ``Did you mean 'ewc'?``, or to choose one of them.
+
+    Near is what is spelled alike, and what one shortens to the other: ``learning_rate`` and ``lr``.
+    """
     known = sorted(known)
-    close = get_close_matches(name, known, n=3, cutoff=0.5)
+    short = [other for other in known if other == _initials(name) or name == _initials(other)]
+    close = short or get_close_matches(name, known, n=3, cutoff=0.5)
     if close:
         return "Did you mean " + " or ".join(repr(match) for match in close) + "?"
     return "Choose one of the allowed values."
+
+
+def _initials(name: str) -> str:
+    words = [word for word in name.replace("-", "_").split("_") if word]
+    return "".join(word[0] for word in words) if len(words) > 1 else ""

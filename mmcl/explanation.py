@@ -17,6 +17,7 @@ from mmcl.learning.strategy import StrategyPlugin, Terms
 from mmcl.learning.timeline import METHOD_OF_SLOT, STEP, TIMELINE
 from mmcl.models.backbone import BackbonePlugin
 from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES, load, name_of, options_of
+from mmcl.signature import checked
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import SCENARIOS, Scenario
 
@@ -97,6 +98,7 @@ class Explanation:
         return lines
 
 
+@checked
 def explain(
     strategies: Sequence[str | StrategyPlugin],
     *,

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 
 from mmcl.config import TrainingConfig
+from mmcl.data.captions import one_of
 from mmcl.data.label_space import LabelSpace
+from mmcl.data.modality import TEXT
 from mmcl.data.sample import Sample
 from mmcl.errors import DataError
 from mmcl.learning.schedule import unreached
@@ -110,7 +112,7 @@ def _check_prepared(sample: Sample, backbone: Backbone) -> None:
         if spec is None or prepare is None:
             continue
         try:
-            prepared = prepare(value)
+            prepared = prepare(one_of(value, drawn=False) if modality == TEXT else value)
         except Exception as error:
             raise DataError(
                 f"sample {sample.sample_id}",

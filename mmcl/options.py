@@ -1,8 +1,10 @@
 """Options of dataclasses: names and types are checked against the fields, so that a class is its own schema."""
 
+import os
 import types
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from numbers import Number
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from mmcl.errors import ConfigError, nearest
@@ -38,7 +40,9 @@ def instantiate(plugin: type, options: Mapping[str, Any], who: str) -> Any:
 
 
 def convert(value: Any, hint: Any, who: str) -> Any:
-    """``value`` as ``hint`` wants it: integers may stand for floats, lists for tuples; nothing else changes."""
+    """``value`` as ``hint`` wants it: integers may stand for floats, lists for tuples, paths for texts."""
+    if isinstance(value, Number) and hasattr(value, "item"):  # one of NumPy's
+        value = value.item()
     origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
         return value
@@ -74,6 +78,8 @@ def convert(value: Any, hint: Any, who: str) -> Any:
             key, kind = arguments
             return {convert(name, key, who): convert(item, kind, f"{who}.{name}") for name, item in value.items()}
         raise wrong_value(who, value, f"a table: {_name(hint)}")
+    if hint is str and isinstance(value, os.PathLike):
+        return os.fspath(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     plain = origin or hint

@@ -6,6 +6,7 @@ A run is a small configuration and a folder. ``resume`` continues a run that was
 experience to one that has ended; both give the numbers that an uninterrupted run would have given.
 """
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
@@ -24,9 +25,11 @@ from mmcl.models.backbone import BackbonePlugin
 from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES, kind_of, name_of
 from mmcl.results import RunResult
 from mmcl.run_folder import RunFolder
+from mmcl.signature import checked
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 
 
+@checked
 def run(
     config: RunConfig | None = None,
     *,
@@ -116,6 +119,7 @@ def run_config(
     return experiment.run()
 
 
+@checked
 def resume(
     path: str | Path,
     benchmark: Benchmark | None = None,
@@ -149,6 +153,7 @@ def resume(
     return experiment.run()
 
 
+@checked
 def extend(
     path: str | Path,
     data: str | Path | None = None,
@@ -283,7 +288,7 @@ def _as_config(group: str, plugin: Any) -> PluginConfig:
     for option in fields(plugin):
         value = getattr(plugin, option.name)
         if option.init and value != option.default:
-            changed[option.name] = value
+            changed[option.name] = os.fspath(value) if isinstance(value, os.PathLike) else value
     return PluginConfig(name, changed)
 
 

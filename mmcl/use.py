@@ -27,12 +27,14 @@ from mmcl.probe import as_evaluated
 from mmcl.registry import BACKBONES
 from mmcl.remarks import Remark
 from mmcl.run_folder import RunFolder
+from mmcl.signature import checked
 from mmcl.streams.scenario import SCENARIOS
 
 FORMATS = ("open_clip",)
 _COMPUTING = ("device", "precision", "eval_batch_size")  # training settings that say how a model is used
 
 
+@checked
 def predict(
     folder: str | Path,
     files: Any,
@@ -114,6 +116,7 @@ def _competing(run: RunFolder, met: Sequence[Mapping[str, Any]]) -> LabelSpace:
     return space
 
 
+@checked
 def export(folder: str | Path, to: str, out: str | Path | None = None) -> Path:
     """Write the model of a run so that another tool loads it.
 

@@ -6,19 +6,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmcl.data.modality import ModalitySpec
+from mmcl.data.captions import one_of
+from mmcl.data.modality import TEXT, ModalitySpec
 from mmcl.data.sample import Batch, Inputs, Sample, SampleDataset
-from mmcl.errors import DataError
+from mmcl.errors import DataError, MMCLError
 
 Preprocess = Mapping[str, Callable[[Any], Tensor]]
 
 
 class Prepared:
-    """A sample data set whose values go through the backbone's preprocessing when they are read."""
+    """A sample data set whose values go through the backbone's preprocessing when they are read.
 
-    def __init__(self, samples: SampleDataset, preprocess: Preprocess) -> None:
+    Args:
+        samples: raw.
+        preprocess: modality -> raw value to tensor.
+        augmented: whether a sample of several captions shows one of them by chance, and not the first.
+    """
+
+    def __init__(self, samples: SampleDataset, preprocess: Preprocess, augmented: bool = False) -> None:
         self.samples = samples
         self.preprocess = preprocess
+        self.augmented = augmented
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -27,8 +35,23 @@ class Prepared:
         sample = self.samples[index]
         if sample.finished:
             return sample
-        values = {name: self.preprocess[name](value) for name, value in sample.inputs.items()}
+        values = {name: self._prepared(name, value, sample.sample_id) for name, value in sample.inputs.items()}
         return Sample(values, sample.target, sample.sample_id, sample.task_id, finished=True)
+
+    def _prepared(self, modality: str, value: Any, sample_id: str) -> Tensor:
+        said = one_of(value, self.augmented) if modality == TEXT else value
+        try:
+            return self.preprocess[modality](said)
+        except MMCLError:
+            raise
+        except Exception as error:
+            raise DataError(
+                f"sample {sample_id}",
+                found=f"the backbone cannot prepare its {modality}, a value of type {type(said).__name__} "
+                f"({type(error).__name__}: {error})",
+                allowed=f"{modality} as the backbone takes it",
+                remedy="Turn the values into what the backbone asks for, or name another column.",
+            ) from error
 
 
 class Collator:

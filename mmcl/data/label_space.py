@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mmcl.data.templates import PHOTO, Template, templates_of
+from mmcl.signature import fitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +60,10 @@ class LabelSpace:
         """Classes with consecutive ids and common templates, a list of them or one.
 
         Raises:
-            ConfigError: if a template is none.
+            ConfigError: if a template is none, or the names are no list of texts.
         """
-        frames = templates_of(templates)
-        return cls(tuple(ClassLabel(first_id + i, name, frames) for i, name in enumerate(names)))
+        frames, called = templates_of(templates), fitted(names, Sequence[str], "LabelSpace.of: names")
+        return cls(tuple(ClassLabel(first_id + i, name, frames) for i, name in enumerate(called)))
 
     def __len__(self) -> int:
         return len(self.classes)

@@ -95,9 +95,9 @@ class Loader:
         return map(attrgetter("batch"), self.loader)
 
 
-def prepared(samples: SampleDataset, preprocess: Preprocess) -> SampleDataset:
+def prepared(samples: SampleDataset, preprocess: Preprocess, augmented: bool = False) -> SampleDataset:
     """Bind the preprocessing, except to samples that are finished tensors."""
-    return samples if isinstance(samples, TensorSamples) else Prepared(samples, preprocess)
+    return samples if isinstance(samples, TensorSamples) else Prepared(samples, preprocess, augmented)
 
 
 class Kept:

@@ -1,5 +1,6 @@
 """Names of modalities and what a value of each looks like. The set is open: name a new one and give its spec."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,12 @@ VIDEO = "video"
 AUDIO = "audio"
 ACCELERATION = "acceleration"
 GYROSCOPE = "gyroscope"
+
+
+def matched(modalities: Iterable[str]) -> tuple[str, str]:
+    """The two modalities of pairs, a text last: what shows a thing, and what says it."""
+    first, second = sorted(modalities, key=lambda name: (name == TEXT, name))
+    return first, second
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@
 """
 
 import io
+import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,6 +42,11 @@ def is_picture_name(path: str | Path) -> bool:
     """Whether a file is called as pictures are, in upper or lower case."""
     made = Image.registered_extensions().get(Path(path).suffix.lower())
     return made in Image.OPEN and made not in _FOREIGN
+
+
+def is_picture_path(value: object) -> bool:
+    """Whether a value is a path: one of a file, or called as pictures are."""
+    return isinstance(value, Path) or (isinstance(value, str) and (is_picture_name(value) or os.path.isfile(value)))
 
 
 def open_image(path: Path) -> Image.Image:

@@ -17,8 +17,8 @@ from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.picture_files import pictures_below
 from mmcl.data.pixels import as_picture, open_image
 from mmcl.data.places import rows_at
+from mmcl.data.records import COLUMNS
 from mmcl.data.sample import Sample
-from mmcl.data.tabulation import COLUMNS
 from mmcl.errors import DataError
 
 

@@ -46,12 +46,13 @@ class ReferenceData:
     texts: Sequence[str]
 
     @classmethod
-    def from_folder(cls, folder: Path) -> "ReferenceData":
+    def from_folder(cls, folder: str | Path) -> "ReferenceData":
         """Read ``folder/images/**`` (any image files) and ``folder/captions.txt`` (one caption a line, UTF-8).
 
         Raises:
             DataError: if either is missing or empty.
         """
+        folder = Path(folder)
         listing = pictures_below(folder / "images")
         for sentence in left_out_remark(f"reference data {folder}", listing.left_out, folder):
             Remarks().add(sentence)

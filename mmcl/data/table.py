@@ -10,10 +10,12 @@ from typing import Any
 import torch
 
 from mmcl.data.arrays import open_array
+from mmcl.data.captions import captions_of
 from mmcl.data.content import content_key
 from mmcl.data.holdout import SPLIT_SEED
 from mmcl.data.keys import drawing_alike, places_below
-from mmcl.data.modality import IMAGE
+from mmcl.data.modality import IMAGE, TEXT
+from mmcl.data.names import some
 from mmcl.data.pixels import as_picture
 from mmcl.data.sample import Sample
 from mmcl.errors import DataError
@@ -33,9 +35,11 @@ class Table:
         values: row -> modality -> raw value or ``None``.
         files: row -> the file its image is read from, if it has one of its own.
         root: folder of the data set, if it has one.
-        domains: of every row, if the table says so.
+        groups: the domain or category of every row, if it was asked for and the table says so.
         sides: ``train`` or ``test`` of every row, if the table says so.
         ready: whether values are tensors that a backbone takes as they are.
+        columns: that the data have by name.
+        known_keys: of every row, where they are known without reading it.
         remarks: what was said when it was read.
     """
 
@@ -46,13 +50,36 @@ class Table:
     values: Callable[[int], Mapping[str, Any]]
     files: Callable[[int], Path | None]
     root: Path | None = None
-    domains: Sequence[str] | None = None
+    groups: Sequence[str] | None = None
     sides: Sequence[str] | None = None
     ready: bool = False
+    columns: tuple[str, ...] = ()
+    known_keys: tuple[str, ...] | None = None
     remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def rows_by_group(self, column: str) -> dict[str, list[int]]:
+        """The rows of every group, in the order in which groups first occur.
+
+        Args:
+            column: that was asked for, for the sentence.
+
+        Raises:
+            DataError: if the table does not say it.
+        """
+        if self.groups is None:
+            raise DataError(
+                f"data set {self.name!r}",
+                found=f"no column {column!r}",
+                allowed="a column that names the group of every row, such as its domain, or one data set for each",
+                remedy=f"It has {some(self.columns, 12)}; say which one it is." if self.columns else "Name the sets.",
+            )
+        rows: dict[str, list[int]] = {}
+        for row, title in enumerate(self.groups):
+            rows.setdefault(title, []).append(row)
+        return rows
 
     def read(self, row: int) -> dict[str, Any]:
         """The raw values that a row has.
@@ -62,7 +89,7 @@ class Table:
         """
         try:
             given = {modality: value for modality, value in self.values(row).items() if value is not None}
-            return {modality: _opened(modality, value) for modality, value in given.items()}
+            values = {modality: _opened(modality, value) for modality, value in given.items()}
         except (OSError, SyntaxError, ValueError) as error:
             raise DataError(
                 f"data set {self.name!r}, row {row}",
@@ -70,18 +97,24 @@ class Table:
                 allowed="rows that can be decoded",
                 remedy="Repair or remove it; nothing has been trained on it.",
             ) from error
+        if TEXT in values and not self.ready:
+            said = captions_of(values.pop(TEXT), f"data set {self.name!r}, row {row}")
+            values |= {TEXT: said} if said else {}
+        return values
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
         """What tells each row from others: the path of its image below the root, or a digest of all it holds."""
+        if self.known_keys is not None:
+            return self.known_keys
         places = places_below([self.files(row) for row in range(len(self))], self.root)
         with drawing_alike(SPLIT_SEED) as again:
             return tuple(self._key(row, place, again) for row, place in enumerate(places))
 
     @cached_property
     def order(self) -> tuple[int, ...]:
-        """The rows by class, key, domain and side: the same for the same rows, in whatever order they are listed."""
-        facts = [facts for facts in (self.labels, self.keys, self.domains, self.sides) if facts is not None]
+        """The rows by class, key, group and side: the same for the same rows, in whatever order they are listed."""
+        facts = [facts for facts in (self.labels, self.keys, self.groups, self.sides) if facts is not None]
         return tuple(sorted(range(len(self)), key=lambda row: [column[row] for column in facts]))
 
     @cached_property

@@ -5,7 +5,9 @@ Equal similarities rank by position: the earlier item comes first. NumPy and not
 changing sizes let the process grow with every block.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from math import comb
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,9 +70,22 @@ def recall(ranks: Integers, cutoff: int) -> float:
     return 100.0 * float((ranks < cutoff).mean())
 
 
-def recall_of_chance(answers: int) -> float:
-    """``r_mean`` of a random order of ``answers`` things of which one is right, in percent, on average."""
-    return 100.0 * sum(min(cutoff, answers) / answers for cutoff in CUTOFFS) / len(CUTOFFS)
+def recall_of_chance(answers: int, right: Mapping[int, int] | None = None) -> float:
+    """The mean recall at every cutoff of a random order of ``answers`` things, in percent, on average.
+
+    Args:
+        answers: how many things are ranked.
+        right: number of right ones -> how many queries have so many; by default every query has one.
+    """
+    queries = sum((right or {1: 1}).values())
+    recalls = []
+    for cutoff in CUTOFFS:
+        missed = sum(
+            count * Fraction(comb(answers - hits, min(cutoff, answers)), comb(answers, min(cutoff, answers)))
+            for hits, count in (right or {1: 1}).items()
+        )
+        recalls.append(float(1 - missed / queries))
+    return 100.0 * sum(recalls) / len(CUTOFFS)
 
 
 def average_precision(

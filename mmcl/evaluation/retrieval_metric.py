@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mmcl.data.label_space import LabelSpace
-from mmcl.data.modality import IMAGE, TEXT
+from mmcl.data.modality import matched
 from mmcl.data.sample import Batch
 from mmcl.evaluation.metric import Metric
 from mmcl.evaluation.retrieval import (
@@ -36,10 +36,12 @@ class Item(NamedTuple):
 
 @dataclass
 class _Encoded:
-    """Unit-length features of one test set; each list has an array per batch."""
+    """Unit-length features of one test set, and the pairs they belong to; each list has an array per batch."""
 
     images: list[Floats] = field(default_factory=list)
     texts: list[Floats] = field(default_factory=list)
+    images_of: list[Integers] = field(default_factory=list)
+    texts_of: list[Integers] = field(default_factory=list)
     queries: list[Floats] = field(default_factory=list)
     gallery: list[Floats] = field(default_factory=list)
     asking: list[Item] = field(default_factory=list)
@@ -50,20 +52,31 @@ class Retrieval(Metric):
     """Cross-modal retrieval of pairs and, where a benchmark has them, instance-level retrieval in a gallery.
 
     A sample whose id is neither a query nor in the gallery is a pair: its image and its text belong to each other and
-    to nothing else. Queries and gallery are compared by the fused features of all their modalities. The main score is
-    ``r_mean`` on the pairs of one test set. Scores called ``pool ...`` are on the union of the test sets met since
-    ``begin_round``: after experience i, column j is the model on the pool of experiences 0..j (VLCP's protocol).
+    to nothing else, unless ``by_target`` says more. A value of another modality may stand for the image. Queries and
+    gallery are compared by the fused features of all their modalities. The main score is ``r_mean`` on the pairs of one
+    test set. Scores called ``pool ...`` are on the union of the test sets met since ``begin_round``: after experience
+    i, column j is the model on the pool of experiences 0..j (VLCP's protocol).
 
     Args:
         queries: sample id -> item.
         gallery: sample id -> item, complete: a category's relevant items are counted in all of it.
+        by_target: whether samples of one target in a test set belong together, as the captions of one picture do. An
+            image then finds its text if one of its captions is among the first (Karpathy and Fei-Fei, CVPR 2015).
+            Samples may lack one of the two modalities.
     """
 
     name = "r_mean"
 
-    def __init__(self, queries: Mapping[str, Item] | None = None, gallery: Mapping[str, Item] | None = None) -> None:
+    def __init__(
+        self,
+        queries: Mapping[str, Item] | None = None,
+        gallery: Mapping[str, Item] | None = None,
+        *,
+        by_target: bool = False,
+    ) -> None:
         self.queries = dict(queries or {})
         self.gallery = dict(gallery or {})
+        self.by_target = by_target
         self._relevant = Counter(item.category for item in self.gallery.values())
         self._pool: list[_Encoded] = []
         self._scores: dict[str, float] = {}
@@ -84,8 +97,14 @@ class Retrieval(Metric):
         asking = [row for row, id_ in enumerate(ids) if id_ in self.queries]
         lying = [row for row, id_ in enumerate(ids) if id_ in self.gallery]
         pairs = [row for row, id_ in enumerate(ids) if id_ not in self.queries and id_ not in self.gallery]
-        kept.images.append(_unit(output.features[IMAGE])[pairs])
-        kept.texts.append(_unit(output.features[TEXT])[pairs])
+        begun = sum(map(len, kept.images))
+        numbers = batch.targets.cpu().numpy() if self.by_target else begun + np.arange(len(ids))
+        image, text = matched(output.features)
+        for name, features, owners in ((image, kept.images, kept.images_of), (text, kept.texts, kept.texts_of)):
+            held = batch.inputs.present.get(name)
+            rows = [row for row in pairs if held is None or bool(held[row])] if self.by_target else pairs
+            features.append(_unit(output.features[name])[rows])
+            owners.append(numbers[rows])
         kept.queries.append(fused[asking])
         kept.gallery.append(fused[lying])
         kept.asking += [self.queries[ids[row]] for row in asking]
@@ -99,8 +118,14 @@ class Retrieval(Metric):
 
     def chance(self) -> float:
         """``r_mean`` of a random order of the pairs of the last test set."""
-        pairs = sum(map(len, self._pool[-1].images))
-        return recall_of_chance(pairs) if pairs else float("nan")
+        images, texts = _owners(self._pool[-1:])
+        if not len(images) or not len(texts):
+            return float("nan")
+        found = [
+            recall_of_chance(len(answers), Counter(map(Counter(answers.tolist()).__getitem__, queries.tolist())))
+            for queries, answers in ((images, texts), (texts, images))
+        ]
+        return sum(found) / len(found)
 
     def further(self) -> dict[str, float]:
         """The other scores of the last test set, and those of the pool."""
@@ -110,10 +135,10 @@ class Retrieval(Metric):
         """All scores on the union of some test sets."""
         scores: dict[str, float] = {}
         images, texts = _joined([s.images for s in sets]), _joined([s.texts for s in sets])
-        if len(images):
-            own = np.arange(len(images))
-            image_ranks = first_hits(similarity_blocks(images, texts), own, own)
-            text_ranks = first_hits(similarity_blocks(texts, images), own, own)
+        if len(images) and len(texts):
+            images_of, texts_of = _owners(sets)
+            image_ranks = first_hits(similarity_blocks(images, texts), images_of, texts_of)
+            text_ranks = first_hits(similarity_blocks(texts, images), texts_of, images_of)
             scores |= recall_scores(image_ranks, text_ranks)
         queries, gallery = _joined([s.queries for s in sets]), _joined([s.gallery for s in sets])
         if len(queries) and len(gallery):
@@ -133,6 +158,17 @@ def _numbers(names: Iterable[str]) -> Integers:
     """The same number for the same name."""
     known: dict[str, int] = {}
     return np.array([known.setdefault(name, len(known)) for name in names])
+
+
+def _owners(sets: Sequence[_Encoded]) -> tuple[Integers, Integers]:
+    """The pair of every image and of every text, numbered across test sets."""
+    nothing: Integers = np.empty(0, dtype=np.int64)
+    images, texts, begun = [nothing], [nothing], 0
+    for kept in sets:
+        for found, batches in ((images, kept.images_of), (texts, kept.texts_of)):
+            found += [batch + begun for batch in batches]
+        begun = 1 + max((int(batch.max()) for batch in (*images, *texts) if len(batch)), default=begun - 1)
+    return np.concatenate(images), np.concatenate(texts)
 
 
 def _joined(features: Sequence[Sequence[Floats]]) -> Floats:

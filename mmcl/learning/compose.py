@@ -87,7 +87,8 @@ _REMEDIES = {
     Need.IMAGE_ENCODER: "Choose a CLIP-like backbone, such as glyph-clip.",
     Need.TEXT_ENCODER: "Choose a CLIP-like backbone, such as glyph-clip.",
     Need.GENERATION: "Choose a backbone that generates, or a scenario with class labels.",
-    Need.REFERENCE_DATA: "Put images and captions.txt into DATA_ROOT/reference, or use the embedded edition.",
+    Need.REFERENCE_DATA: "Name a folder with images/ and captions.txt: to the strategy, as in zscl:reference=DIR, or "
+    "to a stream of your own data with reference=DIR; official data have it in DATA_ROOT/reference.",
     Need.WHOLE_STREAM: "Run it through mmcl.run.",
     Need.CLASSES: "Choose a benchmark of classes, or a strategy for pairs.",
     Need.PAIRS: "Choose a benchmark of pairs, or a strategy for classes.",

@@ -54,6 +54,7 @@ from mmcl.learning.weights import frozen
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.models.output import Output
 from mmcl.remarks import Remarks
+from mmcl.signature import checked
 from mmcl.streams.experience import Experience
 from mmcl.streams.scenario import Scenario
 
@@ -103,6 +104,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
     dataloader: Batches
     learning_rate: LearningRate
 
+    @checked
     def __init__(
         self,
         *,
@@ -531,7 +533,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         if isinstance(samples, Subset):
             return Subset(self._prepared(samples.samples, augment), samples.indices)
         if augment or isinstance(samples, (TensorSamples, Memory)):
-            return prepared(samples, backbone.preprocess_train if augment else backbone.preprocess_eval)
+            return prepared(samples, backbone.preprocess_train if augment else backbone.preprocess_eval, augment)
         if id(samples) not in self._kept:
             ready = prepared(samples, backbone.preprocess_eval)
             size = 4 * len(samples) * sum(math.prod(spec.shape) for spec in backbone.specs.values())

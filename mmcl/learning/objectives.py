@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from mmcl.data.modality import IMAGE, TEXT
+from mmcl.data.modality import matched
 from mmcl.learning.likelihoods import class_log_probabilities, cross_entropy, full_precision, pair_log_probabilities
 from mmcl.models.output import Output
 
@@ -61,7 +61,8 @@ class Classification(Objective):
 class Contrastive(Objective):
     """Which image and which text of a batch belong together: continual pre-training on pairs, without classes.
 
-    CLIP's symmetric InfoNCE. The other pairs of the batch are the wrong answers, so a likelihood depends on the batch.
+    A value of another modality may stand for the image. CLIP's symmetric InfoNCE: the other pairs of the batch are the
+    wrong answers, so a likelihood depends on the batch.
     """
 
     unread: ClassVar[frozenset[str]] = frozenset({"label_smoothing", "own_classes"})
@@ -72,8 +73,8 @@ class Contrastive(Objective):
 
     def log_probabilities(self, learner: "Learner", output: Output) -> Tensor:
         """``[B, B]``, half the log-probability of text k given image n plus half that of image k given text n."""
-        features = output.features
-        return pair_log_probabilities(features[IMAGE], features[TEXT], learner.model.backbone.logit_scale)
+        first, second = (output.features[name] for name in matched(output.features))
+        return pair_log_probabilities(first, second, learner.model.backbone.logit_scale)
 
     def true_columns(self, learner: "Learner", targets: Tensor) -> Tensor:
         """Pair n is right for row n."""

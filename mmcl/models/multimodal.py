@@ -13,6 +13,7 @@ from mmcl.models.backbone import Backbone
 from mmcl.models.fusion import MeanFusion
 from mmcl.models.heads import Head, LinearHead, TextHead
 from mmcl.models.output import Output
+from mmcl.signature import checked
 
 
 class MultimodalModel(nn.Module):
@@ -28,6 +29,7 @@ class MultimodalModel(nn.Module):
         computing: makes the context of every pass, which decides its precision; copies pass in the same one.
     """
 
+    @checked
     def __init__(self, backbone: Backbone, head: Head | None = None, fusion: nn.Module | None = None) -> None:
         super().__init__()
         self.backbone = backbone

@@ -14,6 +14,7 @@ from mmcl.data.reference import ReferenceData
 from mmcl.data.table import Table
 from mmcl.data.tabulation import tabulated
 from mmcl.evaluation.metric import Accuracy, Metric
+from mmcl.signature import checked
 from mmcl.streams.experience import Experience
 from mmcl.streams.promises import check_promises
 from mmcl.streams.scenario import Scenario
@@ -42,6 +43,7 @@ class Benchmark(CLScenario[EagerCLStream[Experience]]):
             scenario's promises are broken.
     """
 
+    @checked
     def __init__(
         self,
         *,

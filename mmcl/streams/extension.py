@@ -5,6 +5,7 @@ that the stream knows returns under its id; else every experience has classes of
 """
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from mmcl.data.label_space import ClassLabel, LabelSpace
 from mmcl.data.names import plain_name
 from mmcl.remarks import Remarks
 from mmcl.streams.benchmark import Benchmark
+from mmcl.streams.pairs import pair_experience
 from mmcl.streams.sides import Sides
 
 
@@ -30,14 +32,20 @@ def with_data(benchmark: Benchmark, place: Path, recorded: Mapping[str, Any] | N
     """
     title = recorded["name"] if recorded else place.name if place.is_dir() else place.stem
     sides = Sides(benchmark.read(place, title), None)
-    labels = _classes(benchmark, sides, recorded)
-    train, test = sides.samples({number: label.id for number, label in labels.items()}, len(benchmark.experiences))
-    space = LabelSpace(tuple(sorted(labels.values(), key=lambda label: label.id)))
+    make = pair_experience if benchmark.objective == "contrastive" else partial(_of_classes, benchmark, recorded)
     remarks = Remarks()
     for sentence in sides.remarks:
         remarks.add(sentence)
-    added = ExperienceData(title, train, test, space, sides.train.modalities, domain=title)
-    return benchmark.with_experience(added, remarks)
+    return benchmark.with_experience(make(sides, title, len(benchmark.experiences)), remarks)
+
+
+def _of_classes(
+    benchmark: Benchmark, recorded: Mapping[str, Any] | None, sides: Sides, title: str, index: int
+) -> ExperienceData:
+    labels = _classes(benchmark, sides, recorded)
+    train, test = sides.samples({number: label.id for number, label in labels.items()}, index)
+    space = LabelSpace(tuple(sorted(labels.values(), key=lambda label: label.id)))
+    return ExperienceData(title, train, test, space, sides.train.modalities, domain=title)
 
 
 def _classes(benchmark: Benchmark, sides: Sides, recorded: Mapping[str, Any] | None) -> dict[int, ClassLabel]:

@@ -30,11 +30,11 @@ def group_sizes(classes: int, groups: int, first: int = 0) -> tuple[int, ...]:
 
 def class_groups(order: Sequence[int], sizes: Sequence[int]) -> list[tuple[int, ...]]:
     """The classes of every experience: ``order`` cut into consecutive pieces of ``sizes``."""
-    if sum(sizes) != len(order):
+    if sum(sizes) != len(order) or min(sizes, default=0) < 1:
         raise ConfigError(
             "classes per experience",
-            found=f"groups of {', '.join(map(str, sizes))}, {sum(sizes)} classes in all",
-            allowed=f"{len(order)} classes in all",
+            found=f"groups of {', '.join(map(str, sizes)) or 'nothing'}, {sum(sizes)} classes in all",
+            allowed=f"{len(order)} classes in all, at least one in every group",
             remedy="Correct the sizes, or give the number of experiences.",
         )
     ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]

@@ -119,10 +119,14 @@ def _check_common_test(who: str, scenario: Scenario, experiences: Sequence[Exper
 
 
 def _difference(first: ExperienceData, other: ExperienceData) -> str:
-    """Which classes only one of two experiences has, in words."""
-    lacks = [label.name for label in first.label_space if label.id not in other.label_space.ids]
-    adds = [label.name for label in other.label_space if label.id not in first.label_space.ids]
+    """What two label spaces do not share, in words: classes by name, else the ids of the same names."""
+    here, there = ({plain_name(label.name): label for label in data.label_space} for data in (other, first))
+    lacks = [label.name for name, label in there.items() if name not in here]
+    adds = [label.name for name, label in here.items() if name not in there]
     parts = [f"lacks {some(lacks)}"] * bool(lacks) + [f"has {some(adds)} in addition"] * bool(adds)
+    moved = [name for name, label in here.items() if not parts and label.id != there[name].id]
+    if moved:
+        parts = [f"has {here[moved[0]].name!r} as class {here[moved[0]].id} instead of {there[moved[0]].id}"]
     return f"{other.name!r} {' and '.join(parts)}, compared with {first.name!r}" if parts else ""
 
 

@@ -18,6 +18,7 @@ class Sides:
         train: the training rows, or all of them.
         test: the test rows, if they are a table of their own.
         rows: only these of ``train``.
+        test_rows: only these of ``test``.
 
     Attributes:
         classes: the classes that occur in training, as positions in ``train.names``.
@@ -26,13 +27,20 @@ class Sides:
         DataError: if the test data have a class that the training data lack, or other modalities.
     """
 
-    def __init__(self, train: Table, test: Table | None, rows: Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        train: Table,
+        test: Table | None,
+        rows: Sequence[int] | None = None,
+        test_rows: Sequence[int] | None = None,
+    ) -> None:
         self.train, self.test = train, train if test is None else test
-        chosen = None if rows is None else set(rows)
-        every = [row for row in train.order if chosen is None or row in chosen]
+        every = _chosen(train, rows)
         if test is not None:
             self.train_rows = [row for row in every if train.sides is None or train.sides[row] == "train"]
-            self.test_rows = [row for row in test.order if test.sides is None or test.sides[row] == "test"]
+            self.test_rows = [
+                row for row in _chosen(test, test_rows) if test.sides is None or test.sides[row] == "test"
+            ]
         elif train.sides is not None:
             self.train_rows = [row for row in every if train.sides[row] == "train"]
             self.test_rows = [row for row in every if train.sides[row] == "test"]
@@ -89,3 +97,9 @@ class Sides:
                 )
             found.append(TableSamples(side, [row for row, _ in pairs], [id_ for _, id_ in pairs], task_id))
         return found[0], found[1]
+
+
+def _chosen(table: Table, rows: Sequence[int] | None) -> list[int]:
+    """Some rows of a table, or all, in the order of their keys."""
+    wanted = None if rows is None else set(rows)
+    return [row for row in table.order if wanted is None or row in wanted]

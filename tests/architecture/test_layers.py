@@ -25,6 +25,7 @@ LAYER = {
     "registry": 0,
     "config": 0,
     "options": 0,
+    "signature": 0,
     "arguments": 0,
     "environment": 0,
     "data": 1,

@@ -191,3 +191,70 @@ def test_chance_is_that_of_the_pairs_of_the_last_test_set_alone() -> None:
     metric = Retrieval({}, {"g": Item("1", "lamp")})
     scored(metric, batch_of(["a", "b"], EYE[:2], EYE[:2]), batch_of(["c", "d", "e", "g"], EYE, EYE))
     assert metric.chance() == pytest.approx(100 * (1 / 3 + 1 + 1) / 3)
+
+
+# Several texts of one image.
+
+
+def captioned(images: Tensor, texts: Tensor, owners: list[int]) -> tuple[Output, Batch]:
+    """Every image with its first text; each further one is a row without an image, which holds a fill value."""
+    first = [owners.index(owner) for owner in dict.fromkeys(owners)]
+    shown = torch.zeros(len(owners), images.shape[1])
+    shown[first] = images
+    held = torch.zeros(len(owners), dtype=torch.bool)
+    held[first] = True
+    present = {IMAGE: held, TEXT: torch.ones(len(owners), dtype=torch.bool)}
+    inputs = Inputs({IMAGE: shown, TEXT: texts}, present, tuple(f"own/{row}" for row in range(len(owners))))
+    output = Output(features={IMAGE: shown, TEXT: texts}, fused=texts)
+    return output, Batch(inputs, torch.tensor(owners), torch.zeros(len(owners)))
+
+
+def test_an_image_finds_its_text_if_any_of_its_captions_is_first() -> None:
+    """Image 0 is nearest to its second caption; image 1 to a caption of image 0, and second to its own."""
+    texts = torch.stack([EYE[3], EYE[0], EYE[1], 0.9 * EYE[1] + 0.5 * EYE[2]])
+    images = torch.stack([EYE[0], 0.9 * EYE[1] + 0.1 * EYE[0]])
+    (scores,) = scored(Retrieval(by_target=True), captioned(images, texts, [0, 0, 0, 1]))
+    assert scores["txt_r1"] == 50.0
+    assert scores["txt_r5"] == 100.0
+    assert scores["img_r1"] == 75.0, "text 2 finds the other image; text 0 is like none, and the first one is its own"
+
+
+def test_captions_are_scored_as_a_plain_search_over_them_scores() -> None:
+    generator = torch.Generator().manual_seed(0)
+    owners = [0, 0, 1, 1, 1, 2, 3, 3, 4, 5, 5, 5]
+    images, texts = torch.randn(6, 8, generator=generator), torch.randn(12, 8, generator=generator)
+    (scores,) = scored(Retrieval(by_target=True), captioned(images, texts, owners))
+    table = torch.nn.functional.normalize(images, dim=1) @ torch.nn.functional.normalize(texts, dim=1).T
+    for cutoff in (1, 5):
+        best = table.topk(cutoff, dim=1).indices.tolist()
+        hits = [any(owners[text] == image for text in found) for image, found in enumerate(best)]
+        assert scores[f"txt_r{cutoff}"] == pytest.approx(100 * np.mean(hits))
+        found = table.T.topk(cutoff, dim=1).indices.tolist()
+        assert scores[f"img_r{cutoff}"] == pytest.approx(
+            100 * np.mean([o in f for o, f in zip(owners, found, strict=True)])
+        )
+
+
+def test_targets_of_two_test_sets_are_kept_apart_in_the_pool() -> None:
+    first, second = captioned(EYE[:2], EYE[:2], [0, 1]), captioned(EYE[:2], EYE[:2], [0, 1])
+    alone, both = scored(Retrieval(by_target=True), first, second)
+    assert alone["pool txt_r1"] == 100.0
+    assert both["pool txt_r1"] == 50.0, "the equal text of the other set comes first for its images"
+
+
+def test_chance_of_several_captions_is_the_mean_score_of_random_orders() -> None:
+    owners = [0, 0, 1, 1, 1, 2, 3, 3, 4, 5, 5, 5] * 2
+    owners = [owner + 6 * (row // 12) for row, owner in enumerate(owners)]
+    metric = Retrieval(by_target=True)
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for _ in range(300):
+        images, texts = torch.randn(12, 24, generator=generator), torch.randn(24, 24, generator=generator)
+        (scores,) = scored(metric, captioned(images, texts, owners))
+        found.append(scores["r_mean"])
+    assert metric.chance() == pytest.approx(np.mean(found), abs=1.5)
+
+
+@pytest.mark.parametrize("answers", [1, 2, 7, 40, 1000])
+def test_chance_of_one_right_answer_is_the_share_of_places_to_the_last_digit(answers: int) -> None:
+    assert recall_of_chance(answers) == 100.0 * sum(min(k, answers) / answers for k in (1, 5, 10)) / 3

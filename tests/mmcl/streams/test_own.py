@@ -665,7 +665,7 @@ def test_a_stream_of_own_data_runs_and_names_its_edition(tmp_path: Path, cache: 
 def test_importing_the_functions_names_costs_nothing() -> None:
     check = "import sys, mmcl; import mmcl.streams; assert 'torch' not in sys.modules; mmcl.streams.by_class"
     subprocess.run([sys.executable, "-c", check], check=True)
-    with pytest.raises(AttributeError, match="by_class, by_domain, by_task"):
+    with pytest.raises(AttributeError, match="by_class, by_column, by_domain, by_task, of_pairs"):
         _ = mmcl.streams.by_magic
 
 

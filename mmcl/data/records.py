@@ -1,0 +1,185 @@
+"""Records: rows that are dictionaries, and what their columns hold."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmcl.data.arrays import is_array_path
+from mmcl.data.labels import coded, require_one_spelling
+from mmcl.data.modality import ACCELERATION, AUDIO, GYROSCOPE, IMAGE, TEXT, VIDEO
+from mmcl.data.names import some
+from mmcl.data.pixels import as_picture, is_picture_path
+from mmcl.data.table import Table
+from mmcl.errors import DataError, nearest
+
+COLUMNS: Mapping[str, str] = {
+    "image": IMAGE,
+    "caption": TEXT,
+    "text": TEXT,
+    "video": VIDEO,
+    "audio": AUDIO,
+    "acceleration": ACCELERATION,
+    "gyroscope": GYROSCOPE,
+}
+SIDES = ("train", "test")
+SIDE = "split"
+ONE = "pair"  # the class of rows that have none
+
+Columns = Mapping[str, str | None]
+
+
+class Records:
+    """Rows that are dictionaries; with a folder they come from a file, and images are paths below it."""
+
+    def __init__(self, data: Any, name: str, folder: Path | None = None) -> None:
+        self.data, self.name, self.folder = data, name, folder
+        self.who = f"data set {name!r}"
+        # rows of a list may each have other columns; those of other data sets are not read for that
+        rows = data if isinstance(data, (list, tuple)) else [data[0]]
+        self.known = list(getattr(data, "column_names", dict.fromkeys(column for row in rows for column in row)))
+        self.begin = rows
+
+    def table(self, label: str | None, group: str | None, columns: Columns, ready: bool) -> Table:
+        """The rows under the names of their columns.
+
+        Args:
+            label: column of the class; ``None`` for rows that have none.
+            group: column of the group, where it is asked for.
+            columns: column -> modality.
+            ready: whether values are tensors that a backbone takes as they are.
+        """
+        found = self.modalities(label, group, columns)
+        labels, names = ([0] * len(self.data), (ONE,)) if label is None else self.classes(label)
+        unused = [column for column in self.known if column not in {label, group, SIDE, *found, *columns}]
+        images = next((column for column, modality in found.items() if modality == IMAGE), None)
+        shown = () if images is None else (row.get(images) for row in self.begin)
+        first = next((value for value in shown if value is not None), None)
+        listed = self.folder is not None or is_picture_path(first)
+        if first is not None and not ready and not listed:
+            as_picture(first, f"{self.who}, row 0")
+        reader = _Reader(self.data, found, images if listed else None, self.folder)
+        return Table(
+            name=self.name,
+            names=names,
+            labels=labels,
+            modalities=frozenset(found.values()),
+            values=reader.values,
+            files=reader.file,
+            root=self.folder,
+            groups=self.groups(group) if group in self.known else None,
+            sides=_sides(self.column(SIDE), self.who) if SIDE in self.known else None,
+            ready=ready,
+            columns=tuple(self.known),
+            remarks=(_unused(self.who, unused),) if unused else (),
+        )
+
+    def modalities(self, label: str | None, group: str | None, columns: Columns) -> dict[str, str]:
+        """Column -> modality."""
+        others = [column for column in self.known if column in columns or column not in (label, group, SIDE)]
+        meant = {column: columns.get(column, COLUMNS.get(column)) for column in others}
+        found = {column: modality for column, modality in meant.items() if modality is not None}
+        if (label is not None and label not in self.known) or not found:
+            said = f", and which one is the class with label='...'. {nearest(label, self.known)}" if label else "."
+            raise DataError(
+                self.who,
+                found=f"the columns {', '.join(self.known)}",
+                allowed=f"{f'{label} and ' if label else ''}at least one of {', '.join(COLUMNS)}",
+                remedy=f"Say what a column holds with columns={{'img': 'image'}}{said}",
+            )
+        given = list(found.values())
+        if twice := [modality for modality in given if given.count(modality) > 1]:
+            both = [column for column, modality in found.items() if modality == twice[0]]
+            raise DataError(
+                self.who,
+                found=f"the columns {some(both)}, which are all {twice[0]}",
+                allowed="one column per modality",
+                remedy=f"Leave one out with columns={{{both[-1]!r}: None}}.",
+            )
+        return found
+
+    def column(self, name: str) -> list[Any]:
+        """All values of a column, at once where the data set can do that without reading the others."""
+        if hasattr(self.data, "column_names"):
+            return list(self.data[name])
+        return [self.data[row].get(name) for row in range(len(self.data))]
+
+    def classes(self, column: str) -> tuple[list[int], tuple[str, ...]]:
+        """The class of every row, and what classes are called."""
+        return coded(self.column(column), self.declared(column), self.who)
+
+    def declared(self, column: str) -> Sequence[str] | None:
+        """What the numbers in a column are called, where the data set says so."""
+        features = getattr(self.data, "features", None) or {}
+        return getattr(features.get(column), "names", None)
+
+    def groups(self, column: str | None) -> list[str]:
+        """The domain or category of every row."""
+        assert column is not None
+        said, names = self.column(column), self.declared(column)
+        if None in said:
+            raise DataError(
+                f"{self.who}, row {said.index(None)}",
+                found=f"nothing in the column {column!r}",
+                allowed="something in every row",
+                remedy="Fill it in, or leave the row out.",
+            )
+        if names is not None:
+            numbers, names = coded(said, names, self.who)
+            return [names[number] for number in numbers]
+        groups = [str(value) for value in said]
+        require_one_spelling(groups, column, self.who)
+        return groups
+
+
+def _unused(who: str, columns: Sequence[str]) -> str:
+    return (
+        f"{who}: the columns {some(columns)} are not used. Say what they hold, such as columns={{{columns[0]!r}: "
+        f"'image'}}, or that they are not needed, with columns={{{columns[0]!r}: None}}."
+    )
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads rows that are dictionaries.
+
+    Attributes:
+        data: the rows.
+        columns: column -> modality.
+        images: column of the paths of image files, if there is one.
+        folder: below which they lie, if it is not the working directory.
+    """
+
+    data: Any
+    columns: Mapping[str, str]
+    images: str | None
+    folder: Path | None
+
+    def values(self, row: int) -> dict[str, Any]:
+        said = self.data[row]
+        given = {modality: self.located(modality, said.get(column)) for column, modality in self.columns.items()}
+        return given if (place := self.file(row)) is None else given | {IMAGE: place}
+
+    def located(self, modality: str, value: Any) -> Any:
+        """The value, or the file that its array is read from."""
+        if modality in (IMAGE, TEXT) or not is_array_path(value):
+            return value
+        return Path(value) if self.folder is None else self.folder / value
+
+    def file(self, row: int) -> Path | None:
+        said = None if self.images is None else self.data[row].get(self.images)
+        if not isinstance(said, (str, Path)):
+            return None
+        return Path(said) if self.folder is None else self.folder / said
+
+
+def _sides(said: Sequence[Any], who: str) -> list[str]:
+    sides = [str(value) for value in said]
+    if unknown := sorted(set(sides) - set(SIDES)):
+        raise DataError(
+            who,
+            found=f"the split {unknown[0]!r}",
+            allowed=" or ".join(SIDES),
+            remedy="Leave validation rows out, or call them train or test.",
+        )
+    return sides
