@@ -60,7 +60,7 @@ def check_before_loading(config: RunConfig, benchmark: Benchmark | None = None) 
     """
     strategies = build_strategies(config)
     check_loggers(config.log)
-    backbone = load(BACKBONES, config.backbone.name)
+    backbone = build_plugin(BACKBONES, config.backbone)
     if benchmark is None:
         around = surroundings(backbone, benchmark_plugin(config.benchmark))
     else:
@@ -70,14 +70,14 @@ def check_before_loading(config: RunConfig, benchmark: Benchmark | None = None) 
 
 
 def surroundings(
-    backbone: "BackbonePlugin | type[BackbonePlugin] | None" = None,
+    backbone: "BackbonePlugin | None" = None,
     benchmark: "Benchmark | BenchmarkPlugin | None" = None,
     reference_data: bool | None = None,
 ) -> Surroundings:
     """What a composition runs in, as backbone and benchmark declare it.
 
     Args:
-        backbone: a plugin or its class.
+        backbone: a plugin, whose options may decide what it encodes.
         benchmark: a plugin, whose options may decide the scenario, or a benchmark whose data have been read.
         reference_data: whether the benchmark has any, if its data have been read.
     """

@@ -16,7 +16,7 @@ from mmcl.learning.compose import Surroundings, check_composition, consolidation
 from mmcl.learning.strategy import StrategyPlugin, Terms
 from mmcl.learning.timeline import METHOD_OF_SLOT, STEP, TIMELINE
 from mmcl.models.backbone import BackbonePlugin
-from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES, load, name_of, options_of
+from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES, name_of, options_of
 from mmcl.signature import checked
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import SCENARIOS, Scenario
@@ -167,7 +167,7 @@ def _surroundings(
             )
         scenario = SCENARIOS[scenario]
     declared = surroundings(
-        load(BACKBONES, parse_backbone(backbone).name) if isinstance(backbone, str) else backbone,
+        build_plugin(BACKBONES, parse_backbone(backbone)) if isinstance(backbone, str) else backbone,
         build_plugin(BENCHMARKS, parse_strategy(benchmark)) if isinstance(benchmark, str) else benchmark,
         benchmark.reference is not None if isinstance(benchmark, Benchmark) else None,
     )

@@ -133,12 +133,15 @@ class BackbonePlugin(ABC):
     Compositions are checked against what it declares before anything is loaded.
 
     Attributes:
-        modalities: what the towers encode.
         generates: whether it writes text, as scenarios with open answers ask for.
     """
 
-    modalities: ClassVar[frozenset[str]]
     generates: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def modalities(self) -> frozenset[str]:
+        """What the towers encode: a class variable, or a property if options decide."""
 
     @abstractmethod
     def build(self) -> Backbone:
