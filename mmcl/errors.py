@@ -1,7 +1,8 @@
 """Errors that say who, what was found, what is allowed and what to do."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from typing import Any
 
 
 class MMCLError(Exception):
@@ -17,6 +18,10 @@ class MMCLError(Exception):
     def __init__(self, who: str, *, found: str, allowed: str, remedy: str) -> None:
         self.who, self.found, self.allowed, self.remedy = who, found, allowed, remedy
         super().__init__(f"{who}: {found}. Allowed: {allowed}. {remedy}")
+
+    def __reduce__(self) -> tuple[Callable[..., "MMCLError"], tuple[Any, ...]]:
+        """What another process makes the same error of."""
+        return _made, (type(self), self.who, self.found, self.allowed, self.remedy)
 
 
 class ConfigError(MMCLError):
@@ -41,6 +46,10 @@ class CheckpointError(MMCLError):
 
 class TrainingError(MMCLError):
     """Training cannot go on, for example because a loss term is not finite."""
+
+
+def _made(kind: type[MMCLError], who: str, found: str, allowed: str, remedy: str) -> MMCLError:
+    return kind(who, found=found, allowed=allowed, remedy=remedy)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from mmcl.evaluation.loggers import RunLogger
@@ -48,7 +49,11 @@ class ProgressBar:
     def phase(self, name: str, total: int) -> Iterator[Callable[[], None]]:
         """A transient line for something that is not training; call what it yields after each part."""
         with Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=self.console, transient=True
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            console=self.console,
+            transient=True,
         ) as bar:
             task = bar.add_task(name, total=total)
             yield lambda: bar.advance(task)
@@ -56,15 +61,15 @@ class ProgressBar:
     def show_row(self, row: str, scores: Mapping[str, float]) -> None:
         """Print a row of the result matrix."""
         cells = "  ".join(f"{name} {score:.1f}" for name, score in scores.items())
-        self.console.print(f"  [bold]{row}[/bold]: {cells}")
+        self.console.print(f"  [bold]{escape(row)}[/bold]: {escape(cells)}")
 
     def _line(self) -> Progress:
         return Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[detail]}"),
+            TextColumn("{task.fields[detail]}", markup=False),
             console=self.console,
         )
 

@@ -104,16 +104,19 @@ def _stacked(name: str, spec: ModalitySpec, column: Sequence[Any], samples: Sequ
         DataError: if a value has another shape than a backbone's.
     """
     try:
-        return torch.stack([spec.missing() if value is None else value for value in column])
-    except (RuntimeError, TypeError) as error:
-        odd = ((s.sample_id, v) for s, v in zip(samples, column, strict=True) if v is not None)
-        id_, value = next(((i, v) for i, v in odd if getattr(v, "shape", None) != spec.shape), ("?", None))
-        raise DataError(
-            f"sample {id_}",
-            found=f"{name} of shape {list(getattr(value, 'shape', ()))} after preprocessing",
-            allowed=f"{list(spec.shape)} everywhere, as the backbone takes it",
-            remedy="Cut or pad the values to one size.",
-        ) from error
+        stacked = torch.stack([spec.missing() if value is None else value for value in column])
+    except (RuntimeError, TypeError):
+        stacked = None
+    if stacked is not None and stacked.shape[1:] == spec.shape:
+        return stacked
+    odd = ((s.sample_id, v) for s, v in zip(samples, column, strict=True) if v is not None)
+    id_, value = next(((i, v) for i, v in odd if getattr(v, "shape", None) != spec.shape), ("?", None))
+    raise DataError(
+        f"sample {id_}",
+        found=f"{name} of shape {list(getattr(value, 'shape', ()))} after preprocessing",
+        allowed=f"{list(spec.shape)} everywhere, as the backbone takes it",
+        remedy="Cut or pad the values to one size.",
+    )
 
 
 class TensorSamples:

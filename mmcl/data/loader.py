@@ -1,16 +1,16 @@
 """Loaders over torch's DataLoader: a fixed number of shuffled training batches, or one ordered pass."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from operator import attrgetter
 from typing import Any
 
 import torch
-from torch.utils.data import BatchSampler, DataLoader, Sampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 from mmcl.data.collate import Collator, Prepared, Preprocess, TensorSamples
 from mmcl.data.draws import Drawn, DrawnBatches, Order
 from mmcl.data.sample import Batch, Batches, Sample, SampleDataset
+from mmcl.errors import MMCLError
 
 
 class IterationSampler(Sampler[list[int]]):
@@ -60,8 +60,33 @@ class _Pack:
     def __init__(self, collate: Collator) -> None:
         self.collate = collate
 
-    def __call__(self, fetched: Any) -> Parcel:
-        return Parcel(as_batch(fetched, self.collate))
+    def __call__(self, fetched: Any) -> "Parcel | MMCLError":
+        return fetched if isinstance(fetched, MMCLError) else Parcel(as_batch(fetched, self.collate))
+
+
+class _Told:
+    """Reads and stacks in a worker process, and hands over what it refuses: torch would make a traceback of it."""
+
+    def __init__(self, work: Callable[[Any], Any]) -> None:
+        self.work = work
+
+    def __call__(self, given: Any) -> Any:
+        try:
+            return self.work(given)
+        except MMCLError as error:
+            return error
+
+
+class _Fetching(Dataset[Sample]):
+    """Samples by batches of indices, under the name by which torch's loader asks for one."""
+
+    def __init__(self, samples: Any) -> None:
+        self.samples = samples
+        self.__getitems__ = _Told(self._fetch)
+
+    def _fetch(self, indices: Any) -> Any:
+        batched = getattr(self.samples, "__getitems__", None)
+        return [self.samples[index] for index in indices] if batched is None else batched(indices)
 
 
 class Loader:
@@ -79,9 +104,9 @@ class Loader:
         self, samples: Any, collate: Collator, order: Iterable[Any], *, num_workers: int = 0, pin: bool = False
     ) -> None:
         self.loader: DataLoader[Any] = DataLoader(
-            samples,
+            _Fetching(samples) if num_workers else samples,
             batch_sampler=order,
-            collate_fn=_Pack(collate),
+            collate_fn=_Told(_Pack(collate)) if num_workers else _Pack(collate),
             num_workers=num_workers,
             # without a generator of its own a loader draws its base seed from the global one
             generator=torch.Generator(),
@@ -92,7 +117,13 @@ class Loader:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Batch]:
-        return map(attrgetter("batch"), self.loader)
+        return map(_batch, self.loader)
+
+
+def _batch(parcel: "Parcel | MMCLError") -> Batch:
+    if isinstance(parcel, MMCLError):
+        raise parcel
+    return parcel.batch
 
 
 def prepared(samples: SampleDataset, preprocess: Preprocess, augmented: bool = False) -> SampleDataset:

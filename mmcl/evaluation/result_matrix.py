@@ -177,11 +177,12 @@ class ResultMatrix:
         values = np.vstack(rows)
         if values.size:
             axes.imshow(np.ma.masked_invalid(values), aspect="auto", cmap="viridis")
-        axes.set_xticks(range(len(self.columns)), self.columns, rotation=45, ha="right")
-        axes.set_yticks(range(len(names)), names)
+        plain: dict[str, Any] = {"parse_math": False}  # a dollar sign in a name is one
+        axes.set_xticks(range(len(self.columns)), self.columns, rotation=45, ha="right", **plain)
+        axes.set_yticks(range(len(names)), names, **plain)
         axes.set_xlabel("tested on")
         axes.set_ylabel("after")
-        axes.set_title(self.metric)
+        axes.set_title(self.metric, **plain)
         middle = np.nanmean([np.nanmin(values), np.nanmax(values)]) if np.isfinite(values).any() else 0.0
         for i, j in np.argwhere(np.isfinite(values)):
             colour = "black" if values[i, j] > middle else "white"

@@ -2,11 +2,12 @@
 
 Source: whoever runs it. The stream is the one that ``mmcl.streams`` makes of the same data, number for number; as a
 benchmark it has a configuration, so that ``config.toml`` runs it again and ``resume`` and ``extend`` go on with it.
-Scenario: what ``by`` says. Groups of classes (``class``) are CIL, or TIL with ``task_ids``; domains of the same classes
-(``domain``) are DIL; data sets one after the other (``task``) are TIL, or MDTIL where their modalities differ.
+Scenario: what ``by`` says. Groups of classes (``class``) and categories of them (``column``) are CIL; domains of the
+same classes (``domain``) and pairs of a picture and a text (``pairs``) are DIL; with ``task_ids`` all but domains are
+TIL. Data sets one after the other (``task``) are TIL, or MDTIL where their modalities differ.
 Protocol: rows that say ``test`` in a column ``split``, or lie below a folder ``test``, are for testing; without any,
 20 % of every class are, drawn by what the rows are and not by their order (``mmcl.data.holdout``). The score is
-accuracy.
+accuracy, and of pairs retrieval.
 Training defaults: those of the library; of the embedded edition 20 steps at rate 1e-3.
 Data: ``--data`` names a folder ``DATA/CLASS/PICTURE``, optionally below ``DATA/train`` and ``DATA/test``; a CSV file
 with a header, whose pictures and arrays are files named relative to it; or the folder that ``save_to_disk`` of Hugging
@@ -35,23 +36,31 @@ from mmcl_benchmarks.own.embedded import EDITION, TEMPLATES, TRAINING, write_emb
 
 STEPS = 5
 # option -> the ways to a stream that read it
-_READ_BY: Mapping[str, tuple[str, ...]] = {"steps": ("class",), "task_ids": ("class",), "domain": ("domain",)}
+_READ_BY: Mapping[str, tuple[str, ...]] = {
+    "steps": ("class", "pairs"),
+    "column": ("column", "pairs"),
+    "domain": ("domain",),
+    "task_ids": ("class", "column", "pairs"),
+    "templates": ("class", "column", "domain", "task"),
+}
+_OF_SETS = ("domain", "task", "pairs")  # what may come as a data set for each
 
 
 @dataclass(kw_only=True)
 class Own(BenchmarkPlugin):
-    """Own data by class, by domain, or by task."""
+    """Own data by class, category, domain or task, or as pairs."""
 
     name: ClassVar[str] = "own"
 
     data_root: str | None = None  # your data, on the command line --data: a folder, a CSV file, or a saved data set
     embedded: bool = False  # ten drawn symbols that come with MMCL, to try it out
-    by: Literal["class", "domain", "task"] = "class"  # what arrives
-    steps: int | tuple[int, ...] | None = None  # by class: into how many experiences (5), or the classes of each
+    by: Literal["class", "column", "domain", "task", "pairs"] = "class"  # what arrives
+    steps: int | tuple[int, ...] | None = None  # into how many experiences (5); by class also the classes of each
+    column: str | None = None  # by column, pairs: the column that says which category or experience a row belongs to
     domain: str | None = None  # by domain: the column that says which one a row belongs to ("domain")
     experiences: int | None = None  # only the first ones
-    order: tuple[str, ...] | None = None  # in which classes, domains or tasks arrive, by name
-    task_ids: bool = False  # by class: reveal the experience of every test sample: TIL instead of CIL
+    order: tuple[str, ...] | None = None  # in which classes, categories, domains, tasks or pairs arrive, by name
+    task_ids: bool = False  # by class, column, pairs: reveal the experience of every test sample: TIL
     label: str = "label"  # column of the class
     columns: dict[str, str | None] | None = None  # column -> modality it holds, or none if it is not needed
     templates: tuple[str, ...] | None = None  # prompts with one {} each; the first is used in training
@@ -73,11 +82,26 @@ class Own(BenchmarkPlugin):
                     remedy="Leave it out, or change 'by'.",
                 )
 
+        if self.by == "column" and self.column is None:
+            raise ConfigError(
+                "own.column",
+                found="none, and categories are to arrive",
+                allowed="the column that says which category a row belongs to",
+                remedy="Name it: --set benchmark.column=NAME.",
+            )
+        if self.by == "pairs" and isinstance(self.steps, tuple):
+            raise ConfigError(
+                "own.steps",
+                found=f"{list(self.steps)} for pairs, which have no classes",
+                allowed="how many experiences",
+                remedy="Give a number, or a column.",
+            )
+
     @property
     def scenario(self) -> Scenario:
         """What follows from the way in which the data arrive."""
-        if self.by == "domain":
-            return DIL
+        if self.by in ("domain", "pairs"):
+            return TIL if self.task_ids else DIL
         if self.by == "task":
             return MDTIL if len(set(self._modalities)) > 1 else TIL
         return TIL if self.task_ids else CIL
@@ -86,6 +110,11 @@ class Own(BenchmarkPlugin):
     def modalities(self) -> frozenset[str]:
         """Those of the columns; pictures while no data are named."""
         return frozenset().union(*self._modalities)
+
+    @property
+    def objective(self) -> str:
+        """Contrast of pairs, or classes."""
+        return "contrastive" if self.by == "pairs" else "classification"
 
     def build(self) -> Benchmark:
         """Read the data.
@@ -96,6 +125,8 @@ class Own(BenchmarkPlugin):
         """
         ways: Mapping[str, Callable[[], Benchmark]] = {
             "class": self._by_class,
+            "column": self._by_column,
+            "pairs": self._of_pairs,
             "domain": self._by_domain,
             "task": self._by_task,
         }
@@ -110,6 +141,23 @@ class Own(BenchmarkPlugin):
         steps = STEPS if self.steps is None else self.steps
         scenario = self.scenario.name
         return streams.by_class(self._data, experiences=steps, scenario=scenario, order=self.order, **self._common)
+
+    def _by_column(self) -> Benchmark:
+        assert self.column is not None
+        scenario, column = self.scenario.name, self.column
+        return streams.by_column(self._data, column=column, scenario=scenario, order=self.order, **self._common)
+
+    def _of_pairs(self) -> Benchmark:
+        dealt = None if self._sets or self.column is not None else STEPS if self.steps is None else self.steps
+        assert not isinstance(dealt, tuple)
+        return streams.of_pairs(
+            self._sets or self._data,
+            column=self.column,
+            experiences=dealt,
+            order=self.order,
+            scenario=self.scenario.name,
+            columns=self.columns,
+        )
 
     def _by_domain(self) -> Benchmark:
         column = "domain" if self.domain is None else self.domain
@@ -173,7 +221,7 @@ class Own(BenchmarkPlugin):
     @cached_property
     def _sets(self) -> Mapping[str, Path]:
         """The data sets of domains or tasks that have one each, by name."""
-        several = self.by in ("domain", "task") and not is_data_set(self._data)
+        several = self.by in _OF_SETS and not is_data_set(self._data)
         return sets_below(self._data) if several else {}
 
     @cached_property
@@ -182,4 +230,5 @@ class Own(BenchmarkPlugin):
         if self.embedded or self.data_root is None:
             return [frozenset({IMAGE})]
         places = list(self._sets.values()) or [self._data]
-        return [tabulated(place, self.name, label=self.label, columns=self.columns).modalities for place in places]
+        label = None if self.by == "pairs" else self.label
+        return [tabulated(place, self.name, label=label, columns=self.columns).modalities for place in places]

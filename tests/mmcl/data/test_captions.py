@@ -1,5 +1,6 @@
 """Several captions of one sample: training draws one of them, an un-augmented read takes the first."""
 
+import pickle
 from collections import Counter
 from typing import Any
 
@@ -12,6 +13,7 @@ import mmcl
 from mmcl.backbones.openclip import tiny_clip
 from mmcl.data.captions import captions_of
 from mmcl.data.memory import Memory
+from mmcl.data.sample import Sample
 from mmcl.errors import DataError
 from mmcl.testing.toy import toy_learner
 
@@ -83,3 +85,22 @@ def test_a_memory_keeps_all_captions() -> None:
     memory = Memory()
     memory.put(0, sample)
     assert memory[0].inputs["text"] == list(WORDS)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_value_that_cannot_be_prepared_is_refused_in_a_sentence_in_any_process(workers: int) -> None:
+    windows = [{"image": Image.new("RGB", (8, 8)), "text": {"words": i}, "label": 0} for i in range(4)]
+    samples = [Sample(row, 0, f"own/{i}", 0) for i, row in enumerate(windows)]
+    stream = mmcl.streams.by_class(rows(), rows(), experiences=1)
+    learner = toy_learner(stream, batch_size=4, num_workers=workers)
+    with pytest.raises(DataError, match=r"sample own/\d: the backbone cannot prepare its text, a value of type dict"):
+        next(iter(learner.batches(samples, 2)))
+    with pytest.raises(DataError, match=r"sample own/\d: image of shape \[1\] after preprocessing"):
+        next(iter(learner.batches([Sample({"image": torch.zeros(1)}, 0, "own/0", 0, finished=True)] * 4, 2)))
+
+
+def test_an_error_is_the_same_in_another_process() -> None:
+    error = DataError("row 3", found="nothing", allowed="something", remedy="Look.")
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is DataError
+    assert (str(again), again.who, again.remedy) == (str(error), "row 3", "Look.")

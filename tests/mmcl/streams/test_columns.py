@@ -198,15 +198,13 @@ def test_what_is_missing_in_a_data_frame_is_no_value() -> None:
     assert sorted(len(side[index].inputs) for index in range(4)) == [1, 2, 2, 2]
 
 
-def test_frames_of_pandas_and_polars_are_taken_where_they_are_installed() -> None:
-    rows = [
-        {"text": f"{word} {i}", "label": word, "note": None if i else "x"} for word in ("bad", "good") for i in range(3)
-    ]
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_frames_are_taken_where_their_library_is_installed(library: str) -> None:
+    words = [(word, number) for word in ("bad", "good") for number in range(3)]
+    rows = [{"text": f"{word} {i}", "label": word, "note": None if i else "x"} for word, i in words]
     wanted = mmcl.streams.by_class(rows, experiences=2, columns={"note": None})
-    for library in ("pandas", "polars"):
-        frames = pytest.importorskip(library)
-        stream = mmcl.streams.by_class(frames.DataFrame(rows), experiences=2, columns={"note": None})
-        assert stream.metadata == wanted.metadata
+    frame = pytest.importorskip(library).DataFrame(rows)
+    assert mmcl.streams.by_class(frame, experiences=2, columns={"note": None}).metadata == wanted.metadata
 
 
 def test_a_frame_whose_columns_share_a_name_is_refused() -> None:
