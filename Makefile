@@ -4,13 +4,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test lint types clean
+.PHONY: demo test chaos lint types clean
 
 demo: $(INSTALLED)
 	$(BIN)/mmcl demo
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -q
+
+chaos: $(INSTALLED)
+	cd tests && ../$(BIN)/python -m chaos $(CHAOS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -140,6 +140,12 @@ class RunConfig:
             raise wrong_value("probe", self.probe, "0 or more")
         instantiate(TrainingConfig, merged(self.training), "training")
 
+    @property
+    def folder(self) -> Path:
+        """The run folder: ``out``, or else ``runs/BENCHMARK-STRATEGIES-seedN``."""
+        names = "+".join(strategy.name for strategy in self.strategies) or "finetune"
+        return Path(self.out or f"runs/{self.benchmark.name}-{names}-seed{self.seed}".replace(":", "-"))
+
     def to_dict(self) -> dict[str, Any]:
         """The content of the TOML file."""
         content: dict[str, Any] = {"seed": self.seed}
@@ -228,7 +234,7 @@ def read_toml(path: Path) -> RunConfig:
     """
     try:
         content = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(
             f"configuration {path}",
             found=f"it cannot be read ({error})",

@@ -16,6 +16,7 @@ from typing import Any
 
 from mmcl.arguments import default_backbone, parse_backbone, parse_strategy
 from mmcl.build import benchmark_plugin, check_before_loading, located
+from mmcl.claim import claimed, held
 from mmcl.config import PluginConfig, RunConfig
 from mmcl.errors import CheckpointError, ConfigError
 from mmcl.experiment import Experiment, names_of
@@ -110,13 +111,10 @@ def run_config(
     """Run a configuration into a new folder."""
     config = located(config)
     check_before_loading(config, benchmark)
-    folder = RunFolder.claim(Path(config.out or default_folder(config)))
-    try:
+    with claimed(config.folder) as folder:
         experiment = Experiment(config, folder, benchmark, quiet, plugins)
         experiment.begin()
-    finally:
-        folder.release()
-    return experiment.run()
+        return experiment.run()
 
 
 @checked
@@ -144,13 +142,13 @@ def resume(
     Raises:
         CheckpointError: if this is not the experiment that the run was begun with; the sentence says what differs.
     """
-    folder = RunFolder.open(Path(path))
-    folder.require_plugins(names_of(plugins))
-    config = _relocated(folder, data_root, data)
-    experiment = Experiment(config, folder, benchmark, quiet, plugins)
-    experiment.restore(may_grow=_extension_was_interrupted(experiment, benchmark is None))
-    experiment.begin()
-    return experiment.run()
+    with held(Path(path)) as folder:
+        folder.require_plugins(names_of(plugins))
+        config = _relocated(folder, data_root, data)
+        experiment = Experiment(config, folder, benchmark, quiet, plugins)
+        experiment.restore(may_grow=_extension_was_interrupted(experiment, benchmark is None))
+        experiment.begin()
+        return experiment.run()
 
 
 @checked
@@ -176,7 +174,14 @@ def extend(
         CheckpointError: if the run has not ended, or what it has learned is not what is there now.
         ConfigError: if its benchmark has no further experience.
     """
-    folder = RunFolder.open(Path(path))
+    with held(Path(path)) as folder:
+        return _extended(folder, data, benchmark, quiet, plugins)
+
+
+def _extended(
+    folder: RunFolder, data: str | Path | None, benchmark: Benchmark | None, quiet: bool, plugins: Sequence[Any]
+) -> RunResult:
+    path = folder.path
     folder.require_plugins(names_of(plugins))
     config, progress = _relocated(folder), folder.progress
     if progress is None or progress["experiences_done"] < progress["experiences"]:
@@ -266,12 +271,6 @@ def _moved(folder: RunFolder, place: str, option: str) -> CheckpointError:
         allowed="the data that the run was begun with, wherever they lie",
         remedy=f"Say where they are now: 'mmcl resume {folder.path} {option}'.",
     )
-
-
-def default_folder(config: RunConfig) -> str:
-    """``runs/BENCHMARK-STRATEGIES-seedN``."""
-    names = "+".join(strategy.name for strategy in config.strategies) or "finetune"
-    return f"runs/{config.benchmark.name}-{names}-seed{config.seed}".replace(":", "-")
 
 
 def _as_config(group: str, plugin: Any) -> PluginConfig:

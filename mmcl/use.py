@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mmcl.build import build_plugin, build_strategies
+from mmcl.checkpoint import Checkpoint
 from mmcl.data.collate import Collator, Prepared
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.loader import ordered_batches
@@ -64,8 +65,9 @@ def predict(
         if number is not None and number < 1:
             raise wrong_value(f"predict: {name}", number, "1 or more")
     run = RunFolder.open(Path(folder))
-    stored = list(_progress(run)["label_spaces"].values())
-    known = {space["name"]: space for space in stored}
+    checkpoint = _newest(run)
+    stored = checkpoint.progress["label_spaces"]
+    known, indices = {s["name"]: s for s in stored.values()}, {s["name"]: int(index) for index, s in stored.items()}
     if experience is not None and experience not in known:
         raise ConfigError(
             f"experience {experience!r}",
@@ -73,13 +75,13 @@ def predict(
             allowed=", ".join(known) or "none so far",
             remedy=nearest(experience, known),
         )
-    met = stored if experience is None else [known[experience]]
+    met = list(known.values()) if experience is None else [known[experience]]
     _require_task(run, experience, list(known))
     modalities = {modality for space in met for modality in space["modalities"]}
     space = _competing(run, met) if texts is None else LabelSpace.of(list(dict.fromkeys(texts)), templates=("{}",))
     asked = questions(files, modalities - {TEXT} if texts else modalities, run.config.benchmark.options.get("columns"))
-    task_id = None if experience is None else list(known).index(experience)
-    scores = _scores(_trained(run), asked, space, task_id, batch_size)
+    task_id = None if experience is None else indices[experience]
+    scores = _scores(_trained(run, checkpoint), asked, space, task_id, batch_size)
     best = scores.topk(min(top, len(space))).indices
     shares = scores.softmax(dim=1).gather(1, best)
     return [
@@ -152,7 +154,7 @@ def export(folder: str | Path, to: str, out: str | Path | None = None) -> Path:
 
 def trained_model(run: RunFolder) -> MultimodalModel:
     """The model of the current checkpoint, in evaluation mode."""
-    return _trained(run).model.eval()
+    return _trained(run, _newest(run)).model.eval()
 
 
 def _scores(
@@ -180,9 +182,8 @@ def _scores(
     return torch.cat(found)
 
 
-def _trained(run: RunFolder) -> Learner:
-    """A learner with model and strategies as the current checkpoint has them, which computes as the run did."""
-    progress = _progress(run)
+def _trained(run: RunFolder, checkpoint: Checkpoint) -> Learner:
+    """A learner with model and strategies as a checkpoint has them, which computes as the run did."""
     config, plugin = run.config, build_plugin(BACKBONES, run.config.backbone)
     strategies, backbone = build_strategies(config), plugin.build()
     _require_same(run, model_settings(config, plugin, strategies, weights_digest(backbone)))
@@ -195,10 +196,10 @@ def _trained(run: RunFolder) -> Learner:
         seed=config.seed,
     )
     model = learner.model
-    for index, stored in progress["label_spaces"].items():
+    for index, stored in checkpoint.progress["label_spaces"].items():
         model.grow(int(index), LabelSpace.from_list(stored["classes"]), frozenset(stored["modalities"]))
     model.to(learner.device)
-    tensors, states = run.load(list(strategies))
+    tensors, states = checkpoint.load(list(strategies))
     _freeze_as_saved(model, tensors)
     restore_model(model, tensors)
     for name, strategy in strategies.items():
@@ -220,13 +221,13 @@ def _freeze_as_saved(model: MultimodalModel, tensors: Mapping[str, Any]) -> None
         parameter.requires_grad_(name in tensors)
 
 
-def _progress(run: RunFolder) -> dict[str, Any]:
-    progress = run.progress
-    if progress is None:
+def _newest(run: RunFolder) -> Checkpoint:
+    checkpoint = run.newest()
+    if checkpoint is None:
         raise CheckpointError(
             f"run folder {run.path}",
             found="the run has no checkpoint",
             allowed="a run that has been evaluated at least once",
             remedy=f"Continue it with 'mmcl resume {run.path}'.",
         )
-    return progress
+    return checkpoint

@@ -1,5 +1,6 @@
 """What all tests have in common."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,24 @@ settings.load_profile("shared")
 def one_thread_per_worker() -> None:
     """Two test workers share two cores."""
     torch.set_num_threads(1)
+
+
+FLUSH = os.fsync
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_flushes() -> Iterator[None]:
+    """Waiting for the disk a dozen times in every run would only take time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        patch.setattr(os, "sync", lambda: None, raising=False)
+        yield
+
+
+@pytest.fixture
+def flushes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is flushed is on the disk, for tests in which the power fails."""
+    monkeypatch.setattr(os, "fsync", FLUSH)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """Commands that train: run, resume, extend, demo."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -8,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from mmcl.arguments import apply_overrides, benchmark_config, default_backbone, parse_backbone, parse_strategy
+from mmcl.cli.interruption import going_on, interruptible, of_new_run
 from mmcl.cli.names import require
 from mmcl.cli.terminal import Data, Folder, app, output
 from mmcl.config import RunConfig, read_toml
 from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from mmcl.results import RunResult
 
 
@@ -70,10 +68,10 @@ def run(
     for plugin in built.strategies:
         require(STRATEGIES, plugin.name)
 
-    from mmcl.run import default_folder, run_config
+    with interruptible(of_new_run(built.folder)):
+        from mmcl.run import run_config
 
-    folder = built.out or default_folder(built)
-    result = _interruptible(lambda: run_config(built), folder)
+        result = run_config(built)
     _print_result(result)
 
 
@@ -87,9 +85,11 @@ def resume(
     ] = None,
 ) -> None:
     """Continue an interrupted run; the numbers are those of a run that was never interrupted."""
-    from mmcl.run import resume as resume_run
+    with interruptible(lambda: going_on(folder)):
+        from mmcl.run import resume as resume_run
 
-    _print_result(_interruptible(lambda: resume_run(folder, data_root=data_root, data=data or ()), str(folder)))
+        result = resume_run(folder, data_root=data_root, data=data or ())
+    _print_result(result)
 
 
 @app.command()
@@ -98,9 +98,11 @@ def extend(
     data: Annotated[Optional[Path], typer.Option(help="Images as DATA/CLASS/IMAGE, to learn next.")] = None,  # noqa: UP045
 ) -> None:
     """Learn one more experience after a run has ended: the next of its benchmark, or a folder of images."""
-    from mmcl.run import extend as extend_run
+    with interruptible(lambda: going_on(folder)):
+        from mmcl.run import extend as extend_run
 
-    _print_result(_interruptible(lambda: extend_run(folder, data), str(folder)))
+        result = extend_run(folder, data)
+    _print_result(result)
 
 
 @app.command()
@@ -109,17 +111,10 @@ def demo(
     seed: Annotated[int, typer.Option(help="Every random choice follows from it.")] = 0,
 ) -> None:
     """Watch a small CLIP learn eleven data sets, and forget less with ZSCL than without."""
-    from mmcl.demo import demo as run_demo
+    with interruptible(lambda: "; 'mmcl demo' begins anew"):
+        from mmcl.demo import demo as run_demo
 
-    run_demo(out, seed)
-
-
-def _interruptible(action: "Callable[[], RunResult]", folder: str) -> "RunResult":
-    try:
-        return action()
-    except KeyboardInterrupt:
-        output.print(f"interrupted; 'mmcl resume {folder}' goes on from the last finished experience", markup=False)
-        sys.exit(130)
+        run_demo(out, seed)
 
 
 def _print_result(result: "RunResult") -> None:

@@ -2,9 +2,14 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+
+from filelock import FileLock
+
+from mmcl.durable import flush, flush_all
+from mmcl.errors import DataError
 
 
 def cache_dir() -> Path:
@@ -17,21 +22,35 @@ def cache_dir() -> Path:
 def materialise(name: str, write: Callable[[Path], None]) -> Path:
     """The folder ``cache_dir()/name``; on first use ``write`` fills it.
 
-    The folder appears complete or not at all: it is written beside its place and then renamed, so an interrupted or
-    concurrent run never leaves half an edition. ``name`` carries the version of the writer.
+    The folder appears complete or not at all: it is written beside its place, flushed and then renamed. One process
+    writes, others wait for it; what one that was killed has left is removed. ``name`` carries the version of the
+    writer.
+
+    Raises:
+        DataError: if the cache folder cannot be written.
     """
     folder = cache_dir() / name
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    draft, lock = folder.with_name(f".{name}-new"), folder.with_name(f".{name}.lock")
     try:
-        write(draft)
-        draft.chmod(0o755)
-        draft.rename(folder)
-    except OSError:
-        if not folder.is_dir():
-            raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock):
+            if not folder.is_dir():
+                for left in folder.parent.glob(f".{name}-*"):
+                    shutil.rmtree(left, ignore_errors=True)
+                draft.mkdir()
+                write(draft)
+                flush_all(draft)
+                draft.rename(folder)
+                flush(folder.parent)
+            with suppress(OSError):  # Windows removes it itself
+                lock.unlink()
+    except OSError as error:
+        raise DataError(
+            f"cache folder {folder.parent}",
+            found=f"the edition {name} cannot be written there ({error})",
+            allowed="a writable folder with free space",
+            remedy="Free space or change permissions, or name another folder in the environment variable MMCL_CACHE.",
+        ) from error
     return folder

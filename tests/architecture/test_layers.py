@@ -28,6 +28,7 @@ LAYER = {
     "signature": 0,
     "arguments": 0,
     "environment": 0,
+    "durable": 0,
     "data": 1,
     "models": 2,
     "backbones": 2,

@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 
 from mmcl.cli import app
 from mmcl.cli.entry import _warning_line
-from mmcl.cli.runs import _interruptible
 from mmcl.registry import STRATEGIES, entries
 from mmcl.remarks import Remark
 
@@ -59,16 +58,6 @@ def test_brackets_in_cards_and_types_are_printed_as_they_are() -> None:
     shown = CliRunner().invoke(app, ["show", "fancy"]).stdout
     for text in ("logits [b, n]", "tuple[str, ...]", "globs [a] of names"):
         assert text in shown
-
-
-def test_an_interrupted_run_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupted() -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(SystemExit) as stop:
-        _interruptible(interrupted, "runs/[b]")  # type: ignore[arg-type]
-    assert stop.value.code == 130
-    assert "mmcl resume runs/[b]" in capsys.readouterr().out
 
 
 def test_a_remark_is_a_line_without_the_place_in_the_source_that_said_it() -> None:
