@@ -183,7 +183,11 @@ class Experiment:
         further: dict[str, dict[str, float]] = {}
         self.metric.begin_round()
         phase = f"evaluation after {row}" if row != BEFORE_TRAINING else f"evaluation {row}"
-        with self._timed(phase), self.bar.phase(phase, len(self.benchmark.test)) as advance:
+        with (
+            self._timed(phase),
+            self.learner.evaluating(),
+            self.bar.phase(phase, len(self.benchmark.test)) as advance,
+        ):
             for experience in self.benchmark.test:
                 if self.learner.model.head.knows(experience.label_space):
                     scores[experience.name] = self.learner.evaluate(experience, self.metric)

@@ -1,7 +1,7 @@
 """LabelSpace: which classes compete for a prediction, what they are called and how they are put into words."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -49,9 +49,15 @@ class ClassLabel:
 
 @dataclass(frozen=True)
 class LabelSpace:
-    """An ordered set of classes. Column ``c`` of a logit matrix belongs to ``classes[c]``."""
+    """An ordered set of classes. Column ``c`` of a logit matrix belongs to ``classes[c]``.
+
+    Attributes:
+        classes: in column order.
+        parts: spaces that follow each other in this one, if it was made of such: what is known of them is known of it.
+    """
 
     classes: tuple[ClassLabel, ...] = ()
+    parts: "tuple[LabelSpace, ...]" = field(default=(), compare=False, repr=False)
 
     @classmethod
     def of(
@@ -94,8 +100,19 @@ class LabelSpace:
 
     def union(self, other: Iterable[ClassLabel]) -> "LabelSpace":
         """This space followed by those classes of ``other`` that are new, by id."""
-        known = set(self.ids)
-        return LabelSpace(self.classes + tuple(label for label in other if label.id not in known))
+        return LabelSpace(self.classes + tuple(label for label in other if label.id not in self._known))
+
+    def followed_by(self, other: "LabelSpace") -> "LabelSpace":
+        """``union`` that remembers its two parts; the one itself where the other adds nothing."""
+        new = LabelSpace(tuple(label for label in other if label.id not in self._known))
+        if not new or not self:
+            return other if new else self
+        last = other if len(new) == len(other) else new
+        return LabelSpace(self.classes + last.classes, (self, last))
+
+    @cached_property
+    def _known(self) -> frozenset[int]:
+        return frozenset(self.ids)
 
     @cached_property
     def for_training(self) -> "LabelSpace":

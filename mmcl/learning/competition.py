@@ -1,5 +1,7 @@
 """Competition: which classes compete for a prediction, as the scenario says it."""
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -7,11 +9,14 @@ from mmcl.data.label_space import LabelSpace
 from mmcl.streams.experience import Experience
 from mmcl.streams.scenario import Scenario
 
+_UNIONS = 64  # of mixed batches, which are kept because heads recognise a label space by identity
+
 
 class Competition:
     """Keeps the label spaces of the experiences met so far and joins them as they are needed.
 
-    Joined spaces are kept, because heads recognise a label space by identity.
+    What has become too small when another experience is met is dropped: memory grows with the classes, not with their
+    unions.
 
     Attributes:
         seen: the experiences met, in order.
@@ -22,15 +27,19 @@ class Competition:
         self.device = device
         self.seen: list[Experience] = []
         self._spaces: dict[int, LabelSpace] = {}
-        self._unions: dict[tuple[int, ...], tuple[LabelSpace, Tensor]] = {}
-        self._at_test: dict[tuple[int, int], LabelSpace] = {}
+        self._in_training = self._at_test = LabelSpace()
+        self._union = lru_cache(_UNIONS)(self._joined)
 
     def meet(self, experience: Experience) -> bool:
         """Take note of an experience; whether it was new."""
         if experience.index in self._spaces:
             return False
         self.seen.append(experience)
-        self._spaces[experience.index] = experience.label_space.for_training
+        space = experience.label_space.for_training
+        self._spaces[experience.index] = space
+        self._in_training = self._in_training.union(space)
+        self._at_test = self._at_test.union(experience.label_space)
+        self._union.cache_clear()
         return True
 
     def label_space_of(self, task_id: int) -> LabelSpace:
@@ -45,12 +54,12 @@ class Competition:
             own: whether only the classes of a sample's own experience compete. A batch may mix experiences (replay):
                 its label space is the union, and each row has the classes of its own experience.
         """
-        tasks = tuple(task_ids.unique().tolist()) if own else tuple(self._spaces)
-        if tasks not in self._unions:
-            self._unions[tasks] = self._union(tasks)
-        space, member = self._unions[tasks]
-        if not own or len(tasks) == 1:
-            return space, None
+        if not own:
+            return self._in_training, None
+        tasks = tuple(task_ids.unique().tolist())
+        if len(tasks) == 1:
+            return self._spaces[tasks[0]], None
+        space, member = self._union(tasks)
         return space, member[torch.searchsorted(task_ids.new_tensor(tasks), task_ids)]
 
     def at_test(self, experience: Experience) -> LabelSpace:
@@ -58,18 +67,11 @@ class Competition:
 
         An experience that has not been met is scored among the classes seen so far and its own.
         """
-        own = experience.label_space
         if self.scenario.label_space_at_test != "seen":
-            return own
-        key = experience.index, len(self.seen)
-        if key not in self._at_test:
-            space = LabelSpace()
-            for met in self.seen:
-                space = space.union(met.label_space)
-            self._at_test[key] = space.union(own)
-        return self._at_test[key]
+            return experience.label_space
+        return self._at_test.followed_by(experience.label_space)
 
-    def _union(self, tasks: tuple[int, ...]) -> tuple[LabelSpace, Tensor]:
+    def _joined(self, tasks: tuple[int, ...]) -> tuple[LabelSpace, Tensor]:
         """The classes of several experiences and ``bool[T, C]``: which of them belong to which experience."""
         space = self._spaces[tasks[0]]
         for task in tasks[1:]:

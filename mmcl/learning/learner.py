@@ -7,7 +7,7 @@ here. The two inner loops below are MMCL's own and stand in the order in which t
 import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, TypedDict
 
@@ -58,7 +58,9 @@ from mmcl.signature import checked
 from mmcl.streams.experience import Experience
 from mmcl.streams.scenario import Scenario
 
-_KEPT_BYTES = 2**28  # up to this size per data set, prepared un-augmented samples stay in memory
+# up to these sizes, prepared un-augmented samples stay in memory
+_KEPT_BYTES = 2**28  # of one data set
+_KEPT_BYTES_IN_ALL = 2**30
 
 
 class _Loading(TypedDict):
@@ -157,6 +159,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         self._competition = Competition(scenario, self.device)
         self._metric: Metric | None = None
         self._kept: dict[int, tuple[SampleDataset, SampleDataset]] = {}
+        self._room = _KEPT_BYTES_IN_ALL
         self._draws: dict[str, Draws] = {}
         self._collator: tuple[Experience | None, Collator] = None, Collator(model.backbone.specs)
         self.batch_builder = self._occupant(Slot.BATCHES)
@@ -321,6 +324,23 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
             self.eval([experience])
         self._metric = None
         return metric.compute()
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Evaluations inside the body share what depends on the weights alone, such as class embeddings.
+
+        Where plugins change the weights for every evaluation there is nothing to share.
+        """
+        if self._overridden("before_eval") or self._overridden("after_eval"):
+            yield
+            return
+        modes = {module: module.training for module in self.model.modules()}
+        self.model.eval()
+        try:
+            yield
+        finally:
+            for module, training in modes.items():
+                module.train(training)
 
     # The two inner loops.
 
@@ -538,7 +558,8 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
             ready = prepared(samples, backbone.preprocess_eval)
             size = 4 * len(samples) * sum(math.prod(spec.shape) for spec in backbone.specs.values())
             # worker processes would each keep a copy of their own and lose it at the end of the pass
-            small = size <= _KEPT_BYTES and self.config.num_workers == 0
+            small = size <= min(_KEPT_BYTES, self._room) and self.config.num_workers == 0
+            self._room -= size if small else 0
             self._kept[id(samples)] = (samples, Kept(ready) if small else ready)
         return self._kept[id(samples)][1]
 

@@ -12,6 +12,7 @@ from mmcl.data.label_space import ClassLabel, LabelSpace
 from mmcl.data.modality import TEXT
 from mmcl.data.sample import Inputs
 from mmcl.models.backbone import Backbone
+from mmcl.models.by_identity import ByIdentity
 from mmcl.models.output import Output
 
 
@@ -76,8 +77,8 @@ class TextHead(Head):
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self._backbone = [backbone]  # in a list: the backbone is a child of the model, not of its head
-        self._tokens: dict[int, tuple[LabelSpace, Tensor, Tensor | None]] = {}
-        self._kept: dict[int, tuple[LabelSpace, Tensor]] = {}
+        self._tokens: ByIdentity[LabelSpace, tuple[Tensor, Tensor | None]] = ByIdentity()
+        self._kept: ByIdentity[LabelSpace, Tensor] = ByIdentity()
         self._kept_at: tuple[object, ...] = ()
         self._held: tuple[LabelSpace, Tensor] | None = None
 
@@ -103,10 +104,9 @@ class TextHead(Head):
         half = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
         version = half, *((p.data_ptr(), p._version) for p in backbone.parameters())
         if version != self._kept_at:
-            self._kept, self._kept_at = {}, version
-        if id(label_space) not in self._kept:
-            self._kept[id(label_space)] = (label_space, self._embed(label_space))
-        return self._kept[id(label_space)][1]
+            self._kept, self._kept_at = ByIdentity(), version
+        kept = self._kept.get(label_space)
+        return self._kept.put(label_space, self._joined(label_space)) if kept is None else kept
 
     @contextmanager
     def holding(self, label_space: LabelSpace, features: Tensor) -> Iterator[None]:
@@ -130,8 +130,15 @@ class TextHead(Head):
 
     def train(self, mode: bool = True) -> "TextHead":
         """Switch the mode and forget kept text features: weights written through ``.data`` leave no version."""
-        self._kept = {}
+        if mode != self.training:
+            self._kept = ByIdentity()
         return super().train(mode)
+
+    def _joined(self, label_space: LabelSpace) -> Tensor:
+        """Class embeddings, those of the parts of a space one after the other."""
+        if not label_space.parts:
+            return self._embed(label_space)
+        return torch.cat([self.text_features(part) for part in label_space.parts])
 
     def _embed(self, label_space: LabelSpace) -> Tensor:
         tokens, owner = self._prompt_tokens(label_space)
@@ -144,19 +151,15 @@ class TextHead(Head):
 
     def _prompt_tokens(self, label_space: LabelSpace) -> tuple[Tensor, Tensor | None]:
         """Tokens of all prompts and, unless there is one prompt per class, the class each belongs to."""
-        if id(label_space) not in self._tokens:
-            prompts = [prompt for label in label_space for prompt in label.prompts]
-            owner = [column for column, label in enumerate(label_space) for _ in label.templates]
-            device = self._backbone[0].logit_scale.device
-            tokens = self._backbone[0].tokenize(prompts).to(device)
-            several = len(prompts) > len(label_space)
-            self._tokens[id(label_space)] = (
-                label_space,
-                tokens,
-                torch.tensor(owner, device=device) if several else None,
-            )
-        _, tokens, owners = self._tokens[id(label_space)]
-        return tokens, owners
+        known = self._tokens.get(label_space)
+        if known is not None:
+            return known
+        prompts = [prompt for label in label_space for prompt in label.prompts]
+        owner = [column for column, label in enumerate(label_space) for _ in label.templates]
+        device = self._backbone[0].logit_scale.device
+        tokens = self._backbone[0].tokenize(prompts).to(device)
+        several = len(prompts) > len(label_space)
+        return self._tokens.put(label_space, (tokens, torch.tensor(owner, device=device) if several else None))
 
 
 class LinearHead(Head):

@@ -1,11 +1,16 @@
 """Which classes compete, in a batch and at test time."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 
 from mmcl.data.collate import concatenate
 from mmcl.data.label_space import LabelSpace
+from mmcl.evaluation.metric import Accuracy
 from mmcl.learning.competition import Competition
+from mmcl.models.heads import TextHead
 from mmcl.streams.scenario import CIL, DIL, TIL, Scenario
 from mmcl.testing.toy import toy_benchmark, toy_learner
 
@@ -68,6 +73,44 @@ def test_more_classes_compete_at_test_as_more_are_seen() -> None:
         found.append(competition.at_test(benchmark.test[0]).ids)
         assert competition.at_test(benchmark.test[0]) is competition.at_test(benchmark.test[0])
     assert found == [(0, 1), (0, 1, 2, 3), (0, 1, 2, 3, 4, 5)]
+
+
+def test_unions_that_another_experience_has_outgrown_are_dropped() -> None:
+    competition, benchmark = Competition(CIL, CPU), toy_benchmark(CIL, 3)
+    alive = []
+    for experience in benchmark.train:
+        competition.meet(experience)
+        for test in benchmark.test:
+            alive.append(weakref.ref(competition.at_test(test)))
+        alive.append(weakref.ref(competition.in_batch(torch.tensor([0]), own=False)[0]))
+        alive.append(weakref.ref(competition.in_batch(torch.tensor([0, experience.index]), own=True)[0]))
+    gc.collect()
+    unions = {id(space) for reference in alive if (space := reference()) is not None and len(space) == 6}
+    outgrown = [space for reference in alive if (space := reference()) is not None and len(space) == 4]
+    assert len(unions) == 2  # with the prompts of training, and with all
+    assert [space.ids for space in outgrown] == [(0, 1, 4, 5)]  # the mixed batch just asked for
+
+
+def test_a_row_of_evaluations_embeds_the_union_of_all_classes_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    benchmark = toy_benchmark(CIL, 4)
+    learner = toy_learner(benchmark)
+    for experience in benchmark.train[:3]:
+        learner.meet(experience)
+    sizes: list[int] = []
+    embed = TextHead._embed
+
+    def counting(self: TextHead, space: LabelSpace) -> torch.Tensor:
+        sizes.append(len(space))
+        return embed(self, space)
+
+    monkeypatch.setattr(TextHead, "_embed", counting)
+    with learner.evaluating():
+        scores = [learner.evaluate(experience, Accuracy()) for experience in benchmark.test]
+    assert sizes == [6, 2]
+    assert learner.model.training
+    sizes.clear()
+    assert [learner.evaluate(experience, Accuracy()) for experience in benchmark.test] == scores
+    assert sizes == [6, 6, 6, 6, 2]
 
 
 def test_at_test_only_its_own_classes_compete_where_the_experience_is_known() -> None:
