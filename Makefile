@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test chaos lint types clean
+.PHONY: demo test chaos fuzz lint types clean
 
 demo: $(INSTALLED)
 	$(BIN)/mmcl demo
@@ -14,6 +14,9 @@ test: $(INSTALLED)
 
 chaos: $(INSTALLED)
 	cd tests && ../$(BIN)/python -m chaos $(CHAOS)
+
+fuzz: $(INSTALLED)
+	cd tests && ../$(BIN)/python -m fuzz $(FUZZ)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """What people type on a command line: strategies with options, backbones, values and overrides."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -124,8 +125,8 @@ def parse_value(text: str) -> Any:
     if text.lower() in ("none", "true", "false"):
         return {"none": None, "true": True, "false": False}[text.lower()]
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
-    except ValueError:
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
+    except (ValueError, RecursionError):
         return text
     return value if not isinstance(value, dict) else text
 
@@ -166,6 +167,12 @@ def override(config: RunConfig, settings: Mapping[str, Any], who: str = "--set")
         else:
             config = _set(config, path, value, who)
     return replace(config, training=merged(config.training, training))
+
+
+def _finite(text: str) -> float:
+    """A number that is larger than any is none, like infinity."""
+    value = float(text)
+    return value if math.isfinite(value) else _refuse_constant(text)
 
 
 def _refuse_constant(name: str) -> Any:

@@ -35,13 +35,17 @@ def claimed(path: Path) -> Iterator[RunFolder]:
 
 
 @contextmanager
-def held(path: Path) -> Iterator[RunFolder]:
+def held(path: Path, trust: bool = False) -> Iterator[RunFolder]:
     """An existing run to go on with, from its newest intact checkpoint.
+
+    Args:
+        path: the run folder.
+        trust: whether code that it names may run, although nobody has registered it (``mmcl.trust``).
 
     Raises:
         CheckpointError: if there is none, it is another process's, or no checkpoint is intact.
     """
-    folder = RunFolder.open(path)
+    folder = RunFolder.open(path, trust)
     with exclusive(path):
         folder.recover()
         yield folder

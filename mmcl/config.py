@@ -20,14 +20,29 @@ A table's keys are the fields of the class it names. There is no interpolation a
 """
 
 import math
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from mmcl.errors import ConfigError
-from mmcl.options import convert, instantiate, require_known, wrong_value
+from mmcl.options import (
+    Bounds,
+    Count,
+    Natural,
+    NonNegative,
+    PartialShare,
+    Positive,
+    Rate,
+    Width,
+    check_options,
+    convert,
+    instantiate,
+    require_known,
+    wrong_value,
+)
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -38,6 +53,12 @@ else:
 IN_MEMORY = "in-memory:"  # begins the name of a benchmark that was made in Python
 
 _NAMES = tuple[str, ...]
+Workers = Annotated[int, Bounds(0, 1024)]
+Seed = Annotated[int, Bounds(-(2**63), 2**63 - 1)]  # what TOML can hold
+
+_MOST_BYTES = 2**20  # of a configuration
+_MOST_PARTS = 16  # of a dotted key; the deepest that means anything has two
+_LONG_KEY = re.compile(rf"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){{{_MOST_PARTS},}}""")
 
 # training settings that only one optimiser reads
 _OF_OPTIMIZER: Mapping[str, frozenset[str]] = {"adamw": frozenset({"betas"}), "sgd": frozenset({"momentum"})}
@@ -65,41 +86,29 @@ class PluginConfig:
 class TrainingConfig:
     """How each experience is trained. A benchmark and its experiences may have defaults of their own."""
 
-    iterations: int | None = None  # steps per experience; None: count epochs
-    epochs: int = 1
-    batch_size: int = 64
-    eval_batch_size: int = 128
-    lr: float = 1e-5
+    iterations: Count | None = None  # steps per experience; None: count epochs
+    epochs: Count = 1
+    batch_size: Width = 64
+    eval_batch_size: Width = 128
+    lr: Rate = 1e-5
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    betas: tuple[float, float] = (0.9, 0.999)
-    momentum: float = 0.9  # of sgd
-    weight_decay: float = 0.0
+    betas: tuple[PartialShare, PartialShare] = (0.9, 0.999)
+    momentum: PartialShare = 0.9  # of sgd
+    weight_decay: NonNegative = 0.0
     schedule: Literal["cosine", "constant"] = "cosine"
-    warmup: int = 0  # steps
-    label_smoothing: float = 0.0
+    warmup: Natural = 0  # steps
+    label_smoothing: PartialShare = 0.0
     own_classes: bool = False  # in training, only the classes of a sample's own experience compete, in CIL too
-    max_grad_norm: float | None = None
+    max_grad_norm: Positive | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
     device: str = "auto"
-    num_workers: int = 0
+    num_workers: Workers = 0
     freeze: tuple[str, ...] = ("*logit_scale",)  # glob patterns of parameter names
     check_data: bool = True  # read every file once before training
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        positive = ("epochs", "batch_size", "eval_batch_size", "lr")
-        for name in positive + (("iterations",) if self.iterations is not None else ()):
-            if not 0 < getattr(self, name) < math.inf:
-                raise wrong_value(f"training.{name}", getattr(self, name), "a number above 0")
-        for name in ("weight_decay", "warmup", "num_workers", "momentum"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise wrong_value(f"training.{name}", getattr(self, name), "0 or more")
-        if not all(0 <= beta < 1 for beta in self.betas):
-            raise wrong_value("training.betas", self.betas, "two numbers from 0 up to, but not including, 1")
-        if self.max_grad_norm is not None and not self.max_grad_norm > 0:
-            raise wrong_value("training.max_grad_norm", self.max_grad_norm, "a number above 0, or none")
-        if not 0 <= self.label_smoothing < 1:
-            raise wrong_value("training.label_smoothing", self.label_smoothing, "0 up to, but not including, 1")
+        check_options(self, "training")
 
     def steps(self, samples: int) -> int:
         """Training steps of an experience with so many samples."""
@@ -133,11 +142,9 @@ class RunConfig:
     def __post_init__(self) -> None:
         """Check types and training settings, so that a wrong value is refused where it is written."""
         parts = (("benchmark", PluginConfig), ("backbone", PluginConfig), ("strategies", tuple[PluginConfig, ...]))
-        plain = (("seed", int), ("out", str | None), ("log", _NAMES), ("extensions", _NAMES), ("probe", int))
+        plain = (("seed", Seed), ("out", str | None), ("log", _NAMES), ("extensions", _NAMES), ("probe", Natural))
         for name, kind in (*parts, *plain, ("training", dict)):
             convert(getattr(self, name), kind, name)
-        if self.probe < 0:
-            raise wrong_value("probe", self.probe, "0 or more")
         instantiate(TrainingConfig, merged(self.training), "training")
 
     @property
@@ -232,16 +239,37 @@ def read_toml(path: Path) -> RunConfig:
     Raises:
         ConfigError: if the file is missing, is not TOML, or has unknown keys.
     """
+    content = load_toml(path, f"configuration {path}", "a TOML file as 'mmcl run' writes it")
+    return RunConfig.from_dict(content, str(path))
+
+
+def load_toml(path: Path, who: str, allowed: str) -> dict[str, Any]:
+    """The content of a TOML file that a person may have written.
+
+    Args:
+        path: the file.
+        who: what users call it.
+        allowed: what it ought to be.
+
+    Raises:
+        ConfigError: if it is missing, larger than any configuration, nested deeper than any, or no TOML.
+    """
     try:
-        content = tomllib.loads(path.read_text("utf-8"))
+        with path.open("rb") as file:
+            raw = file.read(_MOST_BYTES + 1)
+        if len(raw) > _MOST_BYTES:
+            raise ValueError(f"more than {_MOST_BYTES} bytes")
+        text = raw.decode("utf-8").replace("\r\n", "\n")
+        if _LONG_KEY.search(text):  # the time to read one grows with the square of its length
+            raise ValueError(f"a dotted key of more than {_MOST_PARTS} parts")
+        return tomllib.loads(text)
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(
-            f"configuration {path}",
+            who,
             found=f"it cannot be read ({error})",
-            allowed="a TOML file as 'mmcl run' writes it",
+            allowed=allowed,
             remedy="Check the path and the syntax.",
         ) from error
-    return RunConfig.from_dict(content, str(path))
 
 
 def write_toml(config: RunConfig, path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from mmcl.build import build_benchmark, build_plugin, build_strategies, extended, surroundings
 from mmcl.config import RunConfig, resolve_training
 from mmcl.data.readable import check_readable
+from mmcl.data.targets import check_targets
 from mmcl.errors import ConfigError
 from mmcl.evaluation.loggers import RunLogger, make_loggers
 from mmcl.evaluation.report import markdown_report
@@ -82,6 +83,7 @@ class Experiment:
         if self.training.check_data:
             with self._timed("data check"):
                 sides = [experience.samples for experience in (*self.benchmark.train, *self.benchmark.test)]
+                self._check_targets()
                 check_readable(sides + ([self.benchmark.reference.images] if self.benchmark.reference else []))
         self.probe = Probe(config.probe, self.benchmark, folder) if config.probe else None
         self.metric = self.benchmark.metric
@@ -245,6 +247,14 @@ class Experiment:
         states = {name: strategy.state_dict() for name, strategy in self.strategies.items()}
         self.folder.save(progress, model_tensors(self.learner.model, self.learner.untouched), states)
         self.folder.write_json("results.json", results_of(self))
+
+    def _check_targets(self) -> None:
+        if self.benchmark.objective != "classification":
+            return
+        for side, experiences in (("training", self.benchmark.train), ("test", self.benchmark.test)):
+            for experience in experiences:
+                who = f"{side} samples of {experience.name!r}"
+                check_targets(experience.samples, experience.label_space, who)
 
     @contextmanager
     def _timed(self, phase: str) -> Iterator[None]:

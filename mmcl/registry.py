@@ -17,6 +17,7 @@ from typing import Any
 
 from mmcl.errors import PluginError, nearest
 from mmcl.source import UNREADABLE, definition, derives, missing_import
+from mmcl.working_directory import admit
 
 STRATEGIES = "mmcl.strategies"
 BENCHMARKS = "mmcl.benchmarks"
@@ -121,22 +122,42 @@ def find(group: str, name: str) -> Entry:
     )
 
 
+def is_registered(group: str, name: str) -> bool:
+    """Whether an installed distribution has registered ``name`` or ``distribution:name``."""
+    return any(name in (entry.name, entry.qualified) for entry in entries(group))
+
+
 def load(group: str, name: str) -> Any:
     """The class that a name stands for: a registered name, ``distribution:name`` or ``package.module:Class``.
 
     Raises:
         PluginError: if it cannot be found or imported or is no plugin of this group; the sentence says whose it is.
     """
-    module, _, attribute = name.partition(":")
-    if attribute and not any(name == entry.qualified for entry in entries(group)):
-        who, remedy = f"plugin {name!r}", "Check the spelling; the module is installed or in the working directory."
+    if ":" in name and not is_registered(group, name):
+        who = f"plugin {name!r}"
+        plugin = load_by_name(name, who)
     else:
         entry = find(group, name)
-        module, attribute, who = entry.module, entry.attribute, f"plugin {name!r} of distribution {entry.distribution}"
+        who = f"plugin {name!r} of distribution {entry.distribution}"
         remedy = "Repair or uninstall the distribution; other plugins are not affected."
-    plugin = _import(module, attribute, who, remedy)
+        plugin = _import(entry.module, entry.attribute, who, remedy)
     _check_kind(group, plugin, who)
     return plugin
+
+
+def load_by_name(name: str, who: str) -> Any:
+    """What ``package.module:Class`` stands for; the module is installed or in the working directory.
+
+    Args:
+        name: as the user typed it.
+        who: what the user typed it for.
+
+    Raises:
+        PluginError: if it cannot be imported.
+    """
+    module, _, attribute = name.partition(":")
+    admit(module)
+    return _import(module, attribute, who, "Check the spelling; the module is installed or in the working directory.")
 
 
 def name_of(group: str, plugin: type) -> str:
@@ -207,7 +228,9 @@ def _options(node: ast.ClassDef, lines: list[str]) -> list[Option]:
 def _import(module: str, attribute: str, who: str, remedy: str) -> Any:
     try:
         return attrgetter(attribute)(import_module(module))
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise PluginError(
             who,
             found=f"{module}:{attribute} cannot be imported ({type(error).__name__}: {error})",

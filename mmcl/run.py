@@ -125,6 +125,7 @@ def resume(
     plugins: Sequence[Any] = (),
     data_root: str | Path | None = None,
     data: Sequence[str | Path] = (),
+    trust: bool = False,
 ) -> RunResult:
     """Continue an interrupted run; the numbers are those of a run that was never interrupted.
 
@@ -138,11 +139,13 @@ def resume(
         plugins: new objects of the classes that the run was started with.
         data_root: where the benchmark's data are now, if they have moved.
         data: where the folders are now that have extended the run, all of them in their order.
+        trust: let code run that the folder names, although nobody has registered it (``mmcl.trust``).
 
     Raises:
+        PluginError: if the folder names such code, and it is not trusted.
         CheckpointError: if this is not the experiment that the run was begun with; the sentence says what differs.
     """
-    with held(Path(path)) as folder:
+    with held(Path(path), trust) as folder:
         folder.require_plugins(names_of(plugins))
         config = _relocated(folder, data_root, data)
         experiment = Experiment(config, folder, benchmark, quiet, plugins)
@@ -158,6 +161,7 @@ def extend(
     benchmark: Benchmark | None = None,
     quiet: bool = False,
     plugins: Sequence[Any] = (),
+    trust: bool = False,
 ) -> RunResult:
     """Learn one more experience after a run has ended: the next one of its benchmark, or a folder of images.
 
@@ -169,12 +173,13 @@ def extend(
         benchmark: for runs whose benchmark was built in Python, the longer one.
         quiet: no progress bars.
         plugins: as in ``resume``.
+        trust: as in ``resume``.
 
     Raises:
         CheckpointError: if the run has not ended, or what it has learned is not what is there now.
         ConfigError: if its benchmark has no further experience.
     """
-    with held(Path(path)) as folder:
+    with held(Path(path), trust) as folder:
         return _extended(folder, data, benchmark, quiet, plugins)
 
 

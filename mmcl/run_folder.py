@@ -29,6 +29,7 @@ from mmcl.lock import HOLDER, LOCK
 from mmcl.remarks import Remark
 from mmcl.stored_json import dumped, read_json, reading
 from mmcl.tensor_file import read_tensors, write_tensors
+from mmcl.trust import note_trust, require_trusted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,19 +44,25 @@ class RunFolder:
 
     Args:
         path: the folder.
+        trust: whether code that its configuration names may run, although nobody has registered it (``mmcl.trust``).
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, trust: bool = False) -> None:
         self.path = path
+        self.trust = trust
 
     @classmethod
-    def open(cls, path: Path) -> "RunFolder":
+    def open(cls, path: Path, trust: bool = False) -> "RunFolder":
         """An existing run, to read.
+
+        Args:
+            path: the folder.
+            trust: whether code that its configuration names may run, although nobody has registered it.
 
         Raises:
             CheckpointError: if there is none.
         """
-        folder = cls(path)
+        folder = cls(path, trust)
         if folder.has_begun:
             return folder
         stopped = path.is_dir() and folder.is_vacant and any(path.iterdir())
@@ -80,6 +87,7 @@ class RunFolder:
         """
         if plugins:
             self.write_json(_PLUGINS, list(plugins))
+        note_trust(config, self.path)
         with self._replacing(_CONFIG) as draft:
             write_toml(config, draft)
         self.write_json("identity.json", identity)
@@ -102,8 +110,15 @@ class RunFolder:
 
     @property
     def config(self) -> RunConfig:
-        """The configuration the run was started with."""
-        return read_toml(self.path / "config.toml")
+        """The configuration the run was started with.
+
+        Raises:
+            ConfigError: if it is damaged.
+            PluginError: if it names code that may not run.
+        """
+        config = read_toml(self.path / "config.toml")
+        require_trusted(config, f"run folder {self.path}", self.path, self.trust)
+        return config
 
     @property
     def is_vacant(self) -> bool:

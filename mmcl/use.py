@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from mmcl.build import build_plugin, build_strategies
@@ -44,6 +45,7 @@ def predict(
     *,
     texts: Sequence[str] | None = None,
     batch_size: int | None = None,
+    trust: bool = False,
 ) -> list[Prediction]:
     """Classify with the model of a run, on the run's device and in its precision.
 
@@ -55,8 +57,10 @@ def predict(
         experience: let only its classes compete; by default those of all experiences learned so far.
         texts: let these compete instead of classes: for a model of pairs, which has learned none.
         batch_size: how many are asked about at once; by default the run's ``eval_batch_size``.
+        trust: let code run that the folder names, although nobody has registered it.
 
     Raises:
+        PluginError: if the folder names such code, and it is not trusted.
         ConfigError: if there is no such experience, a number is below 1, or the model cannot compare texts.
         CheckpointError: if nothing has been learned that could be answered with.
         DataError: if something that is asked about is missing, cannot be read, or is of another kind.
@@ -64,7 +68,7 @@ def predict(
     for name, number in (("top", top), ("batch_size", batch_size)):
         if number is not None and number < 1:
             raise wrong_value(f"predict: {name}", number, "1 or more")
-    run = RunFolder.open(Path(folder))
+    run = RunFolder.open(Path(folder), trust)
     checkpoint = _newest(run)
     stored = checkpoint.progress["label_spaces"]
     known, indices = {s["name"]: s for s in stored.values()}, {s["name"]: int(index) for index, s in stored.items()}
@@ -119,13 +123,14 @@ def _competing(run: RunFolder, met: Sequence[Mapping[str, Any]]) -> LabelSpace:
 
 
 @checked
-def export(folder: str | Path, to: str, out: str | Path | None = None) -> Path:
+def export(folder: str | Path, to: str, out: str | Path | None = None, trust: bool = False) -> Path:
     """Write the model of a run so that another tool loads it.
 
     Args:
         folder: the run folder.
         to: ``"open_clip"``: a folder for ``open_clip.create_model_and_transforms("local-dir:FOLDER")``.
         out: where to; by default ``FOLDER/export-open_clip``.
+        trust: as in ``predict``.
 
     Returns:
         The folder written.
@@ -137,7 +142,7 @@ def export(folder: str | Path, to: str, out: str | Path | None = None) -> Path:
         raise ConfigError(
             f"export to {to!r}", found="no such format", allowed=", ".join(FORMATS), remedy=nearest(to, FORMATS)
         )
-    run = RunFolder.open(Path(folder))
+    run = RunFolder.open(Path(folder), trust)
     model = trained_model(run)
     extra = [name for name, _ in model.named_parameters() if not name.startswith("backbone.")]
     if extra:
@@ -148,7 +153,15 @@ def export(folder: str | Path, to: str, out: str | Path | None = None) -> Path:
             remedy="Use 'mmcl predict', which uses the whole model.",
         )
     target = run.path / f"export-{to}" if out is None else Path(out)
-    model.backbone.export(target)
+    try:
+        model.backbone.export(target)
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(
+            f"export of {folder} to {to}",
+            found=f"{target} cannot be written ({error})",
+            allowed="a writable folder with free space",
+            remedy="Name another with --out.",
+        ) from error
     return target
 
 

@@ -11,7 +11,7 @@ from torchvision import datasets
 
 from mmcl_benchmarks.content import texts, whole_numbers
 from mmcl_benchmarks.drawn import Drawn, numbered, slug, write_pickle
-from mmcl_benchmarks.packed import read_pickled_dictionary
+from mmcl_benchmarks.pickled import read_pickled_dictionary
 from mmcl_benchmarks.source import Side, Source
 
 FOLDER = "cifar-100-python"

@@ -70,7 +70,7 @@ def read_edition(root: Path, known: Collection[str]) -> Edition:
         return Edition()
     try:
         said = json.loads(path.read_text("utf-8"))
-    except ValueError as error:  # of the encoding or of the syntax
+    except (ValueError, RecursionError) as error:  # of the encoding, the syntax or the depth
         _refuse(path, f"it is not valid JSON ({error})", "a JSON object in UTF-8", "Correct or remove the file.")
     if not isinstance(said, dict):
         _refuse(path, f"a {type(said).__name__}", "a JSON object", "Put the keys between braces.")

@@ -1,17 +1,11 @@
-"""Packed formats that owners chose: pickles (CIFAR, CORe50) and IDX files (MNIST).
-
-A pickle is a program. Where a format is a pickle, it is read by an interpreter that knows nothing but arrays of
-numbers, lists and texts, not by a loader that would run whatever the file says.
-"""
+"""Packed formats that owners chose: images in rows of one array (CIFAR, MNIST), and IDX files (MNIST)."""
 
 import gzip
-import io
 import math
-import pickle
 import zlib
 from collections.abc import Sequence
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,18 +14,7 @@ from mmcl.data.modality import IMAGE
 from mmcl.data.pixels import as_picture
 from mmcl.data.sample import Sample
 
-# what the standard library says unpickling may raise, and what a damaged stream makes of an array's constructor
-_BROKEN_PICKLE = (
-    pickle.UnpicklingError,
-    AttributeError,
-    EOFError,
-    ImportError,
-    IndexError,
-    KeyError,
-    OverflowError,
-    TypeError,
-    ValueError,
-)
+MOST_BYTES = 2**28  # of values in an IDX file
 
 
 class PackedSamples:
@@ -58,55 +41,6 @@ class PackedSamples:
         return None
 
 
-class _PlainUnpickler(pickle.Unpickler):
-    """Reads arrays, lists, dictionaries and texts and nothing that could run code."""
-
-    _ALLOWED = frozenset(
-        {
-            ("numpy.core.multiarray", "_reconstruct"),
-            ("numpy._core.multiarray", "_reconstruct"),
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-            ("numpy.core.multiarray", "scalar"),
-            ("numpy._core.multiarray", "scalar"),
-            ("_codecs", "encode"),
-        }
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Only what an array of numbers needs."""
-        if (module, name) not in self._ALLOWED:
-            raise pickle.UnpicklingError(f"{module}.{name} has no place in a file of numbers and texts")
-        return super().find_class(module, name)
-
-
-def read_pickle(path: Path) -> Any:
-    """What a file of arrays, lists, dictionaries and texts holds.
-
-    Raises:
-        OSError: if the file is missing.
-        ValueError: if it holds anything else; the sentence names the file.
-    """
-    raw = path.read_bytes()
-    try:
-        return _PlainUnpickler(io.BytesIO(raw), encoding="latin1").load()
-    except _BROKEN_PICKLE as error:
-        raise ValueError(f"{path.name}: {error or type(error).__name__}") from error
-
-
-def read_pickled_dictionary(path: Path) -> dict[str, Any]:
-    """The dictionary in one of CIFAR's files, its keys as text.
-
-    Raises:
-        OSError: if the file is missing.
-        ValueError: if it holds anything but a dictionary of arrays, lists and texts; the sentence names the file.
-    """
-    content = read_pickle(path)
-    if not isinstance(content, dict):
-        raise ValueError(f"{path.name}: it holds a {type(content).__name__} instead of a dictionary")
-    return {key.decode() if isinstance(key, bytes) else str(key): value for key, value in content.items()}
-
-
 def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     """The bytes of an IDX file as ``uint8`` with the given number of dimensions; ``path`` or ``path.gz`` is read.
 
@@ -115,18 +49,26 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
         ValueError: if the header or the length is wrong; the sentence names the file.
     """
     packed = path.with_name(f"{path.name}.gz")
-    if path.is_file() or not packed.is_file():
-        raw = path.read_bytes()
-    else:
-        try:
-            raw = gzip.decompress(packed.read_bytes())
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise ValueError(f"{packed.name}: {error}") from error
-    head = 4 + 4 * dimensions
+    compressed = not path.is_file() and packed.is_file()
+    try:
+        with gzip.open(packed) if compressed else path.open("rb") as file:
+            return _read_idx(file, dimensions)
+    except (EOFError, gzip.BadGzipFile, zlib.error, ValueError) as error:
+        raise ValueError(f"{(packed if compressed else path).name}: {error}") from error
+
+
+def _read_idx(file: gzip.GzipFile | BufferedIOBase, dimensions: int) -> NDArray[np.uint8]:
+    """No more is read than the header claims, and no more claimed than a data set of this kind can have."""
+    head = file.read(4 + 4 * dimensions)
     # two zero bytes, 8 for unsigned bytes, then the number of dimensions
-    if len(raw) < head or raw[:4] != bytes((0, 0, 8, dimensions)):
-        raise ValueError(f"{path.name}: it does not begin as an IDX file of {dimensions} dimensions does")
-    shape = tuple(int.from_bytes(raw[start : start + 4], "big") for start in range(4, head, 4))
-    if len(raw) - head != math.prod(shape):
-        raise ValueError(f"{path.name}: {len(raw) - head} bytes of values instead of {math.prod(shape)}")
-    return np.frombuffer(raw, np.uint8, offset=head).reshape(shape)
+    if len(head) < 4 + 4 * dimensions or head[:4] != bytes((0, 0, 8, dimensions)):
+        raise ValueError(f"it does not begin as an IDX file of {dimensions} dimensions does")
+    shape = tuple(int.from_bytes(head[start : start + 4], "big") for start in range(4, len(head), 4))
+    claimed = math.prod(shape)
+    if claimed > MOST_BYTES:
+        raise ValueError(f"it claims {claimed} bytes of values; MNIST's largest file has 47,040,000")
+    values = file.read(claimed + 1)
+    if len(values) != claimed:
+        found = f"more than {claimed}" if len(values) > claimed else f"{len(values)}"
+        raise ValueError(f"{found} bytes of values instead of {claimed}")
+    return np.frombuffer(values, np.uint8).reshape(shape)

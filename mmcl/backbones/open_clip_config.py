@@ -22,6 +22,8 @@ Settings = Mapping[str, Any]
 
 DEFAULTS: Settings = {"quick_gelu": False, **{k: v for k, v in asdict(PreprocessCfg()).items() if k != "size"}}
 
+_MOST_CODE = 2**24  # bytes of code in an archive; OpenAI's have a tenth of a megabyte
+
 
 def of_tag(architecture: str, tag: str) -> dict[str, Any]:
     """Every setting of a pre-trained tag, as in ``of_tag("ViT-B-16", "openai")``."""
@@ -42,7 +44,7 @@ def of_folder(folder: Path, who: str) -> dict[str, Any]:
     path = folder / "open_clip_config.json"
     try:
         config = json.loads(path.read_text("utf-8")) if path.is_file() else None
-    except ValueError:
+    except (ValueError, RecursionError):
         config = None
     if not isinstance(config, dict) or "model_cfg" not in config:
         raise ConfigError(
@@ -59,7 +61,10 @@ def of_archive(path: Path) -> dict[str, Any]:
     if not is_torchscript(path):
         return {}
     with ZipFile(path) as archive:
-        code = [archive.read(name) for name in archive.namelist() if "/code/" in name and name.endswith(".py")]
+        sources = [info for info in archive.infolist() if "/code/" in info.filename and info.filename.endswith(".py")]
+        if sum(info.file_size for info in sources) > _MOST_CODE:
+            return {}
+        code = [archive.read(info) for info in sources]
     if any(b"QuickGELU" in text for text in code):
         return {"quick_gelu": True}
     return {"quick_gelu": False} if any(b"gelu" in text for text in code) else {}

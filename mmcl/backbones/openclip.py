@@ -28,6 +28,7 @@ from mmcl.backbones.open_clip_model import Plan, load
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.errors import ConfigError, nearest
 from mmcl.models.backbone import BackbonePlugin
+from mmcl.options import Natural, Positive, Real, check_options
 
 __all__ = ["GLYPH_CLIP", "GlyphCLIP", "OpenCLIP", "OpenCLIPBackbone", "tiny_clip"]
 
@@ -45,11 +46,11 @@ class OpenCLIP(BackbonePlugin):
 
     weights: str = "ViT-B-16/openai"  # ARCHITECTURE/TAG, ARCHITECTURE/FILE, ARCHITECTURE/random or local-dir/FOLDER
     quick_gelu: bool | None = None  # whether the weights were trained with OpenAI's QuickGELU; for a file or random
-    mean: tuple[float, float, float] | None = None  # of the colours; for a file that was trained with others
-    std: tuple[float, float, float] | None = None  # likewise
+    mean: tuple[Real, Real, Real] | None = None  # of the colours; for a file that was trained with others
+    std: tuple[Positive, Positive, Positive] | None = None  # likewise
     interpolation: Literal["bicubic", "bilinear"] | None = None  # likewise, at evaluation
     resize_mode: Literal["shortest", "longest", "squash"] | None = None  # likewise, at evaluation
-    seed: int | None = None  # of ARCHITECTURE/random, where none means 0
+    seed: Natural | None = None  # of ARCHITECTURE/random, where none means 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built before anything is loaded.
@@ -58,6 +59,7 @@ class OpenCLIP(BackbonePlugin):
             ConfigError: if open_clip knows neither the architecture nor the weights, if an option contradicts them, or
                 if a file may have been trained with either activation.
         """
+        check_options(self, "openclip")
         self._plan()
 
     def build(self) -> OpenCLIPBackbone:

@@ -10,9 +10,9 @@ import typer
 
 from mmcl.arguments import benchmark_config
 from mmcl.cli.names import require
-from mmcl.cli.terminal import Data, app, output
-from mmcl.config import read_toml
+from mmcl.cli.terminal import Data, Trust, app, output
 from mmcl.registry import BENCHMARKS
+from mmcl.trust import trusted_toml
 
 if TYPE_CHECKING:
     from mmcl.inspection import Part
@@ -27,9 +27,10 @@ def check_data(
     data_root: Data = None,
     set_: Annotated[Optional[list[str]], typer.Option("--set", help="benchmark.key=value.")] = None,  # noqa: UP045
     config: Annotated[Optional[Path], typer.Option(help="A TOML configuration; options change it.")] = None,  # noqa: UP045
+    trust: Trust = False,
 ) -> None:
     """Read all data of a benchmark and name everything that is wrong with them; exit code 1 if anything is."""
-    begun = None if config is None else read_toml(config).benchmark
+    begun = None if config is None else trusted_toml(config, trust).benchmark
     chosen = benchmark_config(benchmark, begun, embedded=embedded, data_root=data_root, overrides=set_ or ())
     require(BENCHMARKS, chosen.name)
 

@@ -1,5 +1,6 @@
 """The entry point of the command line."""
 
+import os
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Entry point: user errors are one sentence on standard error and exit code 2."""
-    if "" not in sys.path:
-        sys.path.append("")  # package.module:Class may lie in the working directory
+    # "python -c" puts the working directory first, where a file may bear the name of any optional module
+    sys.path[:] = [place for place in sys.path if place]
+    os.environ.setdefault("PYTHONSAFEPATH", "1")  # nor shall the processes that a run starts look there
     # avalanche imports qpsolvers, which misses solvers nobody here uses
     warnings.filterwarnings("ignore", message="no QP solver found")
     warnings.formatwarning = _warning_line(warnings.formatwarning)

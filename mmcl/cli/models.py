@@ -5,7 +5,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from mmcl.cli.terminal import Folder, app, output
+from mmcl.cli.terminal import Folder, Trust, app, output
 
 
 @app.command()
@@ -24,6 +24,7 @@ def predict(
     batch_size: Annotated[Optional[int], typer.Option(help="How many at once. [default: the run's]")] = None,  # noqa: UP045
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A table with a row for each class.")] = False,
+    trust: Trust = False,
 ) -> None:
     """Classify pictures or whatever else a run has learned from with its model."""
     from mmcl import predictions
@@ -33,7 +34,7 @@ def predict(
     if as_json and as_csv:
         raise typer.BadParameter("--json and --csv are two forms of the same; choose one")
     lines = None if texts is None else lines_of(texts)
-    answers = ask(folder, files, top, experience, texts=lines, batch_size=batch_size)
+    answers = ask(folder, files, top, experience, texts=lines, batch_size=batch_size, trust=trust)
     if as_json or as_csv:
         typer.echo((predictions.as_json if as_json else predictions.as_csv)(answers))
         return
@@ -46,8 +47,9 @@ def export(
     folder: Folder,
     to: Annotated[str, typer.Option(help="The format: open_clip.")],
     out: Annotated[Optional[Path], typer.Option(help="Where to.")] = None,  # noqa: UP045
+    trust: Trust = False,
 ) -> None:
     """Write the model of a run so that another tool loads it."""
     from mmcl.use import export as export_run
 
-    output.print(f"written: {export_run(folder, to, out)}", soft_wrap=True, markup=False)
+    output.print(f"written: {export_run(folder, to, out, trust)}", soft_wrap=True, markup=False)

@@ -9,9 +9,10 @@ import typer
 from mmcl.arguments import apply_overrides, benchmark_config, default_backbone, parse_backbone, parse_strategy
 from mmcl.cli.interruption import going_on, interruptible, of_new_run
 from mmcl.cli.names import require
-from mmcl.cli.terminal import Data, Folder, app, output
-from mmcl.config import RunConfig, read_toml
+from mmcl.cli.terminal import Data, Folder, Trust, app, output
+from mmcl.config import RunConfig
 from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES
+from mmcl.trust import trusted_toml
 
 if TYPE_CHECKING:
     from mmcl.results import RunResult
@@ -40,9 +41,10 @@ def run(
     config: Annotated[Optional[Path], typer.Option(help="A TOML configuration; options change it.")] = None,  # noqa: UP045
     log: Annotated[Optional[list[str]], typer.Option(help="wandb and/or tensorboard.")] = None,  # noqa: UP045
     probe: Annotated[Optional[int], typer.Option(help="Test pairs to watch the spaces of a CLIP turn by.")] = None,  # noqa: UP045
+    trust: Trust = False,
 ) -> None:
     """Learn the experiences of a benchmark one after the other and evaluate after each."""
-    begun = read_toml(config) if config is not None else None
+    begun = trusted_toml(config, trust) if config is not None else None
     chosen = benchmark_config(
         benchmark,
         None if begun is None else begun.benchmark,
@@ -83,12 +85,13 @@ def resume(
         Optional[list[Path]],  # noqa: UP045
         typer.Option(help="Where a folder is now that has extended the run; once for each, in their order."),
     ] = None,
+    trust: Trust = False,
 ) -> None:
     """Continue an interrupted run; the numbers are those of a run that was never interrupted."""
     with interruptible(lambda: going_on(folder)):
         from mmcl.run import resume as resume_run
 
-        result = resume_run(folder, data_root=data_root, data=data or ())
+        result = resume_run(folder, data_root=data_root, data=data or (), trust=trust)
     _print_result(result)
 
 
@@ -96,12 +99,13 @@ def resume(
 def extend(
     folder: Folder,
     data: Annotated[Optional[Path], typer.Option(help="Images as DATA/CLASS/IMAGE, to learn next.")] = None,  # noqa: UP045
+    trust: Trust = False,
 ) -> None:
     """Learn one more experience after a run has ended: the next of its benchmark, or a folder of images."""
     with interruptible(lambda: going_on(folder)):
         from mmcl.run import extend as extend_run
 
-        result = extend_run(folder, data)
+        result = extend_run(folder, data, trust=trust)
     _print_result(result)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from mmcl.cli.terminal import app, output
+from mmcl.cli.terminal import Trust, app, output
 
 
 @app.command()
@@ -18,12 +18,13 @@ def suite(
     ] = None,
     threads: Annotated[int, typer.Option(help="Threads that every cell computes with.")] = 1,
     out: Annotated[Optional[Path], typer.Option(help="A folder instead of the one that the file names.")] = None,  # noqa: UP045
+    trust: Trust = False,
 ) -> None:
     """Run benchmarks x strategies x seeds in processes, or go on where that stopped; exit code 1 if a cell failed."""
     try:
         from mmcl.suites.suite import run_suite  # seconds, in which Ctrl-C is as likely as later
 
-        result = run_suite(file, cores=cores, threads=threads, out=out)
+        result = run_suite(file, cores=cores, threads=threads, out=out, trust=trust)
     except KeyboardInterrupt:
         output.print(f"interrupted; 'mmcl suite {file}' goes on from the last finished experiences", markup=False)
         sys.exit(130)

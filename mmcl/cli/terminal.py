@@ -15,6 +15,9 @@ app = typer.Typer(
 output = Console(highlight=False)
 
 Folder = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Import what the folder's or file's configuration names, registered or not.")
+]
 Data = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--data-root", "--data", help="Folder of the official data."),

@@ -30,13 +30,14 @@ def samples_digest(samples: SampleDataset) -> str:
     """
     digest, steady = sha256(), _is_steady(samples)
     for index in range(len(samples)):
-        sample = _outline(samples, index)
+        sample = outline_of(samples, index)
         contents = _contents(sample) if steady else ""
         digest.update(f"{sample.sample_id} {sample.target} {contents}\n".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()[:16]
 
 
-def _outline(samples: SampleDataset, index: int) -> Sample:
+def outline_of(samples: SampleDataset, index: int) -> Sample:
+    """A sample with paths in place of values where its data set knows that much; otherwise it is read."""
     known = samples.outline(index) if isinstance(samples, Outlined) else None
     return samples[index] if known is None else known
 
@@ -58,6 +59,6 @@ def _value(value: Any) -> Any:
 
 def _is_steady(samples: SampleDataset) -> bool:
     try:
-        return len(samples) == 0 or _contents(_outline(samples, 0)) == _contents(_outline(samples, 0))
+        return len(samples) == 0 or _contents(outline_of(samples, 0)) == _contents(outline_of(samples, 0))
     except DataError:
         return False

@@ -3,13 +3,18 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mmcl.data.templates import PHOTO, Template, templates_of
+from mmcl.errors import DataError
+from mmcl.options import shown
 from mmcl.signature import fitted
+
+MOST_ID = 10_000_000  # a table of all ids below the largest takes 80 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +59,33 @@ class LabelSpace:
     Attributes:
         classes: in column order.
         parts: spaces that follow each other in this one, if it was made of such: what is known of them is known of it.
+
+    Raises:
+        DataError: if an id is no whole number from 0 to ``MOST_ID``, or two classes have the same.
     """
 
     classes: tuple[ClassLabel, ...] = ()
     parts: "tuple[LabelSpace, ...]" = field(default=(), compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Check the ids, which are targets of samples and places in a table."""
+        met: dict[int, ClassLabel] = {}
+        for label in self.classes:
+            id_ = label.id
+            if not isinstance(id_, Integral) or isinstance(id_, bool) or not 0 <= id_ <= MOST_ID:
+                raise DataError(
+                    f"class {label.name!r}",
+                    found=f"the id {shown(id_)}",
+                    allowed=f"a whole number from 0 to {MOST_ID}",
+                    remedy="Number the classes of the stream from 0.",
+                )
+            if met.setdefault(id_, label) is not label:
+                raise DataError(
+                    f"class {label.name!r}",
+                    found=f"the id {id_}, which is that of {met[id_].name!r} too",
+                    allowed="one class per id",
+                    remedy="Number the classes of the stream anew.",
+                )
 
     @classmethod
     def of(

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -24,8 +25,9 @@ def check_readable(data_sets: Iterable[SampleDataset]) -> None:
             for _ in pool.map(samples.__getitem__, range(len(samples))):
                 pass
             if marker is not None:
-                marker.parent.mkdir(parents=True, exist_ok=True)
-                marker.touch()
+                with suppress(OSError):  # a cache that cannot be written means to read again next time
+                    marker.parent.mkdir(parents=True, exist_ok=True)
+                    marker.touch()
 
 
 def _marker(samples: SampleDataset) -> Path | None:

@@ -50,15 +50,14 @@ class ReferenceData:
         """Read ``folder/images/**`` (any image files) and ``folder/captions.txt`` (one caption a line, UTF-8).
 
         Raises:
-            DataError: if either is missing or empty.
+            DataError: if either is missing or empty, or the captions cannot be read.
         """
         folder = Path(folder)
         listing = pictures_below(folder / "images")
         for sentence in left_out_remark(f"reference data {folder}", listing.left_out, folder):
             Remarks().add(sentence)
         captions = folder / "captions.txt"
-        texts = [line.strip() for line in captions.read_text("utf-8").splitlines()] if captions.is_file() else []
-        texts = [line for line in texts if line]
+        texts = _lines(captions) if captions.is_file() else []
         if not listing.files or not texts:
             raise DataError(
                 f"reference data {folder}",
@@ -67,3 +66,16 @@ class ReferenceData:
                 remedy="Put image files below images/ and one caption a line into captions.txt.",
             )
         return cls(ImageFiles(listing.files), texts)
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a text, without blank ones."""
+    try:
+        return [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"captions {path}",
+            found=f"they cannot be read ({error})",
+            allowed="a text file in UTF-8 with one caption a line",
+            remedy="Save it as UTF-8.",
+        ) from error

@@ -13,6 +13,8 @@ from mmcl.data.sample import Batches
 from mmcl.errors import CheckpointError
 from mmcl.learning.compose import Need, Slot
 from mmcl.learning.teachers import Policy
+from mmcl.options import check_options
+from mmcl.registry import STRATEGIES, name_of
 
 if TYPE_CHECKING:
     from mmcl.learning.learner import Learner
@@ -62,6 +64,10 @@ class StrategyPlugin(SupervisedPlugin[Any], ABC):
     needs: ClassVar[frozenset[Need]] = frozenset()
 
     state: Any = None
+
+    def __post_init__(self) -> None:
+        """Check the numbers among the options; a strategy with checks of its own calls ``check_options`` in them."""
+        check_options(self, name_of(STRATEGIES, type(self)))
 
     @property
     def slots(self) -> frozenset[Slot]:

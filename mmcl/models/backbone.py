@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from mmcl.data.modality import TEXT, ModalitySpec
 from mmcl.errors import PluginError
+from mmcl.options import check_options
+from mmcl.registry import BACKBONES, name_of
 
 
 class Features(NamedTuple):
@@ -137,6 +139,10 @@ class BackbonePlugin(ABC):
     """
 
     generates: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Check the numbers among the options; a backbone with checks of its own calls ``check_options`` in them."""
+        check_options(self, name_of(BACKBONES, type(self)))
 
     @property
     @abstractmethod

@@ -14,6 +14,8 @@ from mmcl.data.reference import ReferenceData
 from mmcl.data.table import Table
 from mmcl.data.tabulation import tabulated
 from mmcl.evaluation.metric import Accuracy, Metric
+from mmcl.options import check_options
+from mmcl.registry import BENCHMARKS, name_of
 from mmcl.signature import checked
 from mmcl.streams.experience import Experience
 from mmcl.streams.promises import check_promises
@@ -164,6 +166,10 @@ class BenchmarkPlugin(ABC):
     def objective(self) -> str:
         """What its batches are trained for: ``"classification"``, or ``"contrastive"`` for pairs."""
         return "classification"
+
+    def __post_init__(self) -> None:
+        """Check the numbers among the options; a benchmark with checks of its own calls ``check_options`` in them."""
+        check_options(self, name_of(BENCHMARKS, type(self)))
 
     @property
     @abstractmethod

@@ -43,7 +43,6 @@ def _check_classes(who: str, scenario: Scenario, experiences: Sequence[Experienc
     """A class is an id with a name: one name per id everywhere, one id per name among those that compete."""
     known: dict[int, ClassLabel] = {}
     for data in experiences:
-        of_experience: set[int] = set()
         for label in data.label_space:
             if not isinstance(label.name, str) or not label.name.strip():
                 _refuse(
@@ -53,14 +52,13 @@ def _check_classes(who: str, scenario: Scenario, experiences: Sequence[Experienc
                     "Name it.",
                 )
             other = known.setdefault(label.id, label)
-            if label.id in of_experience or plain_name(other.name) != plain_name(label.name):
+            if plain_name(other.name) != plain_name(label.name):
                 _refuse(
                     who,
                     f"class id {label.id} stands for {other.name!r} and, in {data.name!r}, for {label.name!r}",
                     "one class per id in the whole stream",
                     "Number the classes of the stream anew, or correct the name.",
                 )
-            of_experience.add(label.id)
     if scenario.label_space_at_test == "own":
         for data in experiences:
             _check_namesakes(who, data.label_space)

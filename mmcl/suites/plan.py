@@ -22,7 +22,6 @@ Tables of plugins hold their options, as in the configuration of a run. A table 
 different in them.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -30,16 +29,11 @@ from pathlib import Path
 from typing import Any
 
 from mmcl.arguments import default_backbone, override
-from mmcl.config import RunConfig
+from mmcl.config import RunConfig, load_toml
 from mmcl.errors import ConfigError
 from mmcl.options import instantiate, require_known, wrong_value
 from mmcl.suites.choice import Choice, choice, composition, tables
 from mmcl.suites.rule import Rule, require_choices
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 @dataclass(frozen=True)
@@ -77,15 +71,8 @@ def read_suite(file: Path) -> dict[str, Any]:
     Raises:
         ConfigError: if it cannot be read or is not TOML.
     """
-    try:
-        return tomllib.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"suite {file}",
-            found=f"it cannot be read ({error})",
-            allowed="a TOML file with [suite], [[benchmark]] and [[strategy]]",
-            remedy="Check the path and the syntax; docs/suites.md has an example.",
-        ) from error
+    allowed = "a TOML file with [suite], [[benchmark]] and [[strategy]], as docs/suites.md has one"
+    return load_toml(file, f"suite {file}", allowed)
 
 
 def plan(content: Mapping[str, Any], who: str, out: str | None = None) -> list[Cell]:

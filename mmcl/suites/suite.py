@@ -28,6 +28,7 @@ from mmcl.suites.plan import Cell, plan, read_suite
 from mmcl.suites.processes import in_processes
 from mmcl.suites.standing import finished, log_of, require_composable
 from mmcl.suites.view import View
+from mmcl.trust import require_trusted
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def run_suite(
     threads: int = 1,
     out: str | Path | None = None,
     quiet: bool = False,
+    trust: bool = False,
 ) -> SuiteResult:
     """Run a suite, or what is left of it.
 
@@ -69,8 +71,10 @@ def run_suite(
         threads: that every cell computes with. Other numbers of threads may change the last digits of a run.
         out: a folder instead of the one that the file names.
         quiet: print nothing.
+        trust: let code run that the file names, although nobody has registered it (``mmcl.trust``).
 
     Raises:
+        PluginError: if the file names such code, and it is not trusted.
         ConfigError: if the suite is wrong, a cell cannot be run, or a folder holds another run. Nothing is run then.
     """
     who = "suite" if isinstance(suite, Mapping) else f"suite {suite}"
@@ -78,6 +82,9 @@ def run_suite(
     slots = _slots(cores, threads)
     content = suite if isinstance(suite, Mapping) else read_suite(Path(suite))
     cells = {cell.name: cell for cell in plan(content, who, None if out is None else str(out))}
+    if not isinstance(suite, Mapping):
+        for cell in cells.values():
+            require_trusted(cell.config, who, Path(suite).parent, trust)
     require_composable(list(cells.values()), who)
     waiting = {name: cell for name, cell in cells.items() if not finished(cell)}
     view = View(Console(quiet=quiet, highlight=False), cells, len(waiting))

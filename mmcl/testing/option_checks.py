@@ -1,16 +1,27 @@
 """What strategies, benchmarks and backbones alike promise about their options."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import Field, fields, is_dataclass
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from mmcl.config import PluginConfig, RunConfig, read_toml, write_toml
-from mmcl.options import instantiate
+from mmcl.errors import ConfigError
+from mmcl.options import bounds_of, hints_of, holds_numbers, instantiate
 from mmcl.registry import options_of
 from mmcl.testing.check import BrokenPromiseError, Check, NotApplicable, Subject, promise
 
+_ODD: Mapping[float, str] = {
+    math.inf: "infinity",
+    -math.inf: "minus infinity",
+    math.nan: "NaN",
+    1e300: "1e300",
+    -1: "-1",
+    10**400: "a number of 400 digits",
+}
 _MUTABLE = (list, dict, set, bytearray)
 
 
@@ -94,7 +105,34 @@ def configuration(plugin: Subject) -> None:
             )
 
 
-OPTION_CHECKS: tuple[Check, ...] = (explained_options, immutable_defaults, final_dataclass, configuration)
+@promise
+def bounded_options(plugin: Subject) -> None:
+    """Numbers that are infinite, not a number, too large or negative are refused, unless a field declares them."""
+    hints = hints_of(type(plugin.plugin))
+    numbers = [(f, value) for f, value in options(plugin.plugin) if holds_numbers(hints[f.name])]
+    if not numbers:
+        raise NotApplicable("it has no option that is a number")
+    for (f, value), (odd, called) in product(numbers, _ODD.items()):
+        if odd == -1 and bounds_of(hints[f.name]):
+            continue  # the field says whether that may be
+        try:
+            plugin.fresh(**{f.name: (odd,) * max(len(value), 1) if isinstance(value, tuple) else odd})
+        except ConfigError:
+            continue
+        raise BrokenPromiseError(
+            f"option {f.name!r} takes {called}",
+            "Annotate it with Positive, Share, Count or another of mmcl.options, with Real or Integer if it may be "
+            "negative, and call check_options(self, name) if the class has a __post_init__ of its own.",
+        )
+
+
+OPTION_CHECKS: tuple[Check, ...] = (
+    explained_options,
+    immutable_defaults,
+    final_dataclass,
+    configuration,
+    bounded_options,
+)
 
 
 def _is_immutable(value: Any) -> bool:

@@ -22,6 +22,7 @@ LAYER = {
     "errors": 0,
     "remarks": 0,
     "source": 0,
+    "working_directory": 0,
     "registry": 0,
     "config": 0,
     "options": 0,

@@ -25,7 +25,7 @@ from mmcl_benchmarks.cil.tiny_imagenet import TinyImageNet
 from mmcl_benchmarks.drawn import Drawn, write_pickle
 from mmcl_benchmarks.glyphs.symbols import held_out_symbols, seen_symbols
 from mmcl_benchmarks.imagenet_names import curated_names
-from mmcl_benchmarks.packed import read_pickled_dictionary
+from mmcl_benchmarks.pickled import read_pickled_dictionary
 from PIL import Image
 
 import mmcl

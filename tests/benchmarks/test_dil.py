@@ -23,7 +23,7 @@ from mmcl_benchmarks.dil.layouts import write_cddb, write_core50, write_domainne
 from mmcl_benchmarks.drawn import Drawn
 from mmcl_benchmarks.glyphs.split import TEST
 from mmcl_benchmarks.glyphs.symbols import held_out_symbols, seen_symbols
-from mmcl_benchmarks.packed import read_pickle
+from mmcl_benchmarks.pickled import read_pickle
 from PIL import Image
 
 import mmcl

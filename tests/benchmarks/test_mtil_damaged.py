@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mmcl_benchmarks.content import read_matlab
 from mmcl_benchmarks.drawn import Drawn
 from mmcl_benchmarks.edition import Edition, read_edition
+from mmcl_benchmarks.matlab import read_matlab
 from mmcl_benchmarks.mtil import layouts
 from mmcl_benchmarks.mtil.benchmark import MTIL
 from mmcl_benchmarks.mtil.sources import ORIGINS
-from mmcl_benchmarks.packed import read_idx, read_pickled_dictionary
+from mmcl_benchmarks.packed import read_idx
+from mmcl_benchmarks.pickled import read_pickled_dictionary
 from PIL import Image
 from scipy.io import savemat
 from torchvision import datasets
@@ -197,6 +198,27 @@ def test_a_cut_compressed_file_is_named(root: Path) -> None:
     path.unlink()
     with pytest.raises(ValueError, match=r"train-images-idx3-ubyte\.gz"):
         read_idx(path, 3)
+
+
+@pytest.mark.parametrize("shape", [(2**31, 28, 28), (3_000_000, 32, 32), (2**32 - 1,) * 3])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_file_that_claims_gigabytes_is_refused_before_they_are_read(
+    tmp_path: Path, shape: tuple[int, ...], compressed: bool
+) -> None:
+    head = bytes((0, 0, 8, 3)) + b"".join(side.to_bytes(4, "big") for side in shape)
+    path = tmp_path / "train-images-idx3-ubyte"
+    if compressed:
+        path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(head + bytes(2**20)))
+    else:
+        path.write_bytes(head)
+    with pytest.raises(ValueError, match=r"train-images-idx3-ubyte.*claims \d+ bytes of values; MNIST's largest"):
+        read_idx(path, 3)
+
+
+def test_more_values_than_announced_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "labels").write_bytes(bytes((0, 0, 8, 1, 0, 0, 0, 2, 5, 6, 7)))
+    with pytest.raises(ValueError, match="more than 2 bytes of values instead of 2"):
+        read_idx(tmp_path / "labels", 1)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x02]q\x00.", b"\x80\x02}q\x00(U", pickle.dumps(Path("x"))])

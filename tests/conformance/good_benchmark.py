@@ -22,6 +22,7 @@ from mmcl.data.modality import IMAGE
 from mmcl.data.reference import ReferenceData
 from mmcl.data.sample import Sample, SampleDataset
 from mmcl.errors import ConfigError, DataError
+from mmcl.options import Count
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import CIL, Scenario
 
@@ -94,7 +95,7 @@ class GoodBenchmark(BenchmarkPlugin):
 
     data_root: str | None = None  # folder with a folder per experience
     embedded: bool = False  # the edition that is made up here
-    experiences: int | None = None  # only the first ones
+    experiences: Count | None = None  # only the first ones
 
     def build(self) -> Benchmark:
         images = experiences_of(self, root_of(self))[0].test

@@ -22,6 +22,7 @@ from mmcl.data.modality import IMAGE
 from mmcl.learning.compose import Need, Slot
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import GradientValues, MemoryBudget, StrategyPlugin, Terms
+from mmcl.options import Natural
 
 from .sabotage import Sabotage
 from .wrong_declarations import size
@@ -207,7 +208,7 @@ class ByteBudget(StrategyPlugin):
 
 @dataclass(kw_only=True, eq=False)
 class WantsRoom(StrategyPlugin):
-    size: int = 500  # samples
+    size: Natural = 500  # samples
 
     state: Images = field(default_factory=Images, init=False, repr=False)
 

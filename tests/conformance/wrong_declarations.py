@@ -21,6 +21,7 @@ from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import GradientValues, StrategyPlugin, Terms
 from mmcl.models.fusion import MeanFusion
 from mmcl.models.heads import LinearHead, TextHead
+from mmcl.options import NonNegative
 
 from .sabotage import Sabotage
 from .wrong_card import NothingAboutDeviations
@@ -33,7 +34,7 @@ def size(learner: Learner) -> Tensor:
 
 @dataclass(kw_only=True, eq=False)
 class SilentOption(StrategyPlugin):
-    strength: float = 1.0
+    strength: NonNegative = 1.0
 
 
 @dataclass(kw_only=True, eq=False)
@@ -48,12 +49,25 @@ class ListOption(StrategyPlugin):
 
 @dataclass(eq=False)
 class PositionalOption(StrategyPlugin):
-    strength: float = 1.0  # of nothing
+    strength: NonNegative = 1.0  # of nothing
 
 
 @dataclass(kw_only=True, eq=False)
 class WholeNumber(StrategyPlugin):
-    strength: float = 1  # of nothing
+    strength: NonNegative = 1  # of nothing
+
+
+@dataclass(kw_only=True, eq=False)
+class AnySign(StrategyPlugin):
+    strength: float = 1.0  # of nothing
+
+
+@dataclass(kw_only=True, eq=False)
+class OwnChecks(StrategyPlugin):
+    strength: NonNegative = 1.0  # of nothing
+
+    def __post_init__(self) -> None:
+        self.half = self.strength / 2
 
 
 @dataclass(kw_only=True, eq=False)
@@ -243,6 +257,8 @@ WRONG_DECLARATIONS = (
     Sabotage(SharedNotes, "immutable defaults", "all objects share the dict 'notes'"),
     Sabotage(ListOption, "immutable defaults", "option 'names' holds a list"),
     Sabotage(PositionalOption, "final dataclass", "option 'strength' can be given by position"),
+    Sabotage(AnySign, "bounded options", "option 'strength' takes -1"),
+    Sabotage(OwnChecks, "bounded options", "option 'strength' takes infinity"),
     Sabotage(WholeNumber, "configuration", r"'strength' goes in as 1 and comes back as 1\.0"),
     Sabotage(GrowsZero, "declarations", "grows is 0.* Declare True or False"),
     Sabotage(MisspeltHook, "hooks", "nobody calls 'after_trainig_exp'.* Did you mean 'after_training_exp'"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,14 @@ def test_a_module_in_the_working_directory_is_run_and_resumed(embedded_mtil: Pat
     assert results["strategies"] == [{"name": "mine:Mine", "strength": 2.5}]
     assert results["backbone"] == "mine:Small"
     assert len(results["matrix"]) == 3
+    # the same folder from somebody else, with a module beside it
+    foreign = shutil.copytree(tmp_path / "run", tmp_path / "foreign")
+    (foreign / "mine.py").write_text("open('ran', 'w')\n" + MODULE)
+    done = mmcl(foreign, "resume", ".")
+    assert done.returncode == 2
+    assert "it names 'mine:Small', which no installed distribution has registered" in done.stderr
+    assert str(foreign / "mine.py") in done.stderr
+    assert not (foreign / "ran").exists()
 
 
 def test_a_class_of_another_kind_gets_a_sentence(tmp_path: Path) -> None:

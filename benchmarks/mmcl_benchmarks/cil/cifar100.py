@@ -21,6 +21,7 @@ last at rate 0, where the code makes one more.
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from mmcl.options import Count, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.grouping import group_sizes
 from mmcl.streams.scenario import CIL, TIL, Scenario
@@ -45,13 +46,14 @@ class CIFAR100(BenchmarkPlugin):
     embedded: bool = False  # the edition that comes with MMCL
     validation: bool = False  # with embedded: other symbols and fonts, to choose settings on
     steps: Literal[10, 20, 50] = 10  # experiences that the classes are cut into
-    experiences: int | None = None  # only the first ones
+    experiences: Count | None = None  # only the first ones
     task_ids: bool = False  # reveal the experience of every test image: TIL instead of CIL
     download: bool = False  # let torchvision fetch what is missing
     strict: bool = False  # refuse data that do not have the official size
 
     def __post_init__(self) -> None:
         """Check the options."""
+        check_options(self, self.name)
         require_count(self.name, self.experiences, self.steps)
 
     @property

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from mmcl.options import Count, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.grouping import group_sizes
 from mmcl.streams.scenario import CIL, TIL, Scenario
@@ -51,12 +52,13 @@ class ImageNet100(BenchmarkPlugin):
     embedded: bool = False  # the edition that comes with MMCL
     validation: bool = False  # with embedded: other symbols and fonts, to choose settings on
     half_first: bool = False  # half of the classes first, then ten experiences of the rest
-    experiences: int | None = None  # only the first ones
+    experiences: Count | None = None  # only the first ones
     task_ids: bool = False  # reveal the experience of every test image: TIL instead of CIL
     strict: bool = False  # refuse data that do not have the official size or lack files
 
     def __post_init__(self) -> None:
         """Check the options."""
+        check_options(self, self.name)
         require_count(self.name, self.experiences, STEPS + self.half_first)
 
     @property

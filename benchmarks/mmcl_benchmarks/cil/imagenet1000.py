@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mmcl.data.picture_files import folders_in
+from mmcl.options import Count, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.grouping import group_sizes
 from mmcl.streams.scenario import CIL, TIL, Scenario
@@ -45,12 +46,13 @@ class ImageNet1000(BenchmarkPlugin):
     data_root: str | None = None  # folder that holds train and val
     embedded: bool = False  # the edition that comes with MMCL
     validation: bool = False  # with embedded: other symbols and fonts, to choose settings on
-    experiences: int | None = None  # only the first ones
+    experiences: Count | None = None  # only the first ones
     task_ids: bool = False  # reveal the experience of every test image: TIL instead of CIL
     strict: bool = False  # refuse data that do not have the official size
 
     def __post_init__(self) -> None:
         """Check the options."""
+        check_options(self, self.name)
         require_count(self.name, self.experiences, STEPS)
 
     @property

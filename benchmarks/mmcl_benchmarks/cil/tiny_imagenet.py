@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from mmcl.options import Count, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.grouping import group_sizes
 from mmcl.streams.scenario import CIL, TIL, Scenario
@@ -48,12 +49,13 @@ class TinyImageNet(BenchmarkPlugin):
     embedded: bool = False  # the edition that comes with MMCL
     validation: bool = False  # with embedded: other symbols and fonts, to choose settings on
     steps: Literal[5, 10, 20] = 10  # experiences after the first
-    experiences: int | None = None  # only the first ones
+    experiences: Count | None = None  # only the first ones
     task_ids: bool = False  # reveal the experience of every test image: TIL instead of CIL
     strict: bool = False  # refuse data that do not have the official size or lack files
 
     def __post_init__(self) -> None:
         """Check the options."""
+        check_options(self, self.name)
         require_count(self.name, self.experiences, 1 + self.steps)
 
     @property

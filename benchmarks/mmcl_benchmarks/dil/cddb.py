@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from mmcl.data.picture_files import folders_in, pictures_below
+from mmcl.options import Count, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import DIL, Scenario
 from mmcl_benchmarks.data_root import check_size, find_root, reading, require, require_count
@@ -92,11 +93,12 @@ class CDDB(BenchmarkPlugin):
     embedded: bool = False  # the edition that comes with MMCL
     validation: bool = False  # with embedded: other symbols and fonts, to choose settings on
     variant: Literal["hard", "easy", "long"] = "hard"  # which sources, in which order
-    experiences: int | None = None  # only the first sources
+    experiences: Count | None = None  # only the first sources
     strict: bool = False  # refuse sources that do not have the published size
 
     def __post_init__(self) -> None:
         """Check the options."""
+        check_options(self, self.name)
         require_count(self.name, self.experiences, len(ORDERS[self.variant]))
 
     def build(self) -> Benchmark:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from mmcl.errors import ConfigError
+from mmcl.options import Count, Natural, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import DIL, Scenario
 from mmcl_benchmarks.content import mapping, texts, whole_numbers
@@ -33,7 +34,7 @@ from mmcl_benchmarks.dil.embedded import EDITION, write_embedded_core50
 from mmcl_benchmarks.dil.stream import Settings, domain_stream
 from mmcl_benchmarks.edition import read_edition
 from mmcl_benchmarks.listing import Entry, Tree, found_side
-from mmcl_benchmarks.packed import read_pickle
+from mmcl_benchmarks.pickled import read_pickle
 from mmcl_benchmarks.source import Source, check_plausible
 
 FOLDER = "core50_128x128"
@@ -81,12 +82,13 @@ class CORe50(BenchmarkPlugin):
     data_root: str | None = None  # folder that holds core50_128x128 and the lists
     embedded: bool = False  # the edition that comes with MMCL
     validation: bool = False  # with embedded: other symbols and fonts, to choose settings on
-    run: int = 0  # which of the official orders of sessions
-    experiences: int | None = None  # only the first sessions
+    run: Natural = 0  # which of the official orders of sessions
+    experiences: Count | None = None  # only the first sessions
     strict: bool = False  # refuse data that do not have the official size or lack files
 
     def __post_init__(self) -> None:
         """Check the options."""
+        check_options(self, self.name)
         require_count(self.name, self.experiences, SESSIONS)
         if not 0 <= self.run < RUNS:
             raise ConfigError(

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from mmcl.options import Count, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import DIL, Scenario
 from mmcl_benchmarks.data_root import check_size, find_root, reading, require, require_count
@@ -66,11 +67,12 @@ class DomainNet(BenchmarkPlugin):
     data_root: str | None = None  # folder that holds the domains and their lists
     embedded: bool = False  # the edition that comes with MMCL
     validation: bool = False  # with embedded: other symbols and fonts, to choose settings on
-    experiences: int | None = None  # only the first domains
+    experiences: Count | None = None  # only the first domains
     strict: bool = False  # refuse data that do not have the official size or lack files
 
     def __post_init__(self) -> None:
         """Check the options."""
+        check_options(self, self.name)
         require_count(self.name, self.experiences, len(SIZES))
 
     def build(self) -> Benchmark:

@@ -26,6 +26,7 @@ from typing import Any, ClassVar
 from mmcl.data.experience_data import ExperienceData
 from mmcl.data.label_space import LabelSpace
 from mmcl.errors import ConfigError
+from mmcl.options import Count, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import TIL, Scenario
 from mmcl_benchmarks.data_root import check_size, find_root, reading, reference_below, require, require_count
@@ -72,13 +73,14 @@ class MTIL(BenchmarkPlugin):
     data_root: str | None = None  # folder that holds the eleven data sets
     embedded: bool = False  # the edition that comes with MMCL
     validation: bool = False  # with embedded: other symbols and fonts, to choose settings on
-    order: int = 1  # 1 or 2
-    experiences: int | None = None  # only the first ones of the order
+    order: Count = 1  # 1 or 2
+    experiences: Count | None = None  # only the first ones of the order
     download: bool = False  # let torchvision fetch what is missing
     strict: bool = False  # refuse data sets that do not have the official size
 
     def __post_init__(self) -> None:
         """Check the options."""
+        check_options(self, self.name)
         if self.order not in ORDERS:
             raise ConfigError("mtil.order", found=f"{self.order}", allowed="1 or 2", remedy="Choose one of the orders.")
         require_count(self.name, self.experiences, len(ORIGINS))

@@ -19,7 +19,8 @@ from mmcl_benchmarks.cifar100 import FOLDER as CIFAR100_FOLDER
 from mmcl_benchmarks.cifar100 import OWNER as CIFAR100_OWNER
 from mmcl_benchmarks.cifar100 import SIZES as CIFAR100_SIZES
 from mmcl_benchmarks.cifar100 import read_cifar100
-from mmcl_benchmarks.content import mapping, read_json, read_matlab, texts, whole_numbers
+from mmcl_benchmarks.content import mapping, read_json, texts, whole_numbers
+from mmcl_benchmarks.matlab import read_matlab
 from mmcl_benchmarks.mtil.prompts import CALTECH101, EUROSAT, FLOWERS, readable
 from mmcl_benchmarks.packed import read_idx
 from mmcl_benchmarks.source import Side, Source
@@ -150,11 +151,11 @@ def cars(root: Path, download: bool) -> Source:
     lists = {"cars_train": "devkit/cars_train_annos.mat", "cars_test": "cars_test_annos_withlabels.mat"}
     sides = []
     for images, place in lists.items():
-        listed = read_matlab(folder / place, "annotations")
-        labels = whole_numbers(listed["class"].tolist(), f"{place}: 'class'")
-        files = texts(listed["fname"].tolist(), f"{place}: 'fname'")
+        listed = mapping(read_matlab(folder / place, "annotations"), f"{place}: 'annotations'")
+        labels = whole_numbers(listed["class"], f"{place}: 'class'")
+        files = texts(listed["fname"], f"{place}: 'fname'")
         sides.append(Side([label - 1 for label in labels], [folder / images / name for name in files]))
-    names = read_matlab(folder / "devkit" / "cars_meta.mat", "class_names").tolist()
+    names = read_matlab(folder / "devkit" / "cars_meta.mat", "class_names")
     return Source(sides[0], sides[1], texts(names, "cars_meta.mat: 'class_names'"))
 
 

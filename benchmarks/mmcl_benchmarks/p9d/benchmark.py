@@ -32,6 +32,7 @@ from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.errors import ConfigError, DataError
 from mmcl.evaluation.retrieval_metric import Item, Retrieval
+from mmcl.options import Count, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import DIL, TIL, Scenario
 from mmcl_benchmarks.data_root import check_size, find_root, reading, reference_below, require, require_count
@@ -69,13 +70,14 @@ class P9D(BenchmarkPlugin):
     data_root: str | None = None  # folder that holds json, train_images and gallery_images
     embedded: bool = False  # the edition that comes with MMCL
     validation: bool = False  # with embedded: other symbols and fonts, to choose settings on
-    order: int = 1  # 1: from household to electronics, 2: the reverse
-    experiences: int | None = None  # only the first ones of the order
+    order: Count = 1  # 1: from household to electronics, 2: the reverse
+    experiences: Count | None = None  # only the first ones of the order
     task_known: bool = False  # tell the industry of test pairs, which the protocol does not
     strict: bool = False  # refuse data that do not have the official size or lack pictures
 
     def __post_init__(self) -> None:
         """Check the options."""
+        check_options(self, self.name)
         if self.order not in (1, 2):
             raise ConfigError("p9d.order", found=f"{self.order}", allowed="1 or 2", remedy="Choose one of the orders.")
         require_count(self.name, self.experiences, len(INDUSTRIES))

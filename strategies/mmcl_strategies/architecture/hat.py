@@ -39,6 +39,7 @@ from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin, Terms
 from mmcl.models.heads import LinearHead
 from mmcl.models.multimodal import MultimodalModel
+from mmcl.options import NonNegative, PartialShare, Positive, Rate, Width, check_options
 from mmcl_strategies.architecture.gate import Gate
 from mmcl_strategies.architecture.gated_addons import GatedAddOn, attach_adapters, attach_to_units
 from mmcl_strategies.architecture.gated_head import GatedHead, GatedStack, convolutional_stack, linear_stack
@@ -59,17 +60,17 @@ class HAT(StrategyPlugin):
     grows: ClassVar[bool] = True
 
     network: str = "mlp"  # what is gated: mlp, conv, adapter or transformer
-    hidden: tuple[int, ...] = (512, 512)  # units of the linear layers of mlp and conv
-    channels: tuple[int, ...] = (64, 128, 256)  # of the convolutions of conv
-    bottleneck: int = 64  # r, units of an adapter
-    dropout: float = 0.0  # of mlp and conv
-    lr: float | None = 0.01  # learning rate of new layers; None: that of the training settings
-    gate_lr: float | None = 0.1  # of the embeddings, likewise
-    s_max: float = 400.0  # the largest sharpness
-    sparsity: float = 0.75  # c
+    hidden: tuple[Width, ...] = (512, 512)  # units of the linear layers of mlp and conv
+    channels: tuple[Width, ...] = (64, 128, 256)  # of the convolutions of conv
+    bottleneck: Width = 64  # r, units of an adapter
+    dropout: PartialShare = 0.0  # of mlp and conv
+    lr: Rate | None = 0.01  # learning rate of new layers; None: that of the training settings
+    gate_lr: Rate | None = 0.1  # of the embeddings, likewise
+    s_max: Positive = 400.0  # the largest sharpness
+    sparsity: NonNegative = 0.75  # c
     open_start: bool = False  # embeddings begin in U(0, 2), all gates open, instead of N(0, 1)
-    embedding_limit: float = 6.0  # embeddings stay between -6 and 6
-    cosh_limit: float = 50.0  # largest |s e| in the compensation
+    embedding_limit: Positive = 6.0  # embeddings stay between -6 and 6
+    cosh_limit: Positive = 50.0  # largest |s e| in the compensation
     annealing: str = "paper"  # "released": as in the code: by samples, to below s_max, open gates without a slope
     binary: bool | None = None  # fixed gates are 0 or 1; None: unless the optimiser is plain SGD
 
@@ -78,17 +79,13 @@ class HAT(StrategyPlugin):
 
     def __post_init__(self) -> None:
         """Check the choices."""
+        check_options(self, "hat")
         for name, value, holds, allowed in (
             ("network", self.network, self.network in HEADS + ADDONS, ", ".join(HEADS + ADDONS)),
             ("annealing", self.annealing, self.annealing in ANNEALING, " or ".join(ANNEALING)),
-            ("hidden", self.hidden, self.hidden and min(self.hidden) > 0, "one width above 0 or more"),
-            ("channels", self.channels, self.channels and min(self.channels) > 0, "one width above 0 or more"),
-            ("bottleneck", self.bottleneck, self.bottleneck > 0, "a number above 0"),
-            ("dropout", self.dropout, 0 <= self.dropout < 1, "0 up to, but not including, 1"),
+            ("hidden", self.hidden, self.hidden, "one width or more"),
+            ("channels", self.channels, self.channels, "one width or more"),
             ("s_max", self.s_max, self.s_max >= 1, "1 or more"),
-            ("sparsity", self.sparsity, self.sparsity >= 0, "0 or more"),
-            ("lr", self.lr, self.lr is None or self.lr > 0, "a number above 0, or none"),
-            ("gate_lr", self.gate_lr, self.gate_lr is None or self.gate_lr > 0, "a number above 0, or none"),
         ):
             if not holds:
                 raise ConfigError(f"hat.{name}", found=f"{value!r}", allowed=allowed, remedy="Choose one of these.")

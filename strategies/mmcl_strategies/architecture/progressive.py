@@ -30,6 +30,7 @@ from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.models.heads import Head
 from mmcl.models.output import Output
+from mmcl.options import PartialShare, Positive, Rate, Width, check_options
 from mmcl_strategies.architecture.column import Activations, AdapterLateral, Column, LinearLateral
 from mmcl_strategies.maths.ownership import Ownership
 
@@ -124,27 +125,19 @@ class Progressive(StrategyPlugin):
     needs: ClassVar[frozenset[Need]] = frozenset({Need.TASK_ID, Need.IN_TURN, Need.CLASSES})
     grows: ClassVar[bool] = True
 
-    hidden: tuple[int, ...] = (256, 256)  # n_i, widths of the hidden layers of every column
+    hidden: tuple[Width, ...] = (256, 256)  # n_i, widths of the hidden layers of every column
     lateral: str = "adapter"  # Eq. 2; "linear": Eq. 1
-    bottleneck: int | None = None  # width of an adapter; None: n_(i-1), the width of the layer it reads
-    alpha: float = 0.01  # its scalars begin uniform in [0, alpha)
-    dropout: float = 0.0  # behind the hidden layers of the newest column
-    lr: float | None = 0.003  # learning rate of the columns; None: that of the training settings
+    bottleneck: Width | None = None  # width of an adapter; None: n_(i-1), the width of the layer it reads
+    alpha: Positive = 0.01  # its scalars begin uniform in [0, alpha)
+    dropout: PartialShare = 0.0  # behind the hidden layers of the newest column
+    lr: Rate | None = 0.003  # learning rate of the columns; None: that of the training settings
 
     def __post_init__(self) -> None:
         """Check the choices."""
+        check_options(self, "progressive")
         for name, value, holds, allowed in (
-            ("hidden", self.hidden, self.hidden and min(self.hidden) > 0, "one width above 0 or more"),
+            ("hidden", self.hidden, self.hidden, "one width or more"),
             ("lateral", self.lateral, self.lateral in LATERALS, " or ".join(LATERALS)),
-            (
-                "bottleneck",
-                self.bottleneck,
-                self.bottleneck is None or self.bottleneck > 0,
-                "a number above 0, or none",
-            ),
-            ("alpha", self.alpha, self.alpha > 0, "a number above 0"),
-            ("dropout", self.dropout, 0 <= self.dropout < 1, "0 up to, but not including, 1"),
-            ("lr", self.lr, self.lr is None or self.lr > 0, "a number above 0, or none"),
         ):
             if not holds:
                 raise ConfigError(

@@ -34,7 +34,7 @@ from mmcl.learning.learner import Learner
 from mmcl.learning.likelihoods import pair_log_likelihood
 from mmcl.learning.strategy import StrategyPlugin, Terms
 from mmcl.learning.teachers import CompatibleMomentum, Policy
-from mmcl_strategies.maths.choices import require
+from mmcl.options import NonNegative, Positive, Share, Width, check_options
 from mmcl_strategies.maths.distillation import soft_cross_entropy, unit_rows
 from mmcl_strategies.maths.relation_distillation import cross_modal_divergence, same_modality_divergence
 
@@ -135,21 +135,20 @@ class CTP(StrategyPlugin):
     slots: ClassVar[frozenset[Slot]] = frozenset({Slot.OBJECTIVE})
     needs: ClassVar[frozenset[Need]] = frozenset({Need.IMAGE_ENCODER, Need.TEXT_ENCODER, Need.PAIRS})
 
-    temperature: float = 0.07  # tau, fixed; of all losses
-    cmc_weight: float = 1.0  # of the contrast with the momentum model
-    cross_weight: float = 1.0  # of the cross-modality topology
-    same_weight: float = 1.0  # of the same-modality topology
-    momentum: float = 0.9  # m, from the second experience on
-    share: float = 0.5  # a, of the previous weights in what joins the momentum model
-    first_momentum: float = 0.995  # m in the first experience, without previous weights
-    queue: int = 1024  # Q, columns of each queue
+    temperature: Positive = 0.07  # tau, fixed; of all losses
+    cmc_weight: NonNegative = 1.0  # of the contrast with the momentum model
+    cross_weight: NonNegative = 1.0  # of the cross-modality topology
+    same_weight: NonNegative = 1.0  # of the same-modality topology
+    momentum: Share = 0.9  # m, from the second experience on
+    share: Share = 0.5  # a, of the previous weights in what joins the momentum model
+    first_momentum: Share = 0.995  # m in the first experience, without previous weights
+    queue: Width = 1024  # Q, columns of each queue
 
     state: CTPState = field(default_factory=CTPState, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Check temperature, queue and, by making it, the momentum policy."""
-        require(self.temperature > 0, "ctp.temperature", self.temperature, "above 0")
-        require(self.queue > 0, "ctp.queue", self.queue, "above 0")
+        """Check the numbers and, by making it, the momentum policy."""
+        check_options(self, "ctp")
         _ = self._momentum
 
     @property

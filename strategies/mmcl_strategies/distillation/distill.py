@@ -36,6 +36,7 @@ from mmcl.learning.likelihoods import full_precision
 from mmcl.learning.strategy import MemoryBudget, StrategyPlugin, Terms
 from mmcl.learning.teachers import CompatibleMomentum, Initial, Interpolated, Momentum, Policy, Previous
 from mmcl.models.output import Output
+from mmcl.options import Count, NonNegative, Positive, Share, Width, check_options
 from mmcl_strategies.maths.choices import require
 from mmcl_strategies.maths.distillation import soft_cross_entropy, unit_rows
 from mmcl_strategies.maths.feature_distillation import (
@@ -80,25 +81,26 @@ class Distill(StrategyPlugin):
     kind: Literal["logits", "feature", "relation"] = "logits"  # what is compared
     form: str | None = None  # how: a form of the kind; none: its first one
     teacher: str = "previous"  # initial, previous, interpolated, momentum, compatible, or stored for stored features
-    strength: float = 1.0  # lambda
+    strength: NonNegative = 1.0  # lambda
     first: bool = True  # in the first experience too, when the previous model is the pre-trained one
-    temperature: float | None = None  # T, of forms with a softmax; none: 2 for logits, 0.07 otherwise
+    temperature: Positive | None = None  # T, of forms with a softmax; none: 2 for logits, 0.07 otherwise
     squared_temperature: bool = False  # times T^2, of forms with a softmax
     reduction: Literal["mean", "sum"] = "mean"  # the sum is the mean times the number of samples
     classes: Literal["old", "all"] = "old"  # of logits: those of earlier experiences, or all that compete in the batch
     features: Literal["each", "fused", "image", "text"] = "each"  # modalities of the samples, or what the head sees
     normalize: bool | None = None  # unit rows first; none: for mse only, as the sources of the forms do
     mask_own: bool = True  # of same: leave out how similar a sample is to itself
-    rate: float | None = None  # of momentum (none: 0.995) and compatible (0.9) teachers: share of their own past
-    share: float | None = None  # of interpolated (none: 0.8) and compatible (0.5) teachers: of the handed-over weights
-    samples: int = 500  # of each experience, for stored features
-    per_experience: int = 8  # of these, compared in a step
+    rate: Share | None = None  # of momentum (none: 0.995) and compatible (0.9) teachers: share of their own past
+    share: Share | None = None  # of interpolated (none: 0.8) and compatible (0.5) teachers: of the handed-over weights
+    samples: Count = 500  # of each experience, for stored features
+    per_experience: Width = 8  # of these, compared in a step
 
     state: StoredFeatures = field(default_factory=StoredFeatures, init=False, repr=False)
     _spaces: dict[tuple[int, ...], LabelSpace] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse what does not go together."""
+        check_options(self, "distill")
         forms = FORMS.get(self.kind, ())
         teachers = (*TEACHERS, "stored")
         require(self.kind in FORMS, "distill.kind", self.kind, ", ".join(FORMS))
@@ -106,13 +108,9 @@ class Distill(StrategyPlugin):
         require(self.teacher in teachers, "distill.teacher", self.teacher, ", ".join(teachers))
         without_scores = (self.kind, self.teacher) == ("logits", "stored")
         require(not without_scores, "distill.teacher", "stored", "models: stored features have no scores")
-        given = self.temperature is None or self.temperature > 0
-        require(given, "distill.temperature", self.temperature, "above 0, or none")
         soft = self._form in TEMPERATURES or not self.squared_temperature
         forms_with_one = f"false, unless the form is one of {', '.join(TEMPERATURES)}"
         require(soft, "distill.squared_temperature", self.squared_temperature, forms_with_one)
-        require(self.samples > 0, "distill.samples", self.samples, "above 0")
-        require(self.per_experience > 0, "distill.per_experience", self.per_experience, "above 0")
         _ = self.teachers
 
     @property

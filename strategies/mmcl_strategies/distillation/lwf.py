@@ -35,6 +35,7 @@ from mmcl.learning.strategy import StrategyPlugin, Terms
 from mmcl.learning.teachers import Teacher
 from mmcl.models.heads import TextHead
 from mmcl.models.output import Output
+from mmcl.options import Natural, NonNegative, Positive, check_options
 from mmcl_strategies.distillation.warm_up import train_new_units
 from mmcl_strategies.maths.choices import require
 from mmcl_strategies.maths.distillation import contrast_logits, head_distillation, text_term
@@ -48,12 +49,12 @@ class LwF(StrategyPlugin):
     grows: ClassVar[bool] = True  # with the classes that are distilled
     teachers: ClassVar[frozenset[str]] = frozenset({"previous"})
 
-    strength: float = 1.0  # lambda_o
-    temperature: float = 2.0  # T
+    strength: NonNegative = 1.0  # lambda_o
+    temperature: Positive = 2.0  # T
     prompts: str = "old"  # whose classes are distilled: "old" or "current"
     texts: str = "own"  # student side of text classifiers: "own" or the teacher's "frozen" features
     samples: str = "batch"  # what is distilled on: the "batch", or a "second" one, un-augmented, in another order
-    warmup_epochs: int = 1  # in which the new units of a linear head learn alone, from the second experience on
+    warmup_epochs: Natural = 1  # in which the new units of a linear head learn alone, from the second experience on
 
     _spaces: dict[tuple[int, ...], tuple[LabelSpace, list[Tensor]]] = field(
         default_factory=dict, init=False, repr=False
@@ -61,14 +62,14 @@ class LwF(StrategyPlugin):
     _second: Iterator[Batch] = field(default_factory=lambda: iter(()), init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Check the choices."""
+        """Check the numbers and choices."""
+        check_options(self, "lwf")
         for name, value, allowed in (
             ("prompts", self.prompts, ("old", "current")),
             ("texts", self.texts, ("own", "frozen")),
             ("samples", self.samples, ("batch", "second")),
         ):
             require(value in allowed, f"lwf.{name}", value, " or ".join(map(repr, allowed)))
-        require(self.warmup_epochs >= 0, "lwf.warmup_epochs", self.warmup_epochs, "0 or more")
 
     def terms(self) -> Terms:
         """``transposed`` for text classifiers only; from the second experience on if old classes are distilled."""

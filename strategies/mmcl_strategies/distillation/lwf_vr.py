@@ -29,6 +29,7 @@ from mmcl.learning.compose import Need
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin, Terms
 from mmcl.models.multimodal import MultimodalModel
+from mmcl.options import Count, NonNegative, Positive, Width, check_options
 from mmcl_strategies.maths.choices import require
 from mmcl_strategies.maths.distillation import contrast_logits, image_term, text_term, unit_rows
 from mmcl_strategies.maths.sentences import sentences_of
@@ -43,19 +44,18 @@ class LwFVR(StrategyPlugin):
     needs: ClassVar[frozenset[Need]] = frozenset({Need.IMAGE_ENCODER, Need.TEXT_ENCODER})
     teachers: ClassVar[frozenset[str]] = frozenset({"previous"})
 
-    strength: float = 1.0  # of both terms; 5 in the class-incremental code of ZSCL
-    temperature: float = 2.0  # T
-    sentences: int = 1000  # n, drawn once per experience
-    length: int = 10  # L, random tokens between the start and the end of a sentence
-    batch_size: int | None = None  # images a step; None: as many as in a training batch
+    strength: NonNegative = 1.0  # of both terms; 5 in the class-incremental code of ZSCL
+    temperature: Positive = 2.0  # T
+    sentences: Count = 1000  # n, drawn once per experience
+    length: Width = 10  # L, random tokens between the start and the end of a sentence
+    batch_size: Width | None = None  # images a step; None: as many as in a training batch
 
     _stream: Iterator[Batch] = field(default_factory=lambda: iter(()), init=False, repr=False)
     _keys: Tensor | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Check the counts."""
-        for name in ("sentences", "length"):
-            require(getattr(self, name) > 0, f"lwf_vr.{name}", getattr(self, name), "1 or more")
+        """Check the numbers."""
+        check_options(self, "lwf_vr")
 
     def terms(self) -> Terms:
         """Both directions."""

@@ -31,6 +31,7 @@ from mmcl.data.modality import IMAGE, TEXT
 from mmcl.learning.compose import Need
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin, Terms
+from mmcl.options import NonNegative
 from mmcl_strategies.maths.distillation import unit_rows
 
 PUBLISHED, PAIRS = 20.0, 280  # the authors' alpha and the pairs of their batches
@@ -80,7 +81,7 @@ class ModX(StrategyPlugin):
     needs: ClassVar[frozenset[Need]] = frozenset({Need.IMAGE_ENCODER, Need.TEXT_ENCODER, Need.PAIRS})
     teachers: ClassVar[frozenset[str]] = frozenset({"previous"})
 
-    strength: float | None = None  # alpha, of a sum over the batch; None: 20 x 280 / pairs, the authors' on any batch
+    strength: NonNegative | None = None  # alpha, of a sum over the batch; None: 20 x 280 / pairs, as the authors have
     first: bool = True  # align with the pre-trained model in the first experience
     train_logit_scale: bool = True  # although the training settings freeze it by default
 

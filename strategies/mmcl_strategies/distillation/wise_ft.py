@@ -25,6 +25,7 @@ from torch import Tensor
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.teachers import Policy
+from mmcl.options import Count, Positive, Share, check_options
 from mmcl_strategies.maths.averaging import interpolate, interpolate_by_fisher
 from mmcl_strategies.maths.choices import require
 from mmcl_strategies.maths.fisher_pass import FisherPass
@@ -41,21 +42,19 @@ class WiSEFTState:
 class WiSEFT(StrategyPlugin):
     """Hands over, or evaluates, weights between the fine-tuned ones and those from before."""
 
-    alpha: float = 0.8  # of the fine-tuned weights
+    alpha: Share = 0.8  # of the fine-tuned weights
     when: Literal["continual", "evaluation"] = "continual"  # merge at the end of an experience, or for evaluations only
     start: Literal["previous", "initial"] = "previous"  # A of a continual merge: handed over last, or pre-trained
     fisher: bool = False  # weigh a continual merge with the previous weights by Fisher information
-    floor: float = 1e-8  # least Fisher information
-    samples: int = 500  # random samples for the Fisher information
+    floor: Positive = 1e-8  # least Fisher information
+    samples: Count = 500  # random samples for the Fisher information
 
     state: WiSEFTState = field(default_factory=WiSEFTState, init=False, repr=False)
     _trained: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Check the share, and that there is a Fisher information where it is asked for."""
-        require(0 <= self.alpha <= 1, "wise_ft.alpha", self.alpha, "0 to 1")
-        require(self.floor > 0, "wise_ft.floor", self.floor, "a positive number")
-        require(self.samples > 0, "wise_ft.samples", self.samples, "a positive number")
+        """Check the numbers, and that there is a Fisher information where it is asked for."""
+        check_options(self, "wise_ft")
         weighable = (self.when, self.start) == ("continual", "previous")
         unless = "false, unless when = 'continual' and start = 'previous'"
         require(weighable or not self.fisher, "wise_ft.fisher", self.fisher, unless)

@@ -37,6 +37,7 @@ from mmcl.learning.compose import Need
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import GradientValues, StrategyPlugin, Terms
 from mmcl.learning.teachers import Initial, Interpolated, Policy, Teacher
+from mmcl.options import Natural, NonNegative, Positive, Share, Width
 from mmcl_strategies.maths.averaging import add_consolidation_gradient, anchored_running_mean, weight_consolidation
 from mmcl_strategies.maths.distillation import contrast_logits, image_image_term, image_term, text_term, unit_rows
 from mmcl_strategies.maths.feature_distillation import mean_squared
@@ -49,17 +50,17 @@ class ZSCL(StrategyPlugin):
     """Distils the pre-trained similarities on reference data, consolidates and averages the weights."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.IMAGE_ENCODER, Need.TEXT_ENCODER, Need.REFERENCE_DATA})
-    temperature: float = 2.0  # T
-    image_weight: float = 1.0  # lambda of D(Z_t, Z_s); 5 in the authors' class-incremental code
-    text_weight: float = 1.0  # lambda of the transposed term
-    image_image_weight: float = 0.0  # option of the code, off in all released runs
-    feature_weight: float = 0.0  # mean squared difference of unit image features, an option of the code
-    consolidation: float = 1.0  # weight of the plain sum of squared weight changes
-    average_every: int | None = None  # steps between snapshots; 0: no averaging; None: a tenth, as 100 of 1,001 are
-    alpha: float = 1.0  # of the mean at every snapshot; the rest goes back to the start weights (WE + WiSE)
+    temperature: Positive = 2.0  # T
+    image_weight: NonNegative = 1.0  # lambda of D(Z_t, Z_s); 5 in the authors' class-incremental code
+    text_weight: NonNegative = 1.0  # lambda of the transposed term
+    image_image_weight: NonNegative = 0.0  # option of the code, off in all released runs
+    feature_weight: NonNegative = 0.0  # mean squared difference of unit image features, an option of the code
+    consolidation: NonNegative = 1.0  # weight of the plain sum of squared weight changes
+    average_every: Natural | None = None  # steps between snapshots; 0: no averaging; None: a tenth, as 100 of 1,001 are
+    alpha: Share = 1.0  # of the mean at every snapshot; the rest goes back to the start weights (WE + WiSE)
     teacher: Literal["initial", "interpolated"] = "initial"  # pre-trained, or drawn to the handed-over weights
-    teacher_share: float = 0.8  # a, of the handed-over weights in an interpolated teacher
-    batch_size: int | None = None  # reference images a step; None: as many as training images
+    teacher_share: Share = 0.8  # a, of the handed-over weights in an interpolated teacher
+    batch_size: Width | None = None  # reference images a step; None: as many as training images
     reference: str | None = None  # folder with images/ and captions.txt; None: the benchmark's reference data
 
     _data: ReferenceData | None = field(default=None, init=False, repr=False)

@@ -43,16 +43,12 @@ class FisherPass:
     all_classes: bool = False
 
     def check(self, owner: str) -> None:
-        """Check the options of the strategy ``owner``.
+        """Check the choices of the strategy ``owner``.
 
         Raises:
             ConfigError: naming the first one that is wrong.
         """
-        number = "a positive number, or none"
         require(self.estimator in ESTIMATORS, f"{owner}.fisher", self.estimator, ", ".join(ESTIMATORS))
-        require(self.samples is None or self.samples > 0, f"{owner}.samples", self.samples, f"{number} for all")
-        require(self.batch_size > 0, f"{owner}.batch_size", self.batch_size, "a positive number")
-        require(self.clip is None or self.clip > 0, f"{owner}.fisher_clip", self.clip, f"{number} for no bound")
         require(self.norm in NORMS, f"{owner}.normalise", self.norm, ", ".join(NORMS))
 
     def __call__(self, learner: Learner, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:

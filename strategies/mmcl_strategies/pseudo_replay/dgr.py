@@ -37,6 +37,7 @@ from mmcl.learning.learner import Learner
 from mmcl.learning.likelihoods import cross_entropy, full_precision
 from mmcl.learning.seeding import derive_seed, seeded
 from mmcl.learning.strategy import StrategyPlugin, Terms
+from mmcl.options import ClassName, Count, Positive, Rate, Share, Width, check_options
 from mmcl_strategies.pseudo_replay.generator import ImageGenerator, named_generator
 from mmcl_strategies.pseudo_replay.vae import VAE
 from mmcl_strategies.pseudo_replay.weights import NOTHING_REPLAYED, Weights, by_experiences, by_ratio
@@ -100,16 +101,16 @@ class DGR(StrategyPlugin):
     needs: ClassVar[frozenset[Need]] = frozenset({Need.IMAGE_ENCODER, Need.IMAGES_ALONE, Need.CLASSES})
     teachers: ClassVar[frozenset[str]] = frozenset({"previous"})
 
-    ratio: float | None = None  # r, the share of new data; None: 1/T
+    ratio: Share | None = None  # r, the share of new data; None: 1/T
     targets: str = "hard"  # of generated samples: the previous model's best class, or its "soft" answer
-    temperature: float = 2.0  # of soft targets
+    temperature: Positive = 2.0  # of soft targets
     conditional: bool = True  # whether the generator is told the class
-    latent: int = 100  # width of z
-    width: int = 32  # channels of the generator's outermost layer; they double inwards
-    variance: float = 4.0  # of the generator's pixel noise
-    generator_lr: float = 1e-3  # of Adam
-    generator_steps: int = 10  # updates of the generator in a step of the solver, all on its batch
-    generator: str | None = None  # package.module:Class of your own generator, in place of the VAE
+    latent: Width = 100  # width of z
+    width: Width = 32  # channels of the generator's outermost layer; they double inwards
+    variance: Positive = 4.0  # of the generator's pixel noise
+    generator_lr: Rate = 1e-3  # of Adam
+    generator_steps: Count = 10  # updates of the generator in a step of the solver, all on its batch
+    generator: ClassName | None = None  # package.module:Class of your own generator, in place of the VAE
 
     state: DGRState = field(default_factory=DGRState, init=False, repr=False)
     _make: Callable[[tuple[int, ...]], ImageGenerator] = field(init=False, repr=False)
@@ -122,15 +123,11 @@ class DGR(StrategyPlugin):
 
     def __post_init__(self) -> None:
         """Check the choices and find the generator."""
+        check_options(self, "dgr")
         for name, value, holds, allowed in (
-            ("ratio", self.ratio, self.ratio is None or 0 < self.ratio < 1, "between 0 and 1, or none for 1/T"),
+            ("ratio", self.ratio, self.ratio not in (0, 1), "between 0 and 1, or none for 1/T"),
             ("targets", self.targets, self.targets in ("hard", "soft"), "'hard' or 'soft'"),
-            ("temperature", self.temperature, self.temperature > 0, "above 0"),
-            ("latent", self.latent, self.latent > 0, "1 or more"),
-            ("width", self.width, self.width > 0 and self.width % 4 == 0, "a multiple of 4"),
-            ("variance", self.variance, self.variance > 0, "above 0"),
-            ("generator_lr", self.generator_lr, self.generator_lr > 0, "above 0"),
-            ("generator_steps", self.generator_steps, self.generator_steps > 0, "1 or more"),
+            ("width", self.width, self.width % 4 == 0, "a multiple of 4"),
         ):
             if not holds:
                 raise ConfigError(f"dgr.{name}", found=f"{value!r}", allowed=allowed, remedy="Choose another value.")

@@ -40,6 +40,7 @@ from mmcl.learning.learner import Learner
 from mmcl.learning.likelihoods import cross_entropy, full_precision
 from mmcl.learning.strategy import StrategyPlugin, Terms
 from mmcl.models.output import Output
+from mmcl.options import Count, Positive, Share, Width, check_options
 from mmcl_strategies.pseudo_replay.class_densities import ClassDensities, fit_classes, joined
 from mmcl_strategies.pseudo_replay.density import Density, fit
 from mmcl_strategies.pseudo_replay.feature_vae import fit_vae
@@ -76,12 +77,12 @@ class FeatureReplay(StrategyPlugin):
     grows: ClassVar[bool] = True
 
     density: str = "gaussian"  # of a class: "gaussian", "mog", a mixture of Gaussians, or "vae"
-    components: int = 5  # of a mixture, at most; at least five samples each
+    components: Width = 5  # of a mixture, at most; at least five samples each
     covariance: str = "full"  # or "diagonal"
-    shrinkage: float | None = None  # of covariances towards their mean variance, 0 to 1; None: Ledoit and Wolf's
-    latent: int = 16  # width of z in a vae
-    vae_steps: int = 500  # of Adam, in which a vae is fitted
-    strength: float = 1.0  # lambda_fd, of the feature distillation; without effect where the extractor is frozen
+    shrinkage: Share | None = None  # of covariances towards their mean variance, 0 to 1; None: Ledoit and Wolf's
+    latent: Width = 16  # width of z in a vae
+    vae_steps: Count = 500  # of Adam, in which a vae is fitted
+    strength: Positive = 1.0  # lambda_fd, of the feature distillation; without effect where the extractor is frozen
 
     state: FeatureReplayState = field(default_factory=FeatureReplayState, init=False, repr=False)
     _densities: ClassDensities | None = field(default=None, init=False, repr=False)
@@ -93,14 +94,10 @@ class FeatureReplay(StrategyPlugin):
 
     def __post_init__(self) -> None:
         """Check the choices."""
+        check_options(self, "feature_replay")
         for name, value, holds, allowed in (
             ("density", self.density, self.density in DENSITIES, ", ".join(DENSITIES)),
-            ("components", self.components, self.components > 0, "1 or more"),
             ("covariance", self.covariance, self.covariance in ("full", "diagonal"), "'full' or 'diagonal'"),
-            ("shrinkage", self.shrinkage, self.shrinkage is None or 0 <= self.shrinkage <= 1, "0 to 1, or none"),
-            ("latent", self.latent, self.latent > 0, "1 or more"),
-            ("vae_steps", self.vae_steps, self.vae_steps > 0, "1 or more"),
-            ("strength", self.strength, self.strength > 0, "above 0: features that drift are not those replayed"),
         ):
             if not holds:
                 raise ConfigError(

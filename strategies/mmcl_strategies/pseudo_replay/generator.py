@@ -1,12 +1,12 @@
 """ImageGenerator: what deep generative replay asks of a generator; your own comes by ``dgr:generator=module:Class``."""
 
 from abc import ABC, abstractmethod
-from pkgutil import resolve_name
 
 import torch
 from torch import Tensor, nn
 
 from mmcl.errors import ConfigError
+from mmcl.registry import load_by_name
 
 
 class ImageGenerator(nn.Module, ABC):
@@ -35,20 +35,15 @@ def named_generator(name: str) -> type[ImageGenerator]:
     """The class that ``package.module:Class`` stands for.
 
     Raises:
-        ConfigError: if it cannot be imported or is no complete generator.
+        PluginError: if it cannot be imported.
+        ConfigError: if it is no complete generator.
     """
-    allowed = "package.module:Class, a class derived from ImageGenerator that defines 'loss' and 'sample'"
-    try:
-        found = resolve_name(name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(
-            "dgr.generator",
-            found=f"{name!r} cannot be imported ({error})",
-            allowed=allowed,
-            remedy="Check the spelling; the module is installed or in the working directory.",
-        ) from error
+    found = load_by_name(name, "dgr.generator")
     if not (isinstance(found, type) and issubclass(found, ImageGenerator) and not found.__abstractmethods__):
         raise ConfigError(
-            "dgr.generator", found=f"{name!r} is none", allowed=allowed, remedy="Derive it from ImageGenerator."
+            "dgr.generator",
+            found=f"{name!r} is none",
+            allowed="a class derived from ImageGenerator that defines 'loss' and 'sample'",
+            remedy="Derive it from ImageGenerator.",
         )
     return found

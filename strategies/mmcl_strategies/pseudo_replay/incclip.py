@@ -37,7 +37,7 @@ from mmcl.learning.compose import Need, Slot
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import MemoryBudget, StrategyPlugin, Terms
 from mmcl.models.multimodal import MultimodalModel
-from mmcl_strategies.maths.choices import require
+from mmcl.options import Count, NonNegative, Positive, Rate, Width, check_options
 from mmcl_strategies.maths.distillation import contrast_logits
 from mmcl_strategies.maths.relation_distillation import cross_modal_divergence
 from mmcl_strategies.maths.sentences import sentences_of
@@ -113,16 +113,16 @@ class IncCLIP(StrategyPlugin):
     needs: ClassVar[frozenset[Need]] = frozenset({Need.IMAGE_ENCODER, Need.TEXT_ENCODER, Need.PAIRS})
     teachers: ClassVar[frozenset[str]] = frozenset({"previous"})
 
-    size: int = 500  # m, pairs in the memory
-    batch_size: int | None = None  # remembered pairs a step; none: as many as new ones
-    strength: float = 1.0  # lambda, of the distillation
-    temperature: float = 2.0  # T
+    size: Count = 500  # m, pairs in the memory
+    batch_size: Width | None = None  # remembered pairs a step; none: as many as new ones
+    strength: NonNegative = 1.0  # lambda, of the distillation
+    temperature: Positive = 2.0  # T
     norm_clipping: bool = True  # keep the norms of weight matrices below those at the start of the experience
-    length: int = 8  # L, embeddings between the start and the end of a negative text
-    margin: float = 0.05  # between the cosine of a true pair and that of the best negative wanted
-    band: float = 0.05  # between the best and the worst negative wanted
-    steps: int = 50  # of the search for a negative text
-    rate: float = 0.003  # of that search
+    length: Width = 8  # L, embeddings between the start and the end of a negative text
+    margin: NonNegative = 0.05  # between the cosine of a true pair and that of the best negative wanted
+    band: Positive = 0.05  # between the best and the worst negative wanted
+    steps: Count = 50  # of the search for a negative text
+    rate: Rate = 0.003  # of that search
 
     state: IncCLIPState = field(default_factory=IncCLIPState, init=False, repr=False)
     _negatives: Tensor | None = field(default=None, init=False, repr=False)
@@ -130,8 +130,7 @@ class IncCLIP(StrategyPlugin):
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        for name in ("size", "temperature", "length", "steps", "rate", "band"):
-            require(getattr(self, name) > 0, f"incclip.{name}", getattr(self, name), "above 0")
+        check_options(self, "incclip")
 
     def terms(self) -> Terms:
         """One, from the second experience on."""

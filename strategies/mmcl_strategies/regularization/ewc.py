@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import GradientValues, StrategyPlugin, Terms
-from mmcl_strategies.maths.choices import require
+from mmcl.options import Count, NonNegative, Positive, Width, check_options
 from mmcl_strategies.maths.fisher_pass import FisherPass
 from mmcl_strategies.maths.protection import protected, remembered, require_matches
 from mmcl_strategies.maths.quadratic import (
@@ -48,11 +48,11 @@ class EWCState:
 class EWC(StrategyPlugin):
     """Pulls each weight to its earlier solutions, in proportion to their Fisher information."""
 
-    strength: float = 1000.0  # lambda; the paper's 1/2 is kept. Tune it on a log grid
+    strength: NonNegative = 1000.0  # lambda; the paper's 1/2 is kept. Tune it on a log grid
     fisher: str = "empirical"  # estimator: empirical, sampled, exact or batched
-    samples: int | None = 500  # random samples for the Fisher; None: all
-    batch_size: int = 32  # of the Fisher pass; changes "batched" and the likelihood of pairs only
-    fisher_clip: float | None = None  # upper bound of each entry of a new Fisher (PyCIL: 1e-4)
+    samples: Count | None = 500  # random samples for the Fisher; None: all
+    batch_size: Width = 32  # of the Fisher pass; changes "batched" and the likelihood of pairs only
+    fisher_clip: Positive | None = None  # upper bound of each entry of a new Fisher (PyCIL: 1e-4)
     normalise: str = "none"  # divide each new Fisher by its "max", "l1_mean" or "l2"
     include: tuple[str, ...] = ("*",)  # glob patterns of parameter names to protect
     exclude: tuple[str, ...] = ()  # and of those not to
@@ -62,7 +62,7 @@ class EWC(StrategyPlugin):
 
     def __post_init__(self) -> None:
         """Check the choices."""
-        require(self.strength >= 0, "ewc.strength", self.strength, "zero or more")
+        check_options(self, "ewc")
         self._fisher_pass.check("ewc")
 
     def terms(self) -> Terms:

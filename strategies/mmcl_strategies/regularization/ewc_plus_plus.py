@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import GradientValues, StrategyPlugin, Terms
+from mmcl.options import Count, NonNegative, Share, check_options
 from mmcl_strategies.maths.choices import require
 from mmcl_strategies.maths.protection import protected, remembered, require_matches
 from mmcl_strategies.maths.quadratic import (
@@ -52,9 +53,9 @@ class EWCPlusPlusState:
 class EWCPlusPlus(StrategyPlugin):
     """Pulls each weight to its latest solution, in proportion to a running average of squared task gradients."""
 
-    strength: float = 20_000.0  # lambda; the 1/2 is kept. Tune it on a log grid
-    alpha: float = 0.9  # weight of the newest squared gradient
-    every: int = 10  # steps whose squared gradients are averaged before F moves; 1: avalanche's form
+    strength: NonNegative = 20_000.0  # lambda; the 1/2 is kept. Tune it on a log grid
+    alpha: Share = 0.9  # weight of the newest squared gradient
+    every: Count = 10  # steps whose squared gradients are averaged before F moves; 1: avalanche's form
     include: tuple[str, ...] = ("*",)  # glob patterns of parameter names to protect
     exclude: tuple[str, ...] = ()  # and of those not to
 
@@ -66,9 +67,8 @@ class EWCPlusPlus(StrategyPlugin):
 
     def __post_init__(self) -> None:
         """Check the choices."""
-        require(self.strength >= 0, "ewc_plus_plus.strength", self.strength, "zero or more")
-        require(0 < self.alpha <= 1, "ewc_plus_plus.alpha", self.alpha, "above 0, up to 1")
-        require(self.every > 0, "ewc_plus_plus.every", self.every, "a positive number")
+        check_options(self, "ewc_plus_plus")
+        require(self.alpha > 0, "ewc_plus_plus.alpha", self.alpha, "above 0, up to 1")
 
     def terms(self) -> Terms:
         """One, from the second experience on."""

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import GradientValues, StrategyPlugin, Terms
+from mmcl.options import Count, NonNegative, Positive, Share, Width, check_options
 from mmcl_strategies.maths.choices import require
 from mmcl_strategies.maths.fisher_pass import FisherPass
 from mmcl_strategies.maths.protection import protected, remembered, require_matches
@@ -54,14 +55,14 @@ class OnlineEWCState:
 class OnlineEWC(StrategyPlugin):
     """Pulls each weight to its latest solution, in proportion to a decaying Fisher information."""
 
-    strength: float = 1000.0  # lambda; the 1/2 is kept. Tune it on a log grid
-    gamma: float = 0.95  # decay of the Fisher per experience; 1 is EWCH
+    strength: NonNegative = 1000.0  # lambda; the 1/2 is kept. Tune it on a log grid
+    gamma: Share = 0.95  # decay of the Fisher per experience; 1 is EWCH
     decay_in_loss: bool = True  # gamma again in the loss, Eq. 8; False: the plain form
     recursion: str = "decay"  # of the Fisher: decay (Eq. 9), mean or class_weighted
     fisher: str = "empirical"  # estimator: empirical, sampled, exact or batched
-    samples: int | None = 500  # random samples for the Fisher; None: all
-    batch_size: int = 32  # of the Fisher pass; changes "batched" and the likelihood of pairs only
-    fisher_clip: float | None = None  # upper bound of each entry of a new Fisher (PyCIL: 1e-4)
+    samples: Count | None = 500  # random samples for the Fisher; None: all
+    batch_size: Width = 32  # of the Fisher pass; changes "batched" and the likelihood of pairs only
+    fisher_clip: Positive | None = None  # upper bound of each entry of a new Fisher (PyCIL: 1e-4)
     normalise: str = "none"  # divide each new Fisher by its "max", "l1_mean" or "l2"
     fisher_over_seen: bool = False  # let all classes seen compete in the Fisher, whatever training does (PyCIL)
     include: tuple[str, ...] = ("*",)  # glob patterns of parameter names to protect
@@ -72,8 +73,7 @@ class OnlineEWC(StrategyPlugin):
 
     def __post_init__(self) -> None:
         """Check the choices."""
-        require(self.strength >= 0, "online_ewc.strength", self.strength, "zero or more")
-        require(0 <= self.gamma <= 1, "online_ewc.gamma", self.gamma, "from 0 to 1")
+        check_options(self, "online_ewc")
         require(self.recursion in RECURSIONS, "online_ewc.recursion", self.recursion, ", ".join(RECURSIONS))
         self._fisher_pass.check("online_ewc")
 

@@ -43,6 +43,7 @@ from mmcl.learning.guard import auxiliary_pass
 from mmcl.learning.learner import Learner
 from mmcl.learning.likelihoods import full_precision
 from mmcl.learning.strategy import MemoryBudget, StrategyPlugin
+from mmcl.options import Natural, Positive, Rate, check_options
 from mmcl_strategies.maths.distillation import head_distillation
 from mmcl_strategies.replay.nearest_mean import FUSED, ExemplarHead, exemplar_features, mirrored, prototype
 
@@ -115,14 +116,14 @@ class ICaRL(StrategyPlugin):
     teachers: ClassVar[frozenset[str]] = frozenset({"previous"})
     grows: ClassVar[bool] = True  # a unit and a mean for each class
 
-    size: int = 2000  # K, exemplars of all classes together
-    fixed_per_class: int | None = None  # m, exemplars of each class, however many there are; None: K // classes
+    size: Natural = 2000  # K, exemplars of all classes together
+    fixed_per_class: Natural | None = None  # m, exemplars of each class, however many there are; None: K // classes
     loss: str = "bce"  # independent sigmoids; "ce_kd": softmax cross-entropy and distillation
-    temperature: float = 2.0  # T of ce_kd
+    temperature: Positive = 2.0  # T of ce_kd
     decision: str = "nearest_mean"  # who answers at evaluation; "network": the units, the paper's hybrid1
     exemplar_feature: str = "fused"  # what is herded and averaged; or one modality, such as "image"
     normalise_mean: bool = False  # herding follows the class mean at unit length, as the paper's text says
-    head_lr: float | None = 0.01  # learning rate of the linear units; None: that of the training settings
+    head_lr: Rate | None = 0.01  # learning rate of the linear units; None: that of the training settings
     flip: bool = False  # average each mean with that of the mirrored images, as the authors' code does
 
     state: ICaRLState = field(default_factory=ICaRLState, init=False, repr=False)
@@ -131,13 +132,10 @@ class ICaRL(StrategyPlugin):
 
     def __post_init__(self) -> None:
         """Check the sizes and choices."""
+        check_options(self, "icarl")
         for name, value, holds, allowed in (
-            ("size", self.size, self.size >= 0, "0 or more"),
-            ("fixed_per_class", self.fixed_per_class, (self.fixed_per_class or 0) >= 0, "0 or more, or none"),
             ("loss", self.loss, self.loss in LOSSES, " or ".join(LOSSES)),
             ("decision", self.decision, self.decision in DECISIONS, " or ".join(DECISIONS)),
-            ("temperature", self.temperature, self.temperature > 0, "above 0"),
-            ("head_lr", self.head_lr, self.head_lr is None or self.head_lr > 0, "above 0, or none"),
         ):
             if not holds:
                 raise ConfigError(f"icarl.{name}", found=f"{value!r}", allowed=allowed, remedy="Choose one of these.")

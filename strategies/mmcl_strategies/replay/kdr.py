@@ -33,7 +33,7 @@ from mmcl.learning.compose import Need, Slot
 from mmcl.learning.learner import Learner
 from mmcl.learning.likelihoods import full_precision
 from mmcl.learning.strategy import MemoryBudget, StrategyPlugin, Terms
-from mmcl_strategies.maths.choices import require
+from mmcl.options import Count, NonNegative, Positive, Width, check_options
 from mmcl_strategies.maths.distillation import unit_rows
 from mmcl_strategies.maths.stored_features import StoredFeatures, drawn_slots, recalled, remember
 from mmcl_strategies.replay.decomposed_head import DecomposedHead
@@ -85,20 +85,19 @@ class KDR(StrategyPlugin):
     )
     grows: ClassVar[bool] = True
 
-    margin: float = 0.2  # m
-    strength: float = 0.1  # of the replay loss
-    temperature: float = 1.0  # of the similarities of remembered pairs
+    margin: Positive = 0.2  # m
+    strength: NonNegative = 0.1  # of the replay loss
+    temperature: Positive = 1.0  # of the similarities of remembered pairs
     normalize: bool = False  # cosines of remembered pairs instead of inner products
     direction: Literal["new", "old"] = "new"  # KL(now || then), or KL(then || now)
-    samples: int = 500  # pairs remembered of each experience
-    per_experience: int = 8  # of these, compared in a step
+    samples: Count = 500  # pairs remembered of each experience
+    per_experience: Width = 8  # of these, compared in a step
 
     state: StoredFeatures = field(default_factory=StoredFeatures, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        for name in ("margin", "temperature", "samples", "per_experience"):
-            require(getattr(self, name) > 0, f"kdr.{name}", getattr(self, name), "above 0")
+        check_options(self, "kdr")
 
     def terms(self) -> Terms:
         """One, from the second experience on."""

@@ -36,6 +36,7 @@ from mmcl.errors import ConfigError
 from mmcl.learning.compose import Slot
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import MemoryBudget, StrategyPlugin
+from mmcl.options import Bytes, Natural, Width, check_options
 
 SELECTIONS = ("reservoir", "class_balanced", "experience_balanced", "ring")
 INSERTIONS = ("first_epoch", "every_epoch")
@@ -59,21 +60,20 @@ class Replay(StrategyPlugin):
 
     slots: ClassVar[frozenset[Slot]] = frozenset({Slot.BATCHES})
 
-    size: int | None = 500  # samples in the memory; None: as many as max_bytes allows
-    max_bytes: int | None = None  # of the values kept; None: no limit
+    size: Natural | None = 500  # samples in the memory; None: as many as max_bytes allows
+    max_bytes: Bytes | None = None  # of the values kept; None: no limit
     selection: str = "reservoir"  # who stays: reservoir, class_balanced, experience_balanced or ring
     insert: str = "first_epoch"  # when a sample is offered: when it is first shown, or in "every_epoch"
     keep: str = "values"  # samples are kept as "values", or as "references" into a stream that stays at hand
-    batch_size: int | None = None  # B_r, remembered samples a step; None: as many as new ones
+    batch_size: Width | None = None  # B_r, remembered samples a step; None: as many as new ones
 
     state: ReplayState = field(default_factory=ReplayState, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check the sizes and choices."""
+        check_options(self, "replay")
         for name, value, holds, allowed in (
-            ("size", self.size, self.size is None or self.size >= 0, "0 or more"),
             ("size", self.size, self.size is not None or self.max_bytes is not None, "a limit here or in max_bytes"),
-            ("max_bytes", self.max_bytes, self.max_bytes is None or self.max_bytes >= 0, "0 or more"),
             ("selection", self.selection, self.selection in SELECTIONS, ", ".join(SELECTIONS)),
             ("insert", self.insert, self.insert in INSERTIONS, " or ".join(INSERTIONS)),
             ("keep", self.keep, self.keep in FORMS, " or ".join(FORMS)),
@@ -83,7 +83,6 @@ class Replay(StrategyPlugin):
                 self.max_bytes is None or self.keep == "values",
                 "none with keep = 'references', which leaves the bytes where they are",
             ),
-            ("batch_size", self.batch_size, self.batch_size is None or self.batch_size > 0, "a positive number"),
         ):
             if not holds:
                 raise ConfigError(f"replay.{name}", found=f"{value!r}", allowed=allowed, remedy="Choose one of these.")

@@ -114,13 +114,6 @@ def test_an_id_has_one_name_in_the_whole_stream() -> None:
     assert len(spaces(DIL, {0: "red fox", 1: "owl"}, {0: "Red_Fox", 1: "owl"}).label_space) == 2
 
 
-def test_an_id_occurs_once_in_an_experience() -> None:
-    toy = toy_benchmark(TIL)
-    twice = LabelSpace((ClassLabel(0, "owl"), ClassLabel(0, "owl")))
-    with pytest.raises(DataError, match="class id 0 stands for 'owl' and, in 'toy0', for 'owl'"):
-        Benchmark(name="toy", edition="toy", scenario=TIL, experiences=[replace(toy.experiences[0], label_space=twice)])
-
-
 @pytest.mark.parametrize("name", ["", "  ", 7])
 def test_a_class_without_a_name_is_refused(name: object) -> None:
     with pytest.raises(DataError, match="class 1 of 'toy0' is called"):

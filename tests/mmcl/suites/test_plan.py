@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from mmcl.config import PluginConfig
+from mmcl.config import PluginConfig, tomllib
 from mmcl.errors import ConfigError
-from mmcl.suites.plan import Cell, plan, read_suite, tomllib
+from mmcl.suites.plan import Cell, plan, read_suite
 
 FILE = """
 [suite]

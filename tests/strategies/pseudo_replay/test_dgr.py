@@ -22,7 +22,7 @@ from mmcl.data.collate import TensorSamples
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.sample import Inputs
-from mmcl.errors import CompositionError, ConfigError
+from mmcl.errors import CompositionError, MMCLError
 from mmcl.learning.compose import Surroundings, check_composition
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
@@ -502,5 +502,5 @@ def test_a_stream_whose_modalities_change_is_refused_before_it_is_learned(tmp_pa
     ],
 )
 def test_a_wrong_choice_is_refused_where_it_is_made(options: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=f"dgr.{next(iter(options))}"):
+    with pytest.raises(MMCLError, match=f"dgr.{next(iter(options))}"):
         DGR(**options)

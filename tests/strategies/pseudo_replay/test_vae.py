@@ -7,7 +7,7 @@ from mmcl_strategies.pseudo_replay.vae import VAE, bound
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from mmcl.errors import ConfigError
+from mmcl.errors import MMCLError
 
 
 def chance(seed: int = 0) -> torch.Generator:
@@ -116,5 +116,5 @@ def test_all_randomness_comes_from_the_generator_it_is_given() -> None:
     ],
 )
 def test_what_is_no_generator_is_refused_by_its_name(name: str, sentence: str) -> None:
-    with pytest.raises(ConfigError, match=f"dgr.generator.*{sentence}"):
+    with pytest.raises(MMCLError, match=f"dgr.generator.*{sentence}"):
         named_generator(name)

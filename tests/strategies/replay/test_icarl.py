@@ -457,8 +457,8 @@ def test_options_that_mean_nothing_are_refused() -> None:
         ({"loss": "mse"}, "bce or ce_kd"),
         ({"decision": "vote"}, "nearest_mean or network"),
         ({"temperature": 0.0}, "above 0"),
-        ({"fixed_per_class": -2}, "0 or more, or none"),
-        ({"head_lr": 0.0}, "above 0, or none"),
+        ({"fixed_per_class": -2}, r"0 or more, up to 1e\+09 or none"),
+        ({"head_lr": 0.0}, "above 0, up to 1000 or none"),
     ):
         with pytest.raises(ConfigError, match=sentence):
             ICaRL(**options)

@@ -259,7 +259,7 @@ def test_options_that_mean_nothing_are_refused() -> None:
         ({"selection": "herding"}, "reservoir, class_balanced, experience_balanced, ring"),
         ({"insert": "never"}, "first_epoch or every_epoch"),
         ({"keep": "references", "max_bytes": 100}, "leaves the bytes where they are"),
-        ({"batch_size": 0}, "a positive number"),
+        ({"batch_size": 0}, "1 or more, up to 65536 or none"),
     ):
         with pytest.raises(ConfigError, match=sentence):
             Replay(**options)

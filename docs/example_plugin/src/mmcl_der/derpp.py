@@ -24,11 +24,11 @@ from mmcl.data.loader import IterationSampler
 from mmcl.data.memory import Memory
 from mmcl.data.sample import Batch
 from mmcl.data.selection import REJECTED, reservoir_slot
-from mmcl.errors import ConfigError
 from mmcl.learning.compose import Need, Slot
 from mmcl.learning.learner import Learner
 from mmcl.learning.likelihoods import cross_entropy
 from mmcl.learning.strategy import MemoryBudget, StrategyPlugin, Terms
+from mmcl.options import Natural, NonNegative, Width
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -52,24 +52,14 @@ class DERPP(StrategyPlugin):
     slots: ClassVar[frozenset[Slot]] = frozenset({Slot.BATCHES})
     needs: ClassVar[frozenset[Need]] = frozenset({Need.CLASSES})
 
-    size: int = 500  # slots of the memory
-    alpha: float = 0.2  # strength of the remembered logits
-    beta: float = 0.5  # strength of the remembered labels
-    batch_size: int | None = None  # remembered samples in each of the two draws; None: as many as new ones
+    size: Natural = 500  # slots of the memory
+    alpha: NonNegative = 0.2  # strength of the remembered logits
+    beta: NonNegative = 0.5  # strength of the remembered labels
+    batch_size: Width | None = None  # remembered samples in each of the two draws; None: as many as new ones
 
     state: DERPPState = field(default_factory=DERPPState, init=False, repr=False)
     _generators: dict[str, torch.Generator] = field(default_factory=dict, init=False, repr=False)
     _shown: list[int] = field(default_factory=list, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Check the options."""
-        least = {"size": 0, "alpha": 0, "beta": 0, "batch_size": 1}
-        for name, limit in least.items():
-            value = getattr(self, name)
-            if value is not None and value < limit:
-                raise ConfigError(
-                    f"derpp.{name}", found=f"{value}", allowed=f"at least {limit}", remedy="Choose a larger one."
-                )
 
     def memory_budget(self) -> MemoryBudget:
         """So many samples."""
