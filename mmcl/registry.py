@@ -189,17 +189,6 @@ def card(entry: Entry) -> Card:
     return Card(text, tuple(_options(found.node, found.text.splitlines())))
 
 
-def imported_card(entry: Entry) -> Card:
-    """The card of a plugin that has been imported, or the reason why it cannot be."""
-    read = card(entry)
-    if read.broken is None:
-        try:
-            load(entry.group, entry.qualified)
-        except PluginError as error:
-            return Card(broken=error.found)
-    return read
-
-
 def options_of(imported: type) -> tuple[Option, ...]:
     """The fields of a class that is in memory, as its source says them; none if there is no source to read."""
     try:

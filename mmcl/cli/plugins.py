@@ -12,7 +12,8 @@ from rich.table import Table
 from mmcl.arguments import parse_backbone, parse_strategy, registered_groups
 from mmcl.cli.names import require, unknown
 from mmcl.cli.terminal import app, output
-from mmcl.registry import BACKBONES, BENCHMARKS, GROUPS, STRATEGIES, Entry, card, entries, imported_card
+from mmcl.import_trial import broken_imports
+from mmcl.registry import BACKBONES, BENCHMARKS, GROUPS, STRATEGIES, Card, Entry, card, entries
 
 
 class Kind(str, Enum):
@@ -44,8 +45,10 @@ def list_plugins(
 ) -> None:
     """List the strategies, benchmarks and backbones of all installed distributions; broken ones with the reason."""
     groups = GROUPS if kind is None else (kind.group,)
-    read_card = imported_card if imported else card
-    found = [(entry, read_card(entry)) for group in groups for entry in entries(group)]
+    found = [(entry, card(entry)) for group in groups for entry in entries(group)]
+    if imported:
+        broken = broken_imports([entry for entry, read in found if read.broken is None])
+        found = [(entry, Card(broken=broken[entry]) if entry in broken else read) for entry, read in found]
     if as_json:
         rows = [
             {

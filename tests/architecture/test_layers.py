@@ -23,6 +23,7 @@ LAYER = {
     "remarks": 0,
     "source": 0,
     "working_directory": 0,
+    "import_trial": 0,
     "registry": 0,
     "config": 0,
     "options": 0,

@@ -19,7 +19,6 @@ from mmcl.registry import (
     card,
     entries,
     find,
-    imported_card,
     load,
     name_of,
 )
@@ -127,12 +126,6 @@ def test_what_the_source_shows_to_be_broken_is_listed_with_the_reason_and_refuse
         load(STRATEGIES, name)
     assert load(STRATEGIES, "fancy").__name__ == "Fancy"
     assert load(STRATEGIES, "mmcl:ewc") is EWC
-
-
-def test_what_only_an_import_shows_is_listed_on_request(strangers: Path) -> None:
-    assert card(find(STRATEGIES, "broken")).broken is None
-    assert "out of order" in str(imported_card(find(STRATEGIES, "broken")).broken)
-    assert imported_card(find(STRATEGIES, "fancy")).broken is None
 
 
 def test_the_card_of_a_class_that_its_module_takes_from_another_is_found_there(strangers: Path) -> None:
