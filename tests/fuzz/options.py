@@ -1,5 +1,6 @@
 """Options as people type them, for every registered plugin, and configurations with a few bytes changed."""
 
+import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -151,7 +152,9 @@ def _stored(value: Any) -> str | None:
 
 def _same(config: RunConfig, path: Path) -> str | None:
     write_toml(config, path)
-    return None if read_toml(path).to_dict() == config.to_dict() else "it is another configuration when written again"
+    # as text, in which NaN, refused later by the option's field, equals itself
+    one, other = (json.dumps(each.to_dict(), sort_keys=True, default=repr) for each in (config, read_toml(path)))
+    return None if one == other else "it is another configuration when written again"
 
 
 _CONFIG = RunConfig(
