@@ -13,14 +13,12 @@ from mmcl.evaluation.loggers import check_loggers
 from mmcl.learning.compose import Surroundings, check_composition
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.models.backbone import BackbonePlugin
-from mmcl.options import instantiate
+from mmcl.options import PLACES, instantiate
 from mmcl.probe import check_probe
 from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES, load
 from mmcl.signature import checked
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.extension import with_data
-
-_PLACES = ("data_root", "reference")  # options that name folders, by convention
 
 
 def build_plugin(group: str, config: PluginConfig) -> Any:
@@ -98,7 +96,7 @@ def located(config: RunConfig) -> RunConfig:
     """The configuration with absolute paths of data, so that a run can be continued from any working directory."""
 
     def absolute(plugin: PluginConfig) -> PluginConfig:
-        places = {name: os.path.abspath(plugin.options[name]) for name in _PLACES if plugin.options.get(name)}
+        places = {name: os.path.abspath(plugin.options[name]) for name in sorted(PLACES) if plugin.options.get(name)}
         return PluginConfig(plugin.name, {**plugin.options, **places})
 
     return replace(

@@ -3,8 +3,11 @@
 import errno
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+
+_AT_ONCE = 32
 
 
 def flush(path: Path) -> None:
@@ -25,18 +28,12 @@ def flush(path: Path) -> None:
 
 def flush_tree(folder: Path) -> None:
     """Have everything in a folder written to the disk: files first, then the folders that name them."""
-    for place, _, files in os.walk(folder, topdown=False):
-        for name in files:
-            flush(Path(place, name))
+    places = list(os.walk(folder, topdown=False))
+    # file systems write what they are asked for at the same time in one go: thousands of files take as long as a few
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        list(threads.map(flush, [Path(place, name) for place, _, files in places for name in files]))
+    for place, _, _ in places:
         flush(Path(place))
-
-
-def flush_all(folder: Path) -> None:
-    """The same for thousands of files: one call that flushes the whole machine takes less time than one for each."""
-    if hasattr(os, "sync"):
-        os.sync()
-    else:
-        flush_tree(folder)
 
 
 def make_folder(path: Path) -> None:

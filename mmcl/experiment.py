@@ -80,11 +80,13 @@ class Experiment:
                 allowed="settings of classes for benchmarks that have classes",
                 remedy="Leave it out.",
             )
+        own = {name: strategy.reference_data() for name, strategy in self.strategies.items()}
+        references = {name: data for name, data in {"benchmark": self.benchmark.reference, **own}.items() if data}
         if self.training.check_data:
             with self._timed("data check"):
                 sides = [experience.samples for experience in (*self.benchmark.train, *self.benchmark.test)]
                 self._check_targets()
-                check_readable(sides + ([self.benchmark.reference.images] if self.benchmark.reference else []))
+                check_readable([*sides, *(data.images for data in references.values())])
         self.probe = Probe(config.probe, self.benchmark, folder) if config.probe else None
         self.metric = self.benchmark.metric
         self.bar = ProgressBar(quiet)
@@ -110,7 +112,7 @@ class Experiment:
         with self._timed("identity"):
             digest = self.model["digest"]
             self.identity = identity_of(
-                config, self.benchmark, backbone_plugin, self.strategies, digest, self.learner.device
+                config, self.benchmark, backbone_plugin, self.strategies, references, digest, self.learner.device
             )
         settings = [
             resolve_training(self.benchmark.training, data.training, config.training)

@@ -4,7 +4,7 @@
       schema        of this file
       settings      whatever decides the numbers beside the data: seed, options of backbone and strategies, weights
       experiences   of the stream: names, classes, resolved training, size and digest of both sides
-      reference     size and digest of the reference data
+      references    size and digest of the reference data of the benchmark and of strategies
       surroundings  what should not matter: versions, threads, device, where the data lie
 
 Other settings and other data are refused; other surroundings are a remark.
@@ -31,11 +31,12 @@ from mmcl.errors import CheckpointError
 from mmcl.evaluation.report import WITHOUT_EFFECT
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.models.backbone import BackbonePlugin
+from mmcl.options import PLACES
 from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES, entries, load
 from mmcl.run_folder import RunFolder
 from mmcl.streams.benchmark import Benchmark
 
-SCHEMA = 1
+SCHEMA = 2
 EXTENSIONS = "extensions"  # in the surroundings
 
 _SHOWN = 4  # differences that a sentence names
@@ -48,14 +49,14 @@ class Identity:
     Attributes:
         settings: name -> value, of all that decides the numbers beside the data.
         experiences: of the stream, in order.
-        reference: of the reference data; empty without any.
+        references: of the reference data, by who names them.
         surroundings: name -> value, of what should not matter.
         schema: of the file it was read from.
     """
 
     settings: dict[str, Any]
     experiences: list[dict[str, Any]]
-    reference: dict[str, Any]
+    references: dict[str, dict[str, Any]]
     surroundings: dict[str, Any]
     schema: int = SCHEMA
 
@@ -63,7 +64,7 @@ class Identity:
     def data(self) -> str:
         """Stands for the samples and classes of every side of every experience, and for the reference data."""
         facts = [{name: data[name] for name in ("name", "classes", "train", "test")} for data in self.experiences]
-        return content_key([facts, self.reference])[:8]
+        return content_key([facts, self.references])[:8]
 
     def to_dict(self) -> dict[str, Any]:
         """The content of the file."""
@@ -92,6 +93,7 @@ def identity_of(
     benchmark: Benchmark,
     backbone: BackbonePlugin,
     strategies: Mapping[str, StrategyPlugin],
+    references: Mapping[str, ReferenceData],
     weights: str,
     device: torch.device,
 ) -> Identity:
@@ -102,6 +104,7 @@ def identity_of(
         benchmark: its stream, with what has extended it.
         backbone: the plugin.
         strategies: name -> plugin.
+        references: the reference data by who names them: ``benchmark`` or a strategy.
         weights: digest of the backbone's weights before training.
         device: what it runs on.
     """
@@ -114,7 +117,7 @@ def identity_of(
     content = {
         "settings": settings,
         "experiences": list(_experiences(config, benchmark)),
-        "reference": _reference(benchmark.reference),
+        "references": {name: _reference(data) for name, data in references.items()},
         "surroundings": _surroundings(config, benchmark, device),
         "schema": SCHEMA,
     }
@@ -203,8 +206,10 @@ def _differences(recorded: Identity, now: Identity, may_grow: bool) -> Iterator[
         yield from _experience_differences(old, new)
         training |= dict.fromkeys(setting_differences(old["training"], new["training"]))
     yield from (f"training.{sentence}" for sentence in training)
-    if recorded.reference != now.reference:
-        yield f"the reference data are {now.reference or 'missing'} instead of {recorded.reference or 'none'}"
+    for name in sorted({*recorded.references, *now.references}):
+        old, new = recorded.references.get(name), now.references.get(name)
+        if old != new:
+            yield f"the reference data of {name} are {new or 'missing'} instead of {old or 'none'}"
 
 
 def _experience_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
@@ -257,9 +262,7 @@ def _experiences(config: RunConfig, benchmark: Benchmark) -> Iterator[dict[str, 
         }
 
 
-def _reference(reference: ReferenceData | None) -> dict[str, Any]:
-    if reference is None:
-        return {}
+def _reference(reference: ReferenceData) -> dict[str, Any]:
     return {
         "images": len(reference.images),
         "digest of the images": samples_digest(reference.images),
@@ -277,6 +280,11 @@ def _surroundings(config: RunConfig, benchmark: Benchmark, device: torch.device)
     return {
         # the experiences themselves are compared, not the option that counts them
         **{f"benchmark.{name}": value for name, value in config.benchmark.options.items() if name != "experiences"},
+        **{
+            f"{plugin.name}.{name}": plugin.options[name]
+            for plugin in config.strategies
+            for name in sorted(PLACES & plugin.options.keys())
+        },
         EXTENSIONS: list(config.extensions),
         **{f"training.{name}": training[name] for name in sorted(WITHOUT_EFFECT)},
         **{f"origin of {plugin.name}": _origin(group, plugin.name) for group, plugin in plugins},
@@ -297,6 +305,8 @@ def _origin(group: str, name: str) -> str:
 
 
 def _options(plugin: Any) -> dict[str, Any]:
+    """All options but those that say where data lie; what lies there is compared."""
     if not is_dataclass(plugin):
         return {}
-    return {option.name: getattr(plugin, option.name) for option in fields(plugin) if option.init}
+    names = [option.name for option in fields(plugin) if option.init and option.name not in PLACES]
+    return {name: getattr(plugin, name) for name in names}

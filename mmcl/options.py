@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from mmcl.errors import ConfigError, nearest
 
+PLACES = frozenset({"data_root", "reference"})  # options that name folders, by convention
 _LARGEST = 1e12  # what a number may be if its field says nothing else; beyond it single precision only loses
 _SHOWN = 60  # characters of a wrong value
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from mmcl.durable import flush, flush_all
+from mmcl.durable import flush, flush_tree
 from mmcl.errors import DataError
 
 
@@ -41,7 +41,7 @@ def materialise(name: str, write: Callable[[Path], None]) -> Path:
                     shutil.rmtree(left, ignore_errors=True)
                 draft.mkdir()
                 write(draft)
-                flush_all(draft)
+                flush_tree(draft)
                 draft.rename(folder)
                 flush(folder.parent)
             with suppress(OSError):  # Windows removes it itself

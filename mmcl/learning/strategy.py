@@ -9,6 +9,7 @@ import torch
 from avalanche.core import SupervisedPlugin
 from torch import Tensor, nn
 
+from mmcl.data.reference import ReferenceData
 from mmcl.data.sample import Batches
 from mmcl.errors import CheckpointError
 from mmcl.learning.compose import Need, Slot
@@ -96,6 +97,10 @@ class StrategyPlugin(SupervisedPlugin[Any], ABC):
     def terms(self) -> Terms:
         """Names of all terms that ``loss_terms`` and ``gradient_terms`` may give with these options."""
         return Terms()
+
+    def reference_data(self) -> ReferenceData | None:
+        """Data outside the stream that its options name; they are checked with the stream's and belong to the run."""
+        return None
 
     def memory_budget(self) -> MemoryBudget:
         """The most it keeps with these options; without a memory no sample at all."""

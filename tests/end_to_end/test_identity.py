@@ -15,7 +15,7 @@ from PIL import Image
 import mmcl
 from mmcl.backbones.openclip import GLYPH_CLIP, GlyphCLIP, OpenCLIPBackbone
 from mmcl.config import PluginConfig, RunConfig
-from mmcl.errors import CheckpointError, ConfigError
+from mmcl.errors import CheckpointError, ConfigError, DataError
 from mmcl.experiment import Experiment
 from mmcl.remarks import Remark
 from mmcl.run_folder import RunFolder
@@ -189,7 +189,7 @@ def test_the_run_of_an_earlier_version_is_refused_and_a_begun_one_without_a_row_
         resumed(folder, own())
     stored = json.loads((stopped / "identity.json").read_text())
     (folder / "identity.json").write_text(json.dumps(stored | {"schema": 0}))
-    with pytest.raises(CheckpointError, match=r"schema 0.*schema 1"):
+    with pytest.raises(CheckpointError, match=r"schema 0.*schema 2"):
         resumed(folder, own())
     # killed between the two files
     for name in ("identity.json", "progress.json", "results.json"):
@@ -197,6 +197,31 @@ def test_the_run_of_an_earlier_version_is_refused_and_a_begun_one_without_a_row_
     for name in ("checkpoint-0", "checkpoint-1"):
         shutil.rmtree(folder / name)
     assert len(resumed(folder, own()).results["rows"]) == 3
+
+
+def test_reference_data_of_a_strategy_belong_to_the_run(tmp_path: Path) -> None:
+    outside, moved, run = tmp_path / "outside", tmp_path / "moved", tmp_path / "run"
+    (outside / "images").mkdir(parents=True)
+    (outside / "captions.txt").write_text("an ant\na bee\n", "utf-8")
+    for shade in (1, 2):
+        picture(shade).save(outside / "images" / f"{shade}.png")
+    options = {"benchmark": own(), "strategies": [f"zscl:reference={outside}"], "quiet": True}
+    with pytest.raises(KeyboardInterrupt):
+        mmcl.run(**options, out=run, plugins=[Stop(1)])
+    facts = json.loads((run / "identity.json").read_text())
+    assert facts["references"]["zscl"]["images"] == 2
+    shutil.copytree(outside, moved)
+    text = (run / "config.toml").read_text()
+    (run / "config.toml").write_text(text.replace(str(outside), str(moved)))
+    picture(3).save(moved / "images" / "2.png")
+    with pytest.raises(CheckpointError, match=r"the reference data of zscl are .* instead of"):
+        resumed(run, own())
+    shutil.copy(outside / "images" / "2.png", moved / "images" / "2.png")
+    again = resumed(run, own())
+    assert any("zscl.reference" in sentence for sentence in again.results["remarks"])
+    (outside / "images" / "1.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"1\.png"):  # before anything is trained
+        mmcl.run(**options, out=tmp_path / "other", plugins=[Stop(0)])
 
 
 def test_a_run_made_in_python_says_so_when_nobody_hands_its_stream_over(stopped: Path) -> None:

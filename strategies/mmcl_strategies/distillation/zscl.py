@@ -88,6 +88,10 @@ class ZSCL(StrategyPlugin):
         """Reference data of its own stand in for the benchmark's."""
         return self.needs if self.reference is None else self.needs - {Need.REFERENCE_DATA}
 
+    def reference_data(self) -> ReferenceData | None:
+        """Those of the folder ``reference``."""
+        return None if self.reference is None else ReferenceData.from_folder(Path(self.reference))
+
     def terms(self) -> Terms:
         """Those that have a weight."""
         weights = {
@@ -106,7 +110,7 @@ class ZSCL(StrategyPlugin):
         parameters = dict(learner.model.shared_parameters())
         self._anchor = {name: parameter.detach().clone() for name, parameter in parameters.items()}
         self._average, self._count, self._step = dict(self._anchor), 1, 0
-        data = self._data = self._data or self._reference_data(learner)
+        data = self._data = self._data or self._some_reference_data(learner)
         steps, size = len(learner.dataloader), self.batch_size or learner.config.batch_size
         self._every = max(1, steps // 10) if self.average_every is None else self.average_every
         self._stream = iter(learner.batches(data.images, steps, batch_size=size, augment=False, name="zscl"))
@@ -165,8 +169,8 @@ class ZSCL(StrategyPlugin):
                     parameter.copy_(self._average[name])
         self._anchor, self._average, self._stream = {}, {}, iter(())
 
-    def _reference_data(self, learner: Learner) -> ReferenceData:
-        data = learner.reference if self.reference is None else ReferenceData.from_folder(Path(self.reference))
+    def _some_reference_data(self, learner: Learner) -> ReferenceData:
+        data = self.reference_data() or learner.reference
         if data is None:
             raise ConfigError(
                 "zscl.reference",
