@@ -207,9 +207,9 @@ def _differences(recorded: Identity, now: Identity, may_grow: bool) -> Iterator[
         training |= dict.fromkeys(setting_differences(old["training"], new["training"]))
     yield from (f"training.{sentence}" for sentence in training)
     for name in sorted({*recorded.references, *now.references}):
-        old, new = recorded.references.get(name), now.references.get(name)
-        if old != new:
-            yield f"the reference data of {name} are {new or 'missing'} instead of {old or 'none'}"
+        before, after = recorded.references.get(name), now.references.get(name)
+        if before != after:
+            yield f"the reference data of {name} are {after or 'missing'} instead of {before or 'none'}"
 
 
 def _experience_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:

@@ -13,11 +13,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, Timeout
 
 from mmcl.errors import CheckpointError
+from mmcl.file_lock import MARKER, acquired
 
 LOCK, HOLDER = ".lock", ".lock.json"
+MARKED = f"{LOCK}{MARKER}"
 
 _PATIENCE = 30.0  # seconds; workers of a process that was killed hold its lock until they notice
 
@@ -29,19 +31,11 @@ def exclusive(folder: Path) -> Iterator[None]:
     Raises:
         CheckpointError: if another process does, naming it, or if the folder cannot be written.
     """
-    lock = FileLock(folder / LOCK)
+    with _writing(folder):
+        lock = _lock_of(folder)
     try:
-        _acquire(lock, folder)
-        (folder / HOLDER).write_text(json.dumps(_myself()), encoding="utf-8")
-    except OSError as error:
-        lock.release()
-        raise CheckpointError(
-            f"run folder {folder}",
-            found=f"it cannot be locked ({error})",
-            allowed="a writable folder",
-            remedy="Change its permissions, free space, or work on a copy of it.",
-        ) from error
-    try:
+        with _writing(folder):
+            (folder / HOLDER).write_text(json.dumps(_myself()), encoding="utf-8")
         yield
     finally:
         for name in (HOLDER, LOCK):
@@ -50,20 +44,33 @@ def exclusive(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _acquire(lock: FileLock, folder: Path) -> None:
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
     try:
-        lock.acquire(timeout=0)
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"run folder {folder}",
+            found=f"it cannot be locked ({error})",
+            allowed="a writable folder",
+            remedy="Change its permissions, free space, or work on a copy of it.",
+        ) from error
+
+
+def _lock_of(folder: Path) -> BaseFileLock:
+    try:
+        return acquired(folder / LOCK, 0)
     except Timeout:
         holder = _holder(folder)
         if _is_dead(holder):
             with suppress(Timeout):
-                lock.acquire(timeout=_PATIENCE)
-                return
+                return acquired(folder / LOCK, _PATIENCE)
+        left = f" If it is gone, remove {folder / MARKED}." if (folder / MARKED).exists() else ""
         raise CheckpointError(
             f"run folder {folder}",
             found=f"{_sentence(holder)} is writing to it",
             allowed="one process at a time",
-            remedy="Wait for that process or end it; then 'mmcl resume' goes on with what it has left.",
+            remedy=f"Wait for that process or end it; then 'mmcl resume' goes on with what it has left.{left}",
         ) from None
 
 

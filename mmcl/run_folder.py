@@ -25,7 +25,7 @@ from mmcl.checkpoint import Checkpoint, checkpoints, newest_intact
 from mmcl.config import RunConfig, read_toml, write_toml
 from mmcl.durable import draft_of, make_folder, replacing
 from mmcl.errors import CheckpointError
-from mmcl.lock import HOLDER, LOCK
+from mmcl.lock import HOLDER, LOCK, MARKED
 from mmcl.remarks import Remark
 from mmcl.stored_json import dumped, read_json, reading
 from mmcl.tensor_file import read_tensors, write_tensors
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _CONFIG, _PLUGINS, _PROGRESS, _RESULTS = "config.toml", "plugins.json", "progress.json", "results.json"
 _KEPT = 2  # checkpoints
-_REMAINS = {_PLUGINS, HOLDER, LOCK, *(draft_of(Path(name)).name for name in (_PLUGINS, _CONFIG))}
+_REMAINS = {_PLUGINS, HOLDER, LOCK, MARKED, *(draft_of(Path(name)).name for name in (_PLUGINS, _CONFIG))}
 
 
 class RunFolder:
@@ -129,7 +129,7 @@ class RunFolder:
 
     def vacate(self) -> None:
         """Remove what remains of a run that ended before it began."""
-        _remove(self.path / name for name in _REMAINS - {HOLDER, LOCK})
+        _remove(self.path / name for name in _REMAINS - {HOLDER, LOCK, MARKED})
 
     @property
     def progress(self) -> dict[str, Any] | None:

@@ -32,8 +32,11 @@ class Admitted(MetaPathFinder):
 
 def admit(module: str) -> None:
     """From now on a module of the working directory can be imported, with those that its import statements name."""
+    top = module.partition(".")[0]
+    if top in sys.modules:
+        return  # whoever has imported it finds the rest; reading hundreds of files again would take seconds
     folder = Path.cwd()
-    names = _closure(folder, module.partition(".")[0])
+    names = _closure(folder, top)
     finder = Admitted(folder, names)
     if names and finder not in sys.meta_path:
         sys.meta_path.append(finder)

@@ -31,10 +31,15 @@ def whole_numbers(value: Any, what: str) -> list[int]:
     Raises:
         ValueError: if it is anything else.
     """
-    numbers = np.asarray(value) if isinstance(value, (list, tuple, np.ndarray)) else np.asarray(None)
+    plain = isinstance(value, np.ndarray) or (isinstance(value, (list, tuple)) and all(map(_is_number, value)))
+    numbers = np.asarray(value if plain else None)  # of other values NumPy would make an array, however large
     if numbers.ndim != 1 or numbers.dtype.kind not in "iuf" or not np.isfinite(numbers).all() or (numbers % 1).any():
         raise ValueError(f"{what} is no list of whole numbers")
     return [int(number) for number in numbers]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, np.number))
 
 
 def texts(value: Any, what: str) -> list[str]:

@@ -164,7 +164,7 @@ def _reconstruct(kind: object, *_: object) -> _Draft:
 
 def _dtype(said: object, *_: object) -> _Draft:
     if not isinstance(said, str) or not _PLAIN.fullmatch(said):
-        raise pickle.UnpicklingError(f"an array of {said!s:.40} instead of plain numbers")
+        raise pickle.UnpicklingError(f"an array of {_shown(said)} instead of plain numbers")
     return _Draft(np.dtype(said))
 
 
@@ -177,8 +177,13 @@ def _scalar(dtype: object, content: object) -> Any:
 def _encode(text: str, encoding: str) -> bytes:
     """Bytes as the second version writes them from Python 3."""
     if encoding != "latin1":
-        raise pickle.UnpicklingError(f"bytes as {encoding!r:.40}")
+        raise pickle.UnpicklingError(f"bytes as {_shown(encoding)}")
     return text.encode("latin1")
+
+
+def _shown(value: object) -> str:
+    """A text, and of anything else the type: lists that hold each other have a text that fills the memory."""
+    return f"{value:.40}" if isinstance(value, str) else f"a {type(value).__name__}"
 
 
 def _array(shape: object, dtype: np.dtype[Any], content: object, order: Any) -> NDArray[Any]:

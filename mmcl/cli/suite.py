@@ -1,11 +1,11 @@
 """The command that runs many: suite."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
+from mmcl.cli.interruption import interruptible
 from mmcl.cli.terminal import Trust, app, output
 
 
@@ -21,13 +21,10 @@ def suite(
     trust: Trust = False,
 ) -> None:
     """Run benchmarks x strategies x seeds in processes, or go on where that stopped; exit code 1 if a cell failed."""
-    try:
+    with interruptible(lambda: f"; 'mmcl suite {file}' goes on from the last finished experiences"):
         from mmcl.suites.suite import run_suite  # seconds, in which Ctrl-C is as likely as later
 
         result = run_suite(file, cores=cores, threads=threads, out=out, trust=trust)
-    except KeyboardInterrupt:
-        output.print(f"interrupted; 'mmcl suite {file}' goes on from the last finished experiences", markup=False)
-        sys.exit(130)
     if result.cells:
         output.print(result.compare().table())
     for name, reason in result.failed.items():

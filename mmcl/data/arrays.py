@@ -14,6 +14,8 @@ from mmcl.errors import DataError
 
 SUFFIXES = frozenset({".npy", ".csv"})
 
+_SHOWN = 200  # characters of what a reader says, which may repeat a header
+
 
 def is_array_path(value: Any) -> bool:
     """Whether a value is the path of such a file, by its name."""
@@ -28,10 +30,12 @@ def open_array(path: Path) -> NDArray[Any]:
     """
     try:
         found = _read(path)
-    except (OSError, ValueError, TypeError, OverflowError, EOFError, SyntaxError) as error:
-        raise _refused(path, f"it cannot be read ({error})") from error
+    except Exception as error:  # NumPy's readers raise what they meet
+        said = str(error).partition("\n")[0]
+        raise _refused(path, f"it cannot be read ({type(error).__name__}: {said:.{_SHOWN}})") from error
     if found.dtype.kind not in "biuf":
         raise _refused(path, f"values of type {found.dtype}")
+    found = np.array(found)
     if odd := found.size - int(np.isfinite(found).sum()):
         raise _refused(path, f"{odd} of {found.size} numbers are NaN or infinite")
     return found
@@ -39,8 +43,8 @@ def open_array(path: Path) -> NDArray[Any]:
 
 def _read(path: Path) -> NDArray[Any]:
     if path.suffix.lower() == ".npy":
-        # mapped first: a header that claims more than the file holds takes no memory
-        return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+        # mapped, not read: a header that claims more than the file holds takes no memory
+        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
     lines = path.read_text("utf-8").splitlines()
     if not any(map(str.strip, lines)):
         raise ValueError("no number in it")

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from filelock import FileLock
-
 from mmcl.durable import flush, flush_tree
 from mmcl.errors import DataError
+from mmcl.file_lock import acquired
 
 
 def cache_dir() -> Path:
@@ -35,10 +34,9 @@ def materialise(name: str, write: Callable[[Path], None]) -> Path:
     draft, lock = folder.with_name(f".{name}-new"), folder.with_name(f".{name}.lock")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock):
+        with acquired(lock):
             if not folder.is_dir():
-                for left in folder.parent.glob(f".{name}-*"):
-                    shutil.rmtree(left, ignore_errors=True)
+                shutil.rmtree(draft, ignore_errors=True)
                 draft.mkdir()
                 write(draft)
                 flush_tree(draft)

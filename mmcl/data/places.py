@@ -144,6 +144,8 @@ def _saved_rows(folder: Path) -> Place:
         ) from error
     try:
         found = datasets.load_from_disk(str(folder))
+        for part in found.values() if isinstance(found, Mapping) else [found]:
+            part.data.validate(full=True)  # Arrow trusts its files otherwise, and ends the process over a damaged one
         if not isinstance(found, Mapping):
             return Place(found, None)
         if len(found) == 1:

@@ -31,6 +31,7 @@ LAYER = {
     "arguments": 0,
     "environment": 0,
     "durable": 0,
+    "file_lock": 1,
     "data": 1,
     "models": 2,
     "backbones": 2,

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from mmcl_benchmarks.content import whole_numbers
 from mmcl_benchmarks.pickled import read_pickle, read_pickled_dictionary
 
 # as cPickle of Python 2 writes {"data": uint8[2, 3], "fine_labels": [0, 1], "batch_label": "b"}, protocol 2
@@ -120,7 +121,14 @@ def test_what_is_no_plain_value_is_refused_and_nothing_runs(
 
 
 DEEP = 200_000
+VAST = b"]" + b"".join(b"q%c](%s" % (place, b"h%c" % place * 10) + b"e" for place in range(12))  # 10^12 values
 STREAMS = {
+    "a type whose name fills the memory": b"\x80\x02cnumpy\ndtype\n" + VAST + b"\x85R.",
+    "a type whose name is as deep as 200,000 lists": b"\x80\x02cnumpy\ndtype\n"
+    + b"]" * DEEP
+    + b"a" * (DEEP - 1)
+    + b"\x85R.",
+    "an encoding that fills the memory": b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00a" + VAST + b"\x86R.",
     "10^13 bytes": b"\x80\x04\x8e" + struct.pack("<Q", 10**13) + b"A.",
     "2^62 characters": b"\x80\x04\x8d" + struct.pack("<Q", 2**62) + b"A.",
     "a frame of 10^13 bytes": b"\x80\x04\x95" + struct.pack("<Q", 10**13) + b"N",
@@ -145,6 +153,13 @@ def test_a_stream_that_no_program_wrote_is_refused(tmp_path: Path, raw: bytes) -
 
 def test_lists_as_deep_as_memory_are_read_and_dropped(tmp_path: Path) -> None:
     assert isinstance(read(b"\x80\x02" + b"]" * DEEP + b"a" * (DEEP - 1) + b".", tmp_path), list)
+
+
+def test_lists_that_hold_each_other_are_no_numbers_and_take_no_memory(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no list of whole numbers"):
+        whole_numbers(read(b"\x80\x02" + VAST + b".", tmp_path), "it")
+    with pytest.raises(ValueError, match="no list of whole numbers"):
+        whole_numbers(["a" * 10**7] + [0] * 10**5, "it")  # as an array of texts four terabytes
 
 
 def test_files_with_other_bytes_never_do_more_than_be_refused(tmp_path: Path) -> None:

@@ -97,12 +97,14 @@ def fuzz_values(count: int, chance: random.Random) -> Ledger:
 
 
 def fuzz_configurations(count: int, chance: random.Random, folder: Path) -> Ledger:
-    """A complete configuration with a few bytes changed: refused, or the same once it is written again."""
+    """Complete configurations with a few bytes changed: refused, or the same once it is written again."""
     ledger, path = Ledger("configurations"), folder / "config.toml"
-    write_toml(_CONFIG, path)
-    whole = path.read_bytes()
+    wholes = []
+    for config in _CONFIGS:
+        write_toml(config, path)
+        wholes.append(path.read_bytes())
     for _ in range(count):
-        raw = mutated(whole, chance, TOKENS)
+        raw = mutated(chance.choice(wholes), chance, TOKENS)
         path.write_bytes(raw)
         ledger.attempt(repr(raw[-200:]), lambda: _same(read_toml(path), folder / "again.toml"))
     return ledger
@@ -157,13 +159,32 @@ def _same(config: RunConfig, path: Path) -> str | None:
     return None if one == other else "it is another configuration when written again"
 
 
-_CONFIG = RunConfig(
-    benchmark=PluginConfig("mtil", {"embedded": True, "experiences": 2}),
-    backbone=PluginConfig("openclip", {"weights": "ViT-B-32/random", "mean": (0.5, 0.5, 0.5)}),
-    strategies=(PluginConfig("ewc", {"strength": 3.5, "include": ("*visual*",)}), PluginConfig("replay", {"size": 9})),
-    training={"iterations": 3, "lr": 1e-3, "betas": (0.9, 0.99), "freeze": ("*logit_scale",)},
-    seed=3,
-    out="runs/x",
-    log=("tensorboard",),
-    probe=4,
+_CONFIGS = (
+    RunConfig(
+        benchmark=PluginConfig("mtil", {"embedded": True, "experiences": 2}),
+        backbone=PluginConfig("openclip", {"weights": "ViT-B-32/random", "mean": (0.5, 0.5, 0.5)}),
+        strategies=(
+            PluginConfig("ewc", {"strength": 3.5, "include": ("*visual*",)}),
+            PluginConfig("replay", {"size": 9}),
+        ),
+        training={"iterations": 3, "lr": 1e-3, "betas": (0.9, 0.99), "freeze": ("*logit_scale",)},
+        seed=3,
+        out="runs/x",
+        log=("tensorboard",),
+        probe=4,
+    ),
+    RunConfig(
+        benchmark=PluginConfig(
+            "own",
+            {
+                "data_root": "/data/rows.csv",
+                "by": "domain",
+                "domain": "maker",
+                "columns": {"window": "acceleration", "notes": "none"},
+                "order": ("anna", "bert"),
+            },
+        ),
+        backbone=PluginConfig("composite", {"towers": ("glyph-clip", "my.sensors:Windows")}),
+        extensions=("/data/more", "/data/even more.csv"),
+    ),
 )

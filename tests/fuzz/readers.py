@@ -1,11 +1,13 @@
-"""Readers over the official layout of every benchmark, in miniature, with one file changed at a time."""
+"""Readers over every layout of every benchmark and of own data, in miniature, with one file changed at a time."""
 
 import random
 import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmcl_benchmarks.cifar100 import write_cifar100
@@ -24,6 +26,7 @@ from PIL import Image
 from mmcl.build import benchmark
 from mmcl.errors import MMCLError
 
+from . import own
 from .ledger import Ledger
 from .options import mutated
 
@@ -91,34 +94,59 @@ def _tiny(root: Path) -> None:
     write_tiny_imagenet(root, _drawn([curated_names()[wnid] for wnid in wnids]), wnids, wnids)
 
 
-LAYOUTS: Mapping[str, Callable[[Path], None]] = {
-    "mtil": _mtil,
-    "cifar100": lambda root: write_cifar100(root, _drawn([f"class {label}" for label in range(100)])),
-    "tiny-imagenet": _tiny,
-    "imagenet100": _of_imagenet(write_imagenet100),
-    "imagenet1000": _of_imagenet(write_imagenet),
-    "domainnet": lambda root: write_domainnet(root, dict.fromkeys(DOMAINS[TEST], _drawn(["a", "b", "c"]))),
-    "core50": _core50,
-    "core50/pickled": _core50_pickled,
-    "cddb": _cddb,
-    "p9d": _p9d,
+@dataclass(frozen=True)
+class Layout:
+    """Data of a benchmark.
+
+    Attributes:
+        benchmark: its name.
+        write: writes it into a folder.
+        place: what is named as the data, below that folder.
+        options: beside the place.
+    """
+
+    benchmark: str
+    write: Callable[[Path], object]
+    place: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+LAYOUTS: Mapping[str, Layout] = {
+    "mtil": Layout("mtil", _mtil),
+    "cifar100": Layout("cifar100", lambda root: write_cifar100(root, _drawn([f"class {n}" for n in range(100)]))),
+    "tiny-imagenet": Layout("tiny-imagenet", _tiny),
+    "imagenet100": Layout("imagenet100", _of_imagenet(write_imagenet100)),
+    "imagenet1000": Layout("imagenet1000", _of_imagenet(write_imagenet)),
+    "domainnet": Layout(
+        "domainnet", lambda root: write_domainnet(root, dict.fromkeys(DOMAINS[TEST], _drawn(["a", "b", "c"])))
+    ),
+    "core50": Layout("core50", _core50),
+    "core50 pickled": Layout("core50", _core50_pickled),
+    "cddb": Layout("cddb", _cddb),
+    "p9d": Layout("p9d", _p9d),
+    "own folder": Layout("own", own.write_folder, options={"steps": 2}),
+    "own CSV": Layout("own", own.write_csv, "rows.csv", {"by": "domain", "domain": "maker"}),
+    "own pairs": Layout("own", own.write_pairs, "rows.csv", {"by": "pairs", "steps": 3}),
+    "own windows": Layout("own", own.write_windows, "rows.csv", {"steps": 2}),
+    "own saved": Layout("own", own.write_saved, options={"steps": 2}),
 }
 
 
 def fuzz_readers(count: int, chance: random.Random, folder: Path) -> Ledger:
-    """So many files with other bytes, spread over all benchmarks; lists three times as often as pictures."""
+    """So many files with other bytes, spread over all layouts; lists three times as often as pictures."""
     ledger = Ledger("files of data sets")
-    for place, (name, write) in enumerate(LAYOUTS.items()):
+    for place, (name, layout) in enumerate(LAYOUTS.items()):
         root = folder / name
         root.mkdir(parents=True)
-        write(root)
-        (root / "edition.json").write_text('{"edition": "miniature"}')
+        layout.write(root)
+        if layout.benchmark != "own":
+            (root / "edition.json").write_text('{"edition": "miniature"}')
         lists, pictures = _files(root)
         for _ in range(count * (place + 1) // len(LAYOUTS) - count * place // len(LAYOUTS)):
-            file = chance.choice(pictures if pictures and chance.random() < 0.25 else lists)
+            file = chance.choice(pictures if pictures and (not lists or chance.random() < 0.25) else lists)
             whole = file.read_bytes()
             file.write_bytes(mutated(whole, chance, TOKENS))
-            ledger.attempt(f"{file.relative_to(folder)}", lambda name=name, root=root: _read(name, root))
+            ledger.attempt(f"{file.relative_to(folder)}", lambda layout=layout, root=root: _read(layout, root))
             file.write_bytes(whole)
     return ledger
 
@@ -128,10 +156,10 @@ def _files(root: Path) -> tuple[list[Path], list[Path]]:
     return [f for f in every if f.suffix.lower() not in PICTURES], [f for f in every if f.suffix.lower() in PICTURES]
 
 
-def _read(name: str, root: Path) -> None:
+def _read(layout: Layout, root: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # other sizes than the official ones
-        built = benchmark(name.partition("/")[0], data_root=str(root)).build()
+        built = benchmark(layout.benchmark, data_root=str(root / layout.place), **layout.options).build()
         for samples in (side for data in built.experiences for side in (data.train, data.test)):
             for row in range(min(len(samples), MOST_ROWS)):
                 with suppress(MMCLError):  # a sentence about one row leaves the others to be read

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mmcl.claim import claimed
 from mmcl.config import PluginConfig, RunConfig, write_toml
 from mmcl.errors import PluginError
 from mmcl.run_folder import RunFolder
@@ -80,8 +81,8 @@ def test_another_file_of_that_name_is_not_what_was_trusted(tmp_path: Path, monke
 
 def test_a_run_that_names_it_when_it_begins_may_go_on(tmp_path: Path) -> None:
     own = replace(REGISTERED, backbone=EVIL)
-    folder = RunFolder.claim(tmp_path / "run")
-    folder.begin(own, [], {})
+    with claimed(tmp_path / "run") as folder:
+        folder.begin(own, [], {})
     assert RunFolder.open(tmp_path / "run").config == own
 
 

@@ -45,6 +45,16 @@ def test_a_module_is_found_with_what_it_imports_and_nothing_else(here: Path) -> 
     assert str(here) not in sys.path
 
 
+def test_the_files_of_a_module_that_has_been_imported_are_not_read_again(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "mine_6.py").write_text("class X: pass\n")
+    first = load_by_name("mine_6:X", "test")
+    (here / "mine_6.py").unlink()
+    monkeypatch.setattr("mmcl.working_directory._closure", None)
+    assert load_by_name("mine_6:X", "test") is first
+
+
 def test_what_is_installed_goes_before_what_lies_here(here: Path) -> None:
     (here / "mine_2.py").write_text("import numpy\nclass X: module = numpy\n")
     (here / "numpy.py").write_text("raise AssertionError('not this one')\n")

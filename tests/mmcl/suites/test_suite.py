@@ -182,13 +182,16 @@ def test_what_cannot_compose_is_refused_before_anything_is_run(place: Path) -> N
     assert not (place / "suite").exists()
 
 
-def test_an_interrupted_suite_says_how_to_go_on(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_suite_says_how_to_go_on(
+    number: int, code: int, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(*_: Any, **__: Any) -> None:
-        raise KeyboardInterrupt
+        os.kill(os.getpid(), number)
 
     monkeypatch.setattr("mmcl.suites.suite.in_processes", interrupted)
-    outcome = CliRunner().invoke(app, ["suite", written(suite())])
-    assert outcome.exit_code == 130
+    outcome = CliRunner().invoke(app, ["suite", written(suite()), "--trust"])
+    assert outcome.exit_code == code
     assert "'mmcl suite suite.toml' goes on" in outcome.output
 
 

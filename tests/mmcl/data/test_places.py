@@ -1,0 +1,52 @@
+"""Saved data sets of somebody else: damaged ones are refused before Arrow, which trusts its files, meets a row."""
+
+import random
+import struct
+from pathlib import Path
+
+import datasets
+import pytest
+
+from mmcl.data.places import rows_at
+from mmcl.errors import DataError
+
+TEXTS = ["one", "two and three", "four"]
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    datasets.Dataset.from_dict({"text": TEXTS, "label": [0, 1, 0]}).save_to_disk(tmp_path / "set")
+    return tmp_path / "set"
+
+
+def test_a_saved_data_set_is_read(saved: Path) -> None:
+    assert [row["text"] for row in rows_at(saved).rows] == TEXTS
+
+
+@pytest.mark.parametrize("place", [1, 2, 3])
+@pytest.mark.parametrize("wrong", [-1, 10**9])
+def test_a_text_that_ends_outside_of_the_file_is_refused(saved: Path, place: int, wrong: int) -> None:
+    (file,) = saved.glob("*.arrow")
+    raw, ends = file.read_bytes(), [0, 3, 16, 20]
+    written = struct.pack("<4i", *ends)
+    assert raw.count(written) == 1
+    file.write_bytes(raw.replace(written, struct.pack("<4i", *ends[:place], wrong, *ends[place + 1 :])))
+    with pytest.raises(DataError, match="cannot be read"):
+        rows_at(saved)
+
+
+def test_other_bytes_anywhere_never_do_more_than_be_refused(saved: Path) -> None:
+    chance, refused = random.Random(0), 0
+    (file,) = saved.glob("*.arrow")
+    whole = file.read_bytes()
+    for _ in range(150):
+        raw = bytearray(whole)
+        for _ in range(3):
+            raw[chance.randrange(len(raw))] = chance.randrange(256)
+        file.write_bytes(raw)
+        try:
+            rows = rows_at(saved).rows
+            assert [str(rows[number]) for number in range(len(rows))]
+        except DataError:
+            refused += 1
+    assert 50 < refused < 150
