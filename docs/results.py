@@ -22,7 +22,7 @@ from statistics import mean
 from typing import Any
 
 from mmcl.evaluation.comparison import headline
-from mmcl.evaluation.report import markdown_table
+from mmcl.evaluation.markdown_table import table_of_markdown
 from mmcl.evaluation.result_matrix import ResultMatrix
 from mmcl.suites.plan import Cell, plan, read_suite
 
@@ -190,7 +190,7 @@ def lines_of(table: Table) -> list[str] | None:
     for row in dict.fromkeys(name.rpartition("/")[0] for name in cells):
         scores = (seeds_of(row, read) or [] for read in table.scores.values())
         rows.append([shown(row.rpartition("/")[2]), *chain.from_iterable(map(two_cells, scores))])
-    return markdown_table(header, rows)
+    return table_of_markdown(header, rows)
 
 
 def shown(label: str) -> str:

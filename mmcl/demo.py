@@ -5,10 +5,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from mmcl.config import PluginConfig, RunConfig
+from mmcl.console import make_console, say_on
+from mmcl.evaluation.score_table import ScoreTable
 from mmcl.results import RunResult
 from mmcl.run import run_config
 
@@ -27,10 +26,10 @@ def demo(out: Path | None = None, seed: int = 0, training: Mapping[str, Any] | N
         CheckpointError: if ``out`` holds earlier runs.
     """
     out = out or next(folder for folder in _folders() if not folder.exists())
-    console = Console(highlight=False)
+    console = make_console()
     results = {}
     for name in STRATEGIES:
-        console.rule(f"embedded MTIL, glyph-clip, {name}")
+        say_on(console, f"embedded MTIL, glyph-clip, {name}", style="bold")
         results[name] = run_config(
             RunConfig(
                 benchmark=PluginConfig("mtil", {"embedded": True}),
@@ -42,7 +41,8 @@ def demo(out: Path | None = None, seed: int = 0, training: Mapping[str, Any] | N
             )
         )
     console.print(comparison(results, seed))
-    console.print(*explanation(results, out), sep="\n")
+    for sentence in explanation(results, out):
+        say_on(console, sentence)
 
 
 def _folders() -> Iterator[Path]:
@@ -50,21 +50,20 @@ def _folders() -> Iterator[Path]:
     yield from (Path(f"runs/demo-{number}") for number in count(2))
 
 
-def comparison(results: dict[str, RunResult], seed: int) -> Table:
+def comparison(results: dict[str, RunResult], seed: int) -> ScoreTable:
     """Zero-shot and both strategies, with MTIL's three scores."""
-    table = Table(
-        title=f"embedded MTIL, glyph-clip, seed {seed}",
-    )
-    table.add_column("")
-    for score in ("Transfer", "Avg", "Last"):
-        table.add_column(score, justify="right")
     before = results[STRATEGIES[0]].result_matrix.zero_shot
     # an untrained model has the same score in every row: Transfer is its mean over all but the first column
-    zero_shot = (float(before[1:].mean()), float(before.mean()), float(before.mean()))
-    table.add_row("zero-shot", *(f"{value:.1f}" for value in zero_shot))
+    rows = {"zero-shot": (float(before[1:].mean()), float(before.mean()), float(before.mean()))}
     for name, result in results.items():
-        table.add_row(name, *(f"{result.summary[score]:.1f}" for score in ("transfer", "avg", "last")))
-    return table
+        transfer, avg, last = (result.summary[score] or 0.0 for score in ("transfer", "avg", "last"))
+        rows[name] = (transfer, avg, last)
+    return ScoreTable(
+        title=f"embedded MTIL, glyph-clip, seed {seed}",
+        descriptions=[""],
+        scores=("Transfer", "Avg", "Last"),
+        rows=[[name, *(f"{value:.1f}" for value in values)] for name, values in rows.items()],
+    )
 
 
 def explanation(results: dict[str, RunResult], out: Path) -> list[str]:

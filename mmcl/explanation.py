@@ -6,12 +6,13 @@ Strategy classes are imported; no weights and no data are loaded.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
 from mmcl.arguments import parse_backbone, parse_strategy
 from mmcl.build import build_plugin, check_distinct, surroundings
 from mmcl.errors import CompositionError, ConfigError, nearest
+from mmcl.escaping import plain
 from mmcl.learning.compose import Surroundings, check_composition, consolidation_order, needs, occupants
 from mmcl.learning.strategy import StrategyPlugin, Terms
 from mmcl.learning.timeline import METHOD_OF_SLOT, STEP, TIMELINE
@@ -65,8 +66,8 @@ class Explanation:
 
     def table(self) -> "Table":
         """Everything as a rich table of topics."""
-        from rich.markup import escape
         from rich.table import Table
+        from rich.text import Text
 
         words = {True: "met", False: "not met", None: "not known yet"}
         rest = [item for item in self.hooks.items() if item[0] not in STEP and item[0] != "after_training_exp"]
@@ -85,10 +86,15 @@ class Explanation:
                 for field, comment in kept.items()
             ],
         }
-        table = Table(title=" + ".join(self.strategies) or "no strategy", title_justify="left", show_header=False)
+        title = Text(plain(" + ".join(self.strategies) or "no strategy"))
+        table = Table(title=title, title_justify="left", show_header=False)
         for topic, lines in topics.items():
-            table.add_row(topic, escape("\n".join(lines)) or "nothing")
+            table.add_row(topic, Text("\n".join(map(plain, lines)) or "nothing", overflow="fold"))
         return table
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**asdict(replace(self, refusal=None)), "refusal": None if self.refusal is None else str(self.refusal)}
 
     def _added(self, method: str, side: int) -> list[str]:
         lines = []

@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
+from mmcl.console import make_console
+from mmcl.escaping import plain
 from mmcl.evaluation.loggers import RunLogger
-from mmcl.learning.learner import Learner
+
+if TYPE_CHECKING:
+    from mmcl.learning.learner import Learner
 
 _SHOW_EVERY = 10  # steps between two readings of the loss terms, which cost a synchronisation on a GPU
 
@@ -17,12 +21,12 @@ class ProgressBar:
     """One line per experience: name, steps, time left, loss terms; then the new row of the matrix."""
 
     def __init__(self, quiet: bool = False) -> None:
-        self.console = Console(quiet=quiet, highlight=False)
+        self.console = make_console(quiet=quiet)
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self._step = 0
 
-    def before_training_exp(self, learner: Learner, **_: object) -> None:
+    def before_training_exp(self, learner: "Learner", **_: object) -> None:
         """Open the line of an experience."""
         assert learner.experience is not None
         modalities = "+".join(sorted(learner.experience.modalities))
@@ -31,7 +35,7 @@ class ProgressBar:
         label = f"learn {learner.experience.index + 1}: {learner.experience.name} ({modalities})"
         self._task = self._bar.add_task(label, total=len(learner.dataloader), detail="")
 
-    def after_training_iteration(self, learner: Learner, **_: object) -> None:
+    def after_training_iteration(self, learner: "Learner", **_: object) -> None:
         """Move on; now and then read the loss terms."""
         assert self._bar is not None
         self._step += 1
@@ -39,7 +43,7 @@ class ProgressBar:
             terms = "  ".join(f"{name} {value.item():.3f}" for name, value in learner.loss_terms.items())
             self._bar.update(self._task, completed=self._step, detail=terms)
 
-    def after_training_exp(self, learner: Learner, **_: object) -> None:
+    def after_training_exp(self, learner: "Learner", **_: object) -> None:
         """Close the line."""
         assert self._bar is not None
         self._bar.update(self._task, completed=self._step)
@@ -61,7 +65,8 @@ class ProgressBar:
     def show_row(self, row: str, scores: Mapping[str, float]) -> None:
         """Print a row of the result matrix."""
         cells = "  ".join(f"{name} {score:.1f}" for name, score in scores.items())
-        self.console.print(f"  [bold]{escape(row)}[/bold]: {escape(cells)}")
+        line = Text.assemble("  ", (plain(row), "bold"), f": {plain(cells)}", overflow="fold")
+        self.console.print(line)
 
     def _line(self) -> Progress:
         return Progress(
@@ -80,7 +85,7 @@ class LogTerms:
     def __init__(self, loggers: Sequence[RunLogger]) -> None:
         self.loggers = loggers
 
-    def before_update(self, learner: Learner, **_: object) -> None:
+    def before_update(self, learner: "Learner", **_: object) -> None:
         """Log all terms of this step, at the weights they were computed with."""
         terms = {name: value.item() for name, value in learner.loss_terms.items()}
         terms |= {name: function().item() for name, function in learner.gradient_values.items()}

@@ -1,7 +1,10 @@
 """Remarks: what a run was told and went on with. They are warnings while it runs, and stay in its results."""
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from mmcl.escaping import plain_lines
 
 
 class Remark(UserWarning):
@@ -33,3 +36,17 @@ class Remarks:
     def keep(self, sentences: Iterable[str]) -> None:
         """Keep what has been said elsewhere."""
         self._sentences |= dict.fromkeys(sentences)
+
+
+def show_as_sentences() -> None:
+    """Let remarks be printed without the line of the source that made them, which is of no use to their readers."""
+    warnings.formatwarning = sentence_or(warnings.formatwarning)
+
+
+def sentence_or(usual: Callable[..., str]) -> Callable[..., str]:
+    """How a warning is printed: remarks as sentences, others as usual."""
+
+    def line(message: Warning | str, category: type[Warning], *place: Any) -> str:
+        return f"note: {plain_lines(message)}\n" if issubclass(category, Remark) else usual(message, category, *place)
+
+    return line

@@ -14,8 +14,7 @@ from mmcl.evaluation.result_matrix import ResultMatrix
 from mmcl.stored import stored_results
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from mmcl.evaluation.score_table import ScoreTable
     from mmcl.experiment import Experiment
 
 
@@ -46,8 +45,8 @@ class RunResult:
         """The headline scores, such as ``transfer``, ``avg``, ``last`` and ``forgetting``."""
         return dict(self.results["summary"])
 
-    def table(self) -> "Table":
-        """What a paper prints, as a rich table."""
+    def table(self) -> "ScoreTable":
+        """What a paper prints, for ``print``, notebooks and rich consoles."""
         return results_table(self.results)
 
     def frame(self) -> Any:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from mmcl.arguments import benchmark_config
+from mmcl.cli.completion import benchmark_name
 from mmcl.cli.names import require
-from mmcl.cli.terminal import Data, Trust, app, output
+from mmcl.cli.terminal import Data, Trust, app, output, say
 from mmcl.registry import BENCHMARKS
 from mmcl.trust import trusted_toml
 
@@ -22,7 +23,10 @@ _HEARTBEAT = 10.0  # seconds between two lines where there is no terminal
 
 @app.command("check-data")
 def check_data(
-    benchmark: Annotated[Optional[str], typer.Argument(help="NAME or NAME:key=value,...", show_default=False)] = None,  # noqa: UP045
+    benchmark: Annotated[
+        str | None,
+        typer.Argument(help="NAME or NAME:key=value,...", show_default=False, autocompletion=benchmark_name),
+    ] = None,
     embedded: Annotated[bool, typer.Option("--embedded", help="The small edition that comes with MMCL.")] = False,
     data_root: Data = None,
     set_: Annotated[Optional[list[str]], typer.Option("--set", help="benchmark.key=value.")] = None,  # noqa: UP045
@@ -39,18 +43,18 @@ def check_data(
 
     parts = parts_of(chosen)
     if isinstance(parts, Fault):
-        output.print(f"{parts.what}: {parts.reason}", soft_wrap=True, markup=False)
+        say(f"{parts.what}: {parts.reason}")
         raise typer.Exit(1)
     bad, samples = 0, sum(len(part.samples) for part in parts)
     with _progress(parts) as advance:
         for part in parts:
             for faults in inspect(part):
                 for fault in faults:
-                    output.print(f"{fault.what}: {fault.reason}", soft_wrap=True, markup=False)
+                    say(f"{fault.what}: {fault.reason}")
                 bad += bool(faults)
                 advance(part.name)
     verdict = "all of them can be learned from" if not bad else f"{bad} of them cannot be learned from"
-    output.print(f"{chosen.name}: {samples} samples read, {verdict}", soft_wrap=True, markup=False)
+    say(f"{chosen.name}: {samples} samples read, {verdict}")
     if bad:
         raise typer.Exit(1)
 
@@ -78,6 +82,6 @@ def _progress(parts: "Sequence[Part]") -> "Iterator[Callable[[str], object]]":
         done += 1
         if time.monotonic() - last > _HEARTBEAT:
             last = time.monotonic()
-            output.print(f"{done} of {total} samples read ({part})", soft_wrap=True, markup=False)
+            say(f"{done} of {total} samples read ({part})")
 
     yield beat

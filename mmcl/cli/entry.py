@@ -1,18 +1,17 @@
 """The entry point of the command line."""
 
+import codecs
+import io
 import os
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any
-
-from rich.console import Console
 
 from mmcl.cli.terminal import app
+from mmcl.console import make_console, say_on
 from mmcl.errors import MMCLError
-from mmcl.remarks import Remark
+from mmcl.remarks import show_as_sentences
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+_SPELLED = "mmcl.spelled"  # how standard output and standard error write what their encoding does not have
 
 
 def main() -> None:
@@ -22,18 +21,20 @@ def main() -> None:
     os.environ.setdefault("PYTHONSAFEPATH", "1")  # nor shall the processes that a run starts look there
     # avalanche imports qpsolvers, which misses solvers nobody here uses
     warnings.filterwarnings("ignore", message="no QP solver found")
-    warnings.formatwarning = _warning_line(warnings.formatwarning)
+    show_as_sentences()
+    codecs.register_error(_SPELLED, _spelled)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_SPELLED)
     try:
         app()
     except MMCLError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {error}", markup=False)
+        say_on(make_console(stderr=True), f"error: {error}")
         sys.exit(2)
 
 
-def _warning_line(usual: "Callable[..., str]") -> "Callable[..., str]":
-    """Remarks are sentences for the user, who need not know which line of which file said them."""
-
-    def line(message: Warning | str, category: type[Warning], *place: Any) -> str:
-        return f"note: {message}\n" if issubclass(category, Remark) else usual(message, category, *place)
-
-    return line
+def _spelled(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Signs that everybody can read where there are some, else what Python would write."""
+    if isinstance(error, UnicodeEncodeError) and error.object[error.start] == "±":
+        return "+-", error.start + 1
+    return codecs.backslashreplace_errors(error)

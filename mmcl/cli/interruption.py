@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from mmcl.cli.terminal import output
+from mmcl.cli.terminal import say
 
 
 class Terminated(KeyboardInterrupt):
@@ -31,7 +31,7 @@ def interruptible(what_remains: Callable[[], str]) -> Iterator[None]:
             signal.signal(number, signal.SIG_IGN)
         terminated = isinstance(interruption, Terminated)
         word = "ended by SIGTERM" if terminated else "interrupted"
-        output.print(f"{word}{what_remains()}", soft_wrap=True, markup=False)
+        say(f"{word}{what_remains()}")
         sys.exit(128 + (signal.SIGTERM if terminated else signal.SIGINT))
     finally:
         for number, handler in usual.items():

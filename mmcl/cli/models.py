@@ -5,7 +5,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from mmcl.cli.terminal import Folder, Trust, app, output
+from mmcl.cli.terminal import Folder, Json, Trust, app, say
 
 
 @app.command()
@@ -22,7 +22,7 @@ def predict(
         typer.Option(help="Let the lines of this file compete, for models of pairs."),
     ] = None,
     batch_size: Annotated[Optional[int], typer.Option(help="How many at once. [default: the run's]")] = None,  # noqa: UP045
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+    as_json: Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A table with a row for each class.")] = False,
     trust: Trust = False,
 ) -> None:
@@ -39,7 +39,7 @@ def predict(
         typer.echo((predictions.as_json if as_json else predictions.as_csv)(answers))
         return
     for answer in answers:
-        output.print(str(answer), soft_wrap=True, markup=False)
+        say(str(answer))
 
 
 @app.command()
@@ -52,4 +52,4 @@ def export(
     """Write the model of a run so that another tool loads it."""
     from mmcl.use import export as export_run
 
-    output.print(f"written: {export_run(folder, to, out, trust)}", soft_wrap=True, markup=False)
+    say(f"written: {export_run(folder, to, out, trust)}")

@@ -1,17 +1,19 @@
 """Commands about plugins: list, show, check, new, explain."""
 
-import json
+from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from mmcl.arguments import parse_backbone, parse_strategy, registered_groups
+from mmcl.cli.completion import any_name, backbone_name, benchmark_name, strategy_name
 from mmcl.cli.names import require, unknown
-from mmcl.cli.terminal import app, output
+from mmcl.cli.terminal import Json, app, output, print_json, say
+from mmcl.escaping import plain, plain_lines
 from mmcl.import_trial import broken_imports
 from mmcl.registry import BACKBONES, BENCHMARKS, GROUPS, STRATEGIES, Card, Entry, card, entries
 
@@ -40,7 +42,7 @@ class PluginKind(str, Enum):
 @app.command("list")
 def list_plugins(
     kind: Annotated[Optional[Kind], typer.Argument(help="Only these.", show_default=False)] = None,  # noqa: UP045
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+    as_json: Json = False,
     imported: Annotated[bool, typer.Option("--import", help="Import each, to find what its source hides.")] = False,
 ) -> None:
     """List the strategies, benchmarks and backbones of all installed distributions; broken ones with the reason."""
@@ -50,52 +52,52 @@ def list_plugins(
         broken = broken_imports([entry for entry, read in found if read.broken is None])
         found = [(entry, Card(broken=broken[entry]) if entry in broken else read) for entry, read in found]
     if as_json:
-        rows = [
-            {
-                "kind": entry.group.removeprefix("mmcl."),
-                "name": _usable_name(entry),
-                "distribution": entry.distribution,
-                "title": read.title,
-                "broken": read.broken,
-            }
-            for entry, read in found
-        ]
-        typer.echo(json.dumps(rows, indent=1))
+        print_json([{**_facts(entry), "title": read.title, "broken": read.broken} for entry, read in found])
         return
     for group in groups:
-        table = Table(title=group.removeprefix("mmcl."), title_justify="left")
-        for column in ("name", "distribution", "what it is"):
-            table.add_column(column)
+        table = _table(group.removeprefix("mmcl."), "name", "distribution", "what it is")
         for entry, read in found:
             if entry.group == group:
-                what = f"[red]broken[/red]: {escape(read.broken)}" if read.broken else escape(read.title)
-                table.add_row(_usable_name(entry), entry.distribution, what)
+                what = _broken(read.broken) if read.broken else _text(read.title)
+                table.add_row(_text(_usable_name(entry)), _text(entry.distribution), what)
         output.print(table)
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="A strategy, benchmark or backbone.")]) -> None:
+def show(
+    name: Annotated[str, typer.Argument(help="A strategy, benchmark or backbone.", autocompletion=any_name)],
+    as_json: Json = False,
+) -> None:
     """Show the card of a plugin: paper, equation, deviations, and its options with their defaults."""
     matches = [entry for group in GROUPS for entry in entries(group) if name in (entry.name, entry.qualified)]
     if not matches:
         raise unknown(name)
-    for entry in matches:
-        read = card(entry)
-        output.print(f"[bold]{_usable_name(entry)}[/bold]  {entry.module}:{entry.attribute}  ({entry.distribution})")
-        output.print(f"[red]broken[/red]: {escape(read.broken)}" if read.broken else escape(read.text))
+    found = [(entry, card(entry)) for entry in matches]
+    if as_json:
+        print_json(
+            [{**_facts(entry), "class": f"{entry.module}:{entry.attribute}", **asdict(read)} for entry, read in found]
+        )
+        return
+    for entry, read in found:
+        say(f"{_usable_name(entry)}  {entry.module}:{entry.attribute}  ({entry.distribution})", style="bold")
+        output.print(_broken(read.broken) if read.broken else Text(plain_lines(read.text)))
         if read.options:
-            table = Table(title="options", title_justify="left")
-            for column in ("name", "type", "default", ""):
-                table.add_column(column)
+            table = _table("options", "name", "type", "default", "")
             for option in read.options:
-                table.add_row(*map(escape, (option.name, option.kind, option.default, option.comment)))
+                table.add_row(*map(_text, (option.name, option.kind, option.default, option.comment)))
             output.print(table)
 
 
 @app.command()
 def check(
-    name: Annotated[str, typer.Argument(help="NAME, NAME:key=value,... or package.module:Class.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="NAME, NAME:key=value,... or package.module:Class.", show_default=False, autocompletion=any_name
+        ),
+    ],
     kind: Annotated[Optional[PluginKind], typer.Option(help="For a name that several kinds have.")] = None,  # noqa: UP045
+    as_json: Json = False,
 ) -> None:
     """Examine what a strategy, benchmark or backbone promises; exit code 1 if a promise is broken."""
     if ":" not in name and not registered_groups(name):
@@ -105,13 +107,18 @@ def check(
     from mmcl.testing.kit import CHECKS, examined
 
     plugin = examined(name, None if kind is None else kind.value)
-    counts = dict.fromkeys(("ok", "skipped", "broken"), 0)
+    counts, found = dict.fromkeys(("ok", "skipped", "broken"), 0), []
     for outcome in outcomes(CHECKS[plugin.group], plugin):
         word = "skipped" if outcome.skipped else "ok" if outcome.error is None else "broken"
         counts[word] += 1
         sentence = outcome.skipped or outcome.error or outcome.check.promise
-        output.print(f"{word:<8} {outcome.check.name}: {sentence}", soft_wrap=True, markup=False)
-    output.print(f"{name}: {', '.join(f'{count} {word}' for word, count in counts.items())}", markup=False)
+        found.append({"check": outcome.check.name, "outcome": word, "sentence": sentence})
+        if not as_json:
+            say(f"{word:<8} {outcome.check.name}: {sentence}")
+    if as_json:
+        print_json({"name": name, "counts": counts, "checks": found})
+    else:
+        say(f"{name}: {', '.join(f'{count} {word}' for word, count in counts.items())}")
     if counts["broken"]:
         raise typer.Exit(1)
 
@@ -131,16 +138,20 @@ def new(
         "benchmark": f"mmcl run {name} --embedded",
         "backbone": f"mmcl run mtil --embedded --backbone {name}",
     }[kind.value]
-    steps = (f"pip install --editable {target}", f"mmcl check {name}", trial)
-    output.print(f"written: {target}", *steps, sep="\n    ", soft_wrap=True, markup=False)
+    say(f"written: {target}")
+    for step in (f"pip install --editable {target}", f"mmcl check {name}", trial):
+        say(f"    {step}")
 
 
 @app.command()
 def explain(
-    strategies: Annotated[list[str], typer.Argument(help="NAME or NAME:key=value,...; in this order.")],
-    benchmark: Annotated[Optional[str], typer.Option(help="A benchmark.")] = None,  # noqa: UP045
+    strategies: Annotated[
+        list[str], typer.Argument(help="NAME or NAME:key=value,...; in this order.", autocompletion=strategy_name)
+    ],
+    benchmark: Annotated[Optional[str], typer.Option(help="A benchmark.", autocompletion=benchmark_name)] = None,  # noqa: UP045
     scenario: Annotated[Optional[str], typer.Option(help="CIL, DIL, TIL, GDIL or MDTIL.")] = None,  # noqa: UP045
-    backbone: Annotated[Optional[str], typer.Option(help="A backbone.")] = None,  # noqa: UP045
+    backbone: Annotated[Optional[str], typer.Option(help="A backbone.", autocompletion=backbone_name)] = None,  # noqa: UP045
+    as_json: Json = False,
 ) -> None:
     """Say what strategies will do together, in which order, or why they are refused. Loads no weights and no data."""
     for group, names in (
@@ -154,9 +165,33 @@ def explain(
     from mmcl.explanation import explain as explain_composition
 
     explanation = explain_composition(strategies, benchmark=benchmark, scenario=scenario, backbone=backbone)
+    if as_json:
+        print_json(explanation.to_dict())
     if explanation.refusal is not None:
         raise explanation.refusal
-    output.print(explanation.table())
+    if not as_json:
+        output.print(explanation.table())
+
+
+def _facts(entry: Entry) -> dict[str, str]:
+    """What says which plugin it is, in JSON."""
+    kind = entry.group.removeprefix("mmcl.")
+    return {"kind": kind, "name": _usable_name(entry), "distribution": entry.distribution}
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _text(content: str) -> Text:
+    return Text(plain(content))
+
+
+def _broken(reason: str) -> Text:
+    return Text.assemble(("broken", "red"), f": {plain(reason)}")
 
 
 def _usable_name(entry: Entry) -> str:

@@ -5,16 +5,20 @@ from typing import Annotated, Optional
 
 import typer
 
-from mmcl.cli.terminal import Folder, app, output
+from mmcl.cli.terminal import Folder, Json, app, output, print_json
 
 
 @app.command()
-def report(folder: Folder) -> None:
+def report(folder: Folder, as_json: Json = False) -> None:
     """Print the result matrix and the scores of a run."""
     from mmcl.evaluation.report import results_table
     from mmcl.run_folder import RunFolder
 
-    output.print(results_table(RunFolder.open(folder).results))
+    results = RunFolder.open(folder).results
+    if as_json:
+        print_json(results)
+    else:
+        output.print(results_table(results))
 
 
 @app.command()
@@ -29,7 +33,7 @@ def compare(
     as_csv: Annotated[
         bool, typer.Option("--csv", help="Print a line for every row and score, with all digits.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Put runs side by side: mean, interval over seeds, and tests by seed against one of the rows."""
     from mmcl.evaluation.comparison import compare_results

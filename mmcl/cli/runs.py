@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from mmcl.arguments import apply_overrides, benchmark_config, default_backbone, parse_backbone, parse_strategy
+from mmcl.cli.completion import backbone_name, benchmark_name, strategy_name
 from mmcl.cli.interruption import going_on, interruptible, of_new_run
 from mmcl.cli.names import require
-from mmcl.cli.terminal import Data, Folder, Trust, app, output
+from mmcl.cli.terminal import Data, Folder, Trust, app, output, say
 from mmcl.config import RunConfig
 from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES
 from mmcl.trust import trusted_toml
@@ -20,17 +21,23 @@ if TYPE_CHECKING:
 
 @app.command()
 def run(
-    benchmark: Annotated[Optional[str], typer.Argument(help="NAME or NAME:key=value,...", show_default=False)] = None,  # noqa: UP045
+    benchmark: Annotated[
+        str | None,
+        typer.Argument(help="NAME or NAME:key=value,...", show_default=False, autocompletion=benchmark_name),
+    ] = None,
     embedded: Annotated[bool, typer.Option("--embedded", help="The small edition that comes with MMCL.")] = False,
     data_root: Data = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch missing data where the benchmark can.")] = False,
     backbone: Annotated[
         str | None,
-        typer.Option(help="glyph-clip (default if embedded), openclip:ViT-B-16/openai (default else), ..."),
+        typer.Option(
+            help="glyph-clip (default if embedded), openclip:ViT-B-16/openai (default else), ...",
+            autocompletion=backbone_name,
+        ),
     ] = None,
     strategy: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option(help="NAME or NAME:key=value,...; several compose in this order."),
+        typer.Option(help="NAME or NAME:key=value,...; several compose in this order.", autocompletion=strategy_name),
     ] = None,
     set_: Annotated[
         Optional[list[str]],  # noqa: UP045
@@ -83,7 +90,7 @@ def resume(
     data_root: Annotated[Optional[Path], typer.Option(help="Where the benchmark's data are now.")] = None,  # noqa: UP045
     data: Annotated[
         Optional[list[Path]],  # noqa: UP045
-        typer.Option(help="Where a folder is now that has extended the run; once for each, in their order."),
+        typer.Option(help="Where the data are now that have extended the run; once for each, in their order."),
     ] = None,
     trust: Trust = False,
 ) -> None:
@@ -98,10 +105,12 @@ def resume(
 @app.command()
 def extend(
     folder: Folder,
-    data: Annotated[Optional[Path], typer.Option(help="Images as DATA/CLASS/IMAGE, to learn next.")] = None,  # noqa: UP045
+    data: Annotated[
+        Path | None, typer.Option(help="What to learn next: DATA/CLASS/IMAGE, a CSV file, or a saved data set.")
+    ] = None,
     trust: Trust = False,
 ) -> None:
-    """Learn one more experience after a run has ended: the next of its benchmark, or a folder of images."""
+    """Learn one more experience after a run has ended: the next of its benchmark, or data of your own."""
     with interruptible(lambda: going_on(folder)):
         from mmcl.run import extend as extend_run
 
@@ -123,4 +132,4 @@ def demo(
 
 def _print_result(result: "RunResult") -> None:
     output.print(result.table())
-    output.print(f"kept in {result.folder}", soft_wrap=True, markup=False)
+    say(f"kept in {result.folder}")

@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 import typer
 
 from mmcl.cli.interruption import interruptible
-from mmcl.cli.terminal import Trust, app, output
+from mmcl.cli.terminal import Trust, app, output, say
 
 
 @app.command()
@@ -28,7 +28,7 @@ def suite(
     if result.cells:
         output.print(result.compare().table())
     for name, reason in result.failed.items():
-        output.print(f"{name} failed: {reason}", soft_wrap=True, markup=False)
+        say(f"{name} failed: {reason}")
     if result.failed:
-        output.print(f"{len(result.failed)} failed; the same command runs them again", markup=False)
+        say(f"{len(result.failed)} failed; the same command runs them again")
         raise typer.Exit(1)

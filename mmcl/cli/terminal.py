@@ -1,18 +1,20 @@
 """The application that commands are added to, and the terminal they print on."""
 
+import json
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
-from rich.console import Console
+
+from mmcl import __version__
+from mmcl.console import make_console, say_on
 
 app = typer.Typer(
-    help="Multimodal continual learning: run strategies on streams of tasks and see what is forgotten.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-output = Console(highlight=False)
+output = make_console()
 
 Folder = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
 Trust = Annotated[
@@ -22,3 +24,29 @@ Data = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--data-root", "--data", help="Folder of the official data."),
 ]
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+def say(text: object, style: str = "") -> None:
+    """Print what may come from data, as it is."""
+    say_on(output, text, style)
+
+
+def print_json(content: Any) -> None:
+    """For machines; what is not ASCII is escaped, which no terminal obeys."""
+    typer.echo(json.dumps(content, indent=1, allow_nan=False))
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mmcl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Multimodal continual learning: run strategies on streams of tasks and see what is forgotten."""

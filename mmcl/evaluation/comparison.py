@@ -14,11 +14,11 @@ from hashlib import sha256
 from itertools import chain
 from typing import Any
 
-from rich.markup import escape
-from rich.table import Table
-
 from mmcl.errors import ConfigError, nearest
-from mmcl.evaluation.report import WITHOUT_EFFECT, Results, headlines, markdown_table, strategies_label
+from mmcl.escaping import latex, markdown, plain
+from mmcl.evaluation.markdown_table import markdown_table
+from mmcl.evaluation.report import WITHOUT_EFFECT, Results, headlines, strategies_label
+from mmcl.evaluation.score_table import ScoreTable
 from mmcl.evaluation.statistics import LEVEL, half_width, holm, mean, paired_p
 
 COMPARED = ("Transfer", "Avg", "Last", "Forgetting")
@@ -100,24 +100,30 @@ class Comparison:
         """Names of the columns."""
         return [*self.rows[0].facts, "seeds", "n", *self.rows[0].scores]
 
-    def table(self) -> Table:
+    def table(self) -> ScoreTable:
         """For the terminal."""
-        table = Table(title=f"mean ± half of the {100 * LEVEL:.0f} % interval over seeds", caption=escape(self.caption))
-        for name in self.header:
-            table.add_column(name, justify="right" if name in self.rows[0].scores else "left")
-        for row in self.rows:
-            table.add_row(*map(escape, row.cells))
-        return table
+        scores = list(self.rows[0].scores)
+        return ScoreTable(
+            title=f"mean ± half of the {100 * LEVEL:.0f} % interval over seeds",
+            descriptions=self.header[: -len(scores)],
+            scores=scores,
+            rows=[row.cells for row in self.rows],
+            caption=self.caption,
+        )
+
+    def _repr_markdown_(self) -> str:
+        """What a notebook shows."""
+        return self.markdown()
 
     def markdown(self) -> str:
         """A table in Markdown with the caption below it."""
-        return "\n".join([*markdown_table(self.header, [row.cells for row in self.rows]), "", self.caption])
+        return "\n".join([*markdown_table(self.header, [row.cells for row in self.rows]), "", markdown(self.caption)])
 
     def latex(self) -> str:
         """A ``tabular`` with the rules of ``booktabs``."""
         descriptions = len(self.header) - len(self.rows[0].scores)
         lines = [
-            f"% {self.caption}",
+            f"% {plain(self.caption)}",
             rf"\begin{{tabular}}{{{'l' * descriptions}{'r' * len(self.rows[0].scores)}}}",
             r"\toprule",
             _latex_row(self.header),
@@ -239,14 +245,7 @@ def _caption(runs: Sequence[Results], rows: Sequence[Row], against: str | None) 
 
 
 def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join(map(_latex, cells)) + r" \\"
-
-
-def _latex(text: str) -> str:
-    special = {character: f"\\{character}" for character in "&%$#_{}"}
-    special |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$"}
-    special |= {"<": r"$<$", ">": r"$>$"}
-    return "".join(special.get(character, character) for character in text)
+    return " & ".join(map(latex, cells)) + r" \\"
 
 
 def _require_distinct(seeds: Sequence[int], what: str) -> None:

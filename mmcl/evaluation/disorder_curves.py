@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmcl.evaluation.report import markdown_table
+from mmcl.escaping import plain
+from mmcl.evaluation.markdown_table import markdown_table
 from mmcl.evaluation.spatial_disorder import Bins, Disorder
 
 if TYPE_CHECKING:
@@ -108,7 +109,9 @@ class DisorderCurves:
     def _draw(self, axes: "Axes", disorders: Sequence[Disorder], title: str) -> None:
         for label, line, value in _CURVES:
             axes.plot([value(disorder) for disorder in disorders], line, label=label, markersize=3)
-        axes.set_xticks(range(len(self.experiences)), self.experiences, rotation=45, ha="right")
+        axes.set_xticks(
+            range(len(self.experiences)), list(map(plain, self.experiences)), rotation=45, ha="right", parse_math=False
+        )
         axes.set_xlabel("after")
         axes.set_title(title)
 

@@ -1,14 +1,13 @@
 """Reports: one run as a table and as Markdown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import isnan
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.markup import escape
-from rich.table import Table
-
+from mmcl.escaping import markdown
+from mmcl.evaluation.markdown_table import markdown_table
 from mmcl.evaluation.result_matrix import BEFORE_TRAINING, ResultMatrix
+from mmcl.evaluation.score_table import ScoreTable
 
 Results = Mapping[str, Any]
 
@@ -61,31 +60,36 @@ def strategies_label(results: Results) -> str:
     return " + ".join(_strategy_label(strategy) for strategy in results["strategies"]) or "finetune"
 
 
-def results_table(results: Results) -> Table:
+def results_table(results: Results) -> ScoreTable:
     """The result matrix with the headline scores below it."""
-    scores = "  ".join(f"{word} {_number(results['summary'][name])}" for name, word in headlines(results).items())
-    table = Table(title=escape(title(results)), caption=scores, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("after learning", overflow="fold")
-    for column in results["columns"]:
-        table.add_column(escape(column), justify="right", overflow="fold", min_width=len("100.0"))
-    for name, row in zip(results["rows"], results["matrix"], strict=True):
-        table.add_row(escape(name), *map(_number, row))
-    return table
+    return ScoreTable(
+        title=title(results),
+        descriptions=["after learning"],
+        scores=results["columns"],
+        rows=[[name, *map(_number, row)] for name, row in zip(results["rows"], results["matrix"], strict=True)],
+        caption="  ".join(f"{word} {_number(results['summary'][name])}" for name, word in headlines(results).items()),
+        first=0,
+    )
 
 
 def markdown_report(results: Results) -> str:
     """``report.md``: what was run, the matrix, the scores, the cost, the versions."""
     columns = list(results["columns"])
     lines = [
-        f"# {results['benchmark']}: {strategies_label(results)}",
+        f"# {markdown(results['benchmark'])}: {markdown(strategies_label(results))}",
         "",
-        f"- edition: **{edition_note(results)}**",
-        f"- scenario: {results['scenario']}; backbone: {results['backbone']}; seed: {results['seed']}",
+        f"- edition: **{markdown(edition_note(results))}**",
+        f"- scenario: {results['scenario']}; backbone: {markdown(results['backbone'])}; seed: {results['seed']}",
         f"- parameters: {results['parameters']['total']:,} in all, {results['parameters']['trainable']:,} trained",
         *_model(results),
-        *(f"- {name}: {fact}" for name, fact in results.get("metadata", {}).items() if isinstance(fact, str)),
+        *(
+            f"- {markdown(name)}: {markdown(fact)}"
+            for name, fact in results.get("metadata", {}).items()
+            if isinstance(fact, str)
+        ),
         "",
-        f"## {results['metric'].capitalize()} ({results['unit']}) on every test set after every experience",
+        f"## {markdown(results['metric'].capitalize())} ({markdown(results['unit'])}) on every test set after every "
+        "experience",
         "",
         "![result matrix](matrix.png)",
         "",
@@ -152,21 +156,15 @@ def _further_scores(results: Results) -> list[str]:
 
 def _model(results: Results) -> list[str]:
     """What the backbone said of itself, in one line."""
-    facts = "; ".join(f"{name}: {fact}" for name, fact in results.get("model", {}).items())
+    facts = "; ".join(f"{markdown(name)}: {markdown(fact)}" for name, fact in results.get("model", {}).items())
     return [f"- {facts}"] if facts else []
 
 
 def _remarks(results: Results) -> list[str]:
     """What the run was told and went on with."""
-    sentences = [f"- {sentence}" for sentence in results.get("remarks", ())]
+    sentences = [f"- {markdown(sentence)}" for sentence in results.get("remarks", ())]
     return ["## Remarks", "", *sentences, ""] if sentences else []
 
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The lines of a table in Markdown."""
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    return lines + ["| " + " | ".join(row) + " |" for row in rows]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmcl.errors import DataError
+from mmcl.escaping import plain
 from mmcl.evaluation import summaries
 from mmcl.evaluation.summaries import Array
 
@@ -177,12 +178,12 @@ class ResultMatrix:
         values = np.vstack(rows)
         if values.size:
             axes.imshow(np.ma.masked_invalid(values), aspect="auto", cmap="viridis")
-        plain: dict[str, Any] = {"parse_math": False}  # a dollar sign in a name is one
-        axes.set_xticks(range(len(self.columns)), self.columns, rotation=45, ha="right", **plain)
-        axes.set_yticks(range(len(names)), names, **plain)
+        no_code: dict[str, Any] = {"parse_math": False}  # a dollar sign in a name is one
+        axes.set_xticks(range(len(self.columns)), list(map(plain, self.columns)), rotation=45, ha="right", **no_code)
+        axes.set_yticks(range(len(names)), list(map(plain, names)), **no_code)
         axes.set_xlabel("tested on")
         axes.set_ylabel("after")
-        axes.set_title(self.metric, **plain)
+        axes.set_title(plain(self.metric), **no_code)
         middle = np.nanmean([np.nanmin(values), np.nanmax(values)]) if np.isfinite(values).any() else 0.0
         for i, j in np.argwhere(np.isfinite(values)):
             colour = "black" if values[i, j] > middle else "white"

@@ -14,6 +14,7 @@ import torch
 
 from mmcl.config import RunConfig
 from mmcl.errors import MMCLError
+from mmcl.remarks import show_as_sentences
 
 with warnings.catch_warnings():
     # avalanche imports qpsolvers, which misses solvers nobody here uses
@@ -35,6 +36,7 @@ def learn(config: RunConfig, threads: int, log: str) -> None:
         log: the file, to which is added; its folder is there.
     """
     _write_to(log)
+    show_as_sentences()
     # Ctrl-C in a terminal reaches every process; the suite alone decides, and says so by SIGTERM
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from mmcl.console import make_console
 from mmcl.errors import ConfigError, MMCLError
 from mmcl.evaluation.comparison import Comparison, compare_results
 from mmcl.evaluation.frame import frame
@@ -87,7 +86,7 @@ def run_suite(
             require_trusted(cell.config, who, Path(suite).parent, trust)
     require_composable(list(cells.values()), who)
     waiting = {name: cell for name, cell in cells.items() if not finished(cell)}
-    view = View(Console(quiet=quiet, highlight=False), cells, len(waiting))
+    view = View(make_console(quiet=quiet), cells, len(waiting))
     failed: dict[str, str] = {}
     _make_room(waiting)
     calls = {name: (learn, (cell.config, threads, str(log_of(cell)))) for name, cell in waiting.items()}

@@ -6,9 +6,11 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from mmcl.console import say_on
+from mmcl.escaping import plain
 from mmcl.evaluation.comparison import COMPARED, headline
 from mmcl.evaluation.report import Results
 from mmcl.suites.plan import Cell
@@ -71,7 +73,7 @@ class View:
         for column in ("at work", "experiences", "time"):
             table.add_column(column, overflow="fold")
         for name in names:
-            table.add_row(escape(name), step_of(self.cells[name]), _clock(now - self._began[name]))
+            table.add_row(Text(plain(name)), step_of(self.cells[name]), _clock(now - self._began[name]))
         return table
 
     def _standing(self) -> str:
@@ -83,7 +85,7 @@ class View:
         return _clock(time.monotonic() - self._began.get(name, time.monotonic()))
 
     def _line(self, text: str) -> None:
-        self.console.print(text, soft_wrap=True, markup=False)
+        say_on(self.console, text)
 
 
 def _clock(seconds: float) -> str:

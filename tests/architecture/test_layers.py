@@ -20,6 +20,7 @@ AVALANCHE = {
 }
 LAYER = {
     "errors": 0,
+    "escaping": 0,
     "remarks": 0,
     "source": 0,
     "working_directory": 0,

@@ -3,7 +3,10 @@
 import csv
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -69,3 +72,23 @@ def test_two_formats_at_once_are_refused(folders: list[str]) -> None:
     outcome = CliRunner().invoke(app, ["compare", *folders, "--csv", "--latex"])
     assert outcome.exit_code == 2
     assert "exclude each other" in outcome.output
+
+
+def test_reports_and_comparisons_load_neither_torch_nor_avalanche(folders: list[str]) -> None:
+    code = (
+        "import sys\nfrom mmcl.cli import app\n"
+        f"for command in (['report', {folders[0]!r}, '--json'], ['compare', {folders[0]!r}, {folders[2]!r}]):\n"
+        "    try:\n        app(command)\n    except SystemExit as end:\n        assert not end.code\n"
+        "heavy = {'torch', 'avalanche', 'open_clip', 'transformers', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_narrow_terminal_shows_every_number_of_a_comparison(folders: list[str], monkeypatch: Any) -> None:
+    monkeypatch.setattr("mmcl.cli.terminal.output.width", 40)
+    shown = printed(*folders)
+    for number in ("60.5 ± 6.4", "52.0 ± 25.4"):
+        assert shown.count(number) == 4
+    assert max(map(len, shown.splitlines())) <= 40

@@ -5,14 +5,17 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
+import mmcl
 from mmcl.cli import app
-from mmcl.cli.entry import _warning_line
+from mmcl.errors import CompositionError
 from mmcl.registry import STRATEGIES, entries
-from mmcl.remarks import Remark
+from mmcl.remarks import Remark, sentence_or
 
 
 @pytest.fixture
@@ -61,6 +64,53 @@ def test_brackets_in_cards_and_types_are_printed_as_they_are() -> None:
 
 
 def test_a_remark_is_a_line_without_the_place_in_the_source_that_said_it() -> None:
-    line = _warning_line(warnings.formatwarning)
+    line = sentence_or(warnings.formatwarning)
     assert line(Remark("few samples"), Remark, "run.py", 7) == "note: few samples\n"
     assert "run.py:7: UserWarning: odd" in line(UserWarning("odd"), UserWarning, "run.py", 7)
+
+
+def json_of(*arguments: str) -> Any:
+    outcome = CliRunner().invoke(app, arguments)
+    assert outcome.exit_code == 0, outcome.output
+    return json.loads(outcome.stdout)
+
+
+def test_cards_and_explanations_are_there_as_json() -> None:
+    (card,) = json_of("show", "zscl", "--json")
+    assert card["kind"] == "strategies"
+    assert {"name": "temperature", "default": "2.0"}.items() <= next(
+        option for option in card["options"] if option["name"] == "temperature"
+    ).items()
+    assert card["text"]
+    explained = json_of("explain", "ewc", "zscl", "--json")
+    assert explained["strategies"] == ["ewc", "zscl"]
+    assert explained["refusal"] is None
+    assert "after_training_exp" in explained["hooks"]
+
+
+def test_a_refused_composition_is_told_in_json_and_ends_as_without() -> None:
+    outcome = CliRunner().invoke(app, ["explain", "icarl", "joint", "--json"])
+    assert isinstance(outcome.exception, CompositionError)
+    assert json.loads(outcome.stdout)["refusal"] == str(outcome.exception)
+
+
+@pytest.mark.parametrize("command", [command.name for command in get_command(app).commands.values()])  # type: ignore[attr-defined]
+def test_every_command_has_both_forms_of_help(command: str) -> None:
+    short, long = (CliRunner().invoke(app, [command, option]) for option in ("-h", "--help"))
+    assert short.exit_code == 0
+    assert short.stdout == long.stdout
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"mmcl {mmcl.__version__}\n"
+
+
+def test_a_shell_completes_commands_and_names() -> None:
+    def offered(words: str, position: int) -> list[str]:
+        environment = {"_MMCL_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(position)}
+        return CliRunner().invoke(app, prog_name="mmcl", env=environment).stdout.split()
+
+    assert offered("mmcl resu", 1) == ["resume"]
+    assert {"ewc", "ewch", "ewc_plus_plus"} <= set(offered("mmcl run mtil --strategy ew", 4))
+    assert offered("mmcl run cifar", 2) == ["cifar100"]
+    assert offered("mmcl run mtil --backbone gl", 4) == ["glyph-clip"]
