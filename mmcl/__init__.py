@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mmcl.learning.learner import Learner
     from mmcl.learning.strategy import StrategyPlugin
     from mmcl.models.multimodal import MultimodalModel
-    from mmcl.results import RunResult, compare
+    from mmcl.results import RunResult, compare, open
     from mmcl.run import extend, resume, run
     from mmcl.streams.benchmark import Benchmark
     from mmcl.suites.suite import SuiteResult, run_suite
@@ -40,6 +40,7 @@ _HOMES = {
     "MultimodalModel": "mmcl.models.multimodal",
     "RunResult": "mmcl.results",
     "compare": "mmcl.results",
+    "open": "mmcl.results",
     "extend": "mmcl.run",
     "resume": "mmcl.run",
     "run": "mmcl.run",
@@ -70,6 +71,7 @@ __all__ = [
     "explain",
     "export",
     "extend",
+    "open",
     "predict",
     "resume",
     "run",

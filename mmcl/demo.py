@@ -14,13 +14,16 @@ from mmcl.run import run_config
 STRATEGIES = ("finetune", "zscl")
 
 
-def demo(out: Path | None = None, seed: int = 0, training: Mapping[str, Any] | None = None) -> None:
+def demo(
+    out: Path | None = None, seed: int = 0, training: Mapping[str, Any] | None = None, progress: str = "auto"
+) -> None:
     """Run both strategies below ``out``, by default the first free of ``runs/demo``, ``runs/demo-2``, ...
 
     Args:
         out: the folder for both runs.
         seed: every random choice follows from it.
         training: settings other than the edition's own.
+        progress: as in ``mmcl.run``.
 
     Raises:
         CheckpointError: if ``out`` holds earlier runs.
@@ -38,7 +41,8 @@ def demo(out: Path | None = None, seed: int = 0, training: Mapping[str, Any] | N
                 training=dict(training or {}),
                 seed=seed,
                 out=str(out / name),
-            )
+            ),
+            progress=progress,
         )
     console.print(comparison(results, seed))
     for sentence in explanation(results, out):

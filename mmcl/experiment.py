@@ -14,6 +14,7 @@ from mmcl.evaluation.loggers import RunLogger, make_loggers
 from mmcl.evaluation.report import markdown_report
 from mmcl.evaluation.result_matrix import BEFORE_TRAINING, ResultMatrix
 from mmcl.foresight import foreseen
+from mmcl.history import History, Watch
 from mmcl.identity import identity_of, recorded_identity, remark_on, require_same
 from mmcl.learning.compose import check_composition
 from mmcl.learning.learner import Learner
@@ -23,7 +24,7 @@ from mmcl.models.backbone import BackbonePlugin
 from mmcl.models.digest import weights_digest
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.probe import Probe
-from mmcl.progress import LogTerms, ProgressBar
+from mmcl.progress import LogTerms, Silent, View
 from mmcl.registry import BACKBONES
 from mmcl.remarks import Remarks
 from mmcl.results import RunResult, results_of
@@ -38,7 +39,7 @@ class Experiment:
         config: what to run.
         folder: where it is kept.
         benchmark: a benchmark that was built in Python; otherwise the one the configuration names is read.
-        quiet: no progress bars.
+        view: what shows the run; by default nothing does.
         plugins: avalanche plugins, called after the strategies.
 
     Attributes:
@@ -53,7 +54,7 @@ class Experiment:
         config: RunConfig,
         folder: RunFolder,
         benchmark: Benchmark | None = None,
-        quiet: bool = False,
+        view: View | None = None,
         plugins: Sequence[Any] = (),
     ) -> None:
         self.config = config
@@ -89,9 +90,17 @@ class Experiment:
                 check_readable([*sides, *(data.images for data in references.values())])
         self.probe = Probe(config.probe, self.benchmark, folder) if config.probe else None
         self.metric = self.benchmark.metric
-        self.bar = ProgressBar(quiet)
+        self.view = view or Silent()
+        self.history = History(folder)
         self.loggers: list[RunLogger] = []
-        observers = [self.bar, *([LogTerms(self.loggers)] if config.log else [])]
+        settings = [
+            resolve_training(self.benchmark.training, data.training, config.training)
+            for data in self.benchmark.experiences
+        ]
+        steps = [
+            setting.steps(len(data.train)) for setting, data in zip(settings, self.benchmark.experiences, strict=True)
+        ]
+        observers = [Watch(self.history, self.view, steps), *([LogTerms(self.loggers)] if config.log else [])]
         with self._timed("backbone"):
             backbone = backbone_plugin.build()
             self.model = {**backbone.description, "digest": weights_digest(backbone)}
@@ -114,10 +123,6 @@ class Experiment:
             self.identity = identity_of(
                 config, self.benchmark, backbone_plugin, self.strategies, references, digest, self.learner.device
             )
-        settings = [
-            resolve_training(self.benchmark.training, data.training, config.training)
-            for data in self.benchmark.experiences
-        ]
         for sentence in foreseen(self.benchmark, settings, self.learner.model):
             self.remarks.add(sentence)
         self.done = 0
@@ -129,24 +134,33 @@ class Experiment:
         """Learn what has not been learned yet."""
         rows_done = [] if self.folder.progress is None else [BEFORE_TRAINING, *self.matrix.rows]
         self.loggers += make_loggers(self.config.log, self.folder.path, self.config.to_dict(), rows_done)
+        self.history.cut(self.done)
         try:
-            if self.folder.progress is None:
-                self._evaluate(BEFORE_TRAINING)
-                self._save()
-            for experience in list(self.benchmark.train)[self.done :]:
-                with self._timed(f"training {experience.name}"):
-                    self.learner.train(experience, self.benchmark.test[: self.done + 1])
-                self._evaluate(experience.name)
-                self.done += 1
-                self._save()
+            with self.view.shown():
+                self._learn()
         finally:
             for logger in self.loggers:
                 logger.close()
+        return self._end()
+
+    def _learn(self) -> None:
+        if self.folder.progress is None:
+            self._evaluate(BEFORE_TRAINING)
+            self._save()
+        for experience in list(self.benchmark.train)[self.done :]:
+            with self._timed(f"training {experience.name}"):
+                self.learner.train(experience, self.benchmark.test[: self.done + 1])
+            self._evaluate(experience.name)
+            self.done += 1
+            self._save()
+
+    def _end(self) -> RunResult:
         self.folder.write_json("results.json", results_of(self))
         disorder = "" if self.probe is None else "\n" + self.probe.report()
         self.folder.write_text("report.md", markdown_report(self.folder.results) + disorder)
-        self.matrix.plot(self.folder.path / "matrix.png")
-        return RunResult(self.folder.path, self.folder.results)
+        result = RunResult(self.folder.path, self.folder.results)
+        result.plot(self.folder.path / "matrix.png")
+        return result
 
     def begin(self) -> None:
         """Write down what the run is; from now on it can be resumed."""
@@ -190,7 +204,7 @@ class Experiment:
         with (
             self._timed(phase),
             self.learner.evaluating(),
-            self.bar.phase(phase, len(self.benchmark.test)) as advance,
+            self.view.phase(phase, len(self.benchmark.test)) as advance,
         ):
             for experience in self.benchmark.test:
                 if self.learner.model.head.knows(experience.label_space):
@@ -206,7 +220,7 @@ class Experiment:
         for logger in self.loggers:
             for column, score in scores.items():
                 logger.cell(row, column, score)
-        self.bar.show_row(row, scores)
+        self.view.row(row, scores)
 
     def _write_row(self, matrix: ResultMatrix, row: str, scores: dict[str, float]) -> None:
         if row == BEFORE_TRAINING:

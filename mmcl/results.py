@@ -1,16 +1,19 @@
 """Results: what a run has found, as ``results.json`` holds it and as Python users hold it."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmcl.environment import environment
+from mmcl.escaping import markdown
 from mmcl.evaluation.comparison import Comparison, compare_results
 from mmcl.evaluation.frame import frame
 from mmcl.evaluation.metric import AMONG_OWN
-from mmcl.evaluation.report import results_table
+from mmcl.evaluation.report import results_table, title
 from mmcl.evaluation.result_matrix import ResultMatrix
+from mmcl.run_folder import RunFolder
 from mmcl.stored import stored_results
 
 if TYPE_CHECKING:
@@ -57,9 +60,33 @@ class RunResult:
         """
         return frame([self.results])
 
-    def plot(self, target: Any) -> None:
-        """Draw the heat map on matplotlib axes or into an image file."""
-        self.result_matrix.plot(target)
+    def plot(self, target: Any = None) -> None:
+        """Draw the heat map on matplotlib axes or into an image file; by default show it, in a notebook or a window."""
+        matrix, name = self.result_matrix, title(self.results)
+        if target is not None:
+            matrix.plot(target, name)
+            return
+        from matplotlib import pyplot
+
+        _, axes = pyplot.subplots(figsize=matrix.size, layout="constrained")
+        matrix.plot(axes, name)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "FigureCanvas.* is non-interactive", UserWarning)  # nobody is looking
+            pyplot.show()
+
+    def _repr_markdown_(self) -> str:
+        """What a notebook shows."""
+        return f"{self.table()._repr_markdown_()}\n\nkept in {markdown(self.folder)}"
+
+
+def open(folder: "str | Path") -> RunResult:
+    """What the run in a folder has found so far, as ``mmcl.run`` has returned it or would.
+
+    Raises:
+        CheckpointError: if there is no run, or it has no results yet.
+    """
+    run = RunFolder.open(Path(folder))
+    return RunResult(run.path, run.results)
 
 
 def compare(runs: "Sequence[RunResult | str | Path]", against: str | None = None) -> Comparison:

@@ -23,6 +23,7 @@ from mmcl.experiment import Experiment, names_of
 from mmcl.identity import EXTENSIONS
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.models.backbone import BackbonePlugin
+from mmcl.progress import View, make_view
 from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES, kind_of, name_of
 from mmcl.results import RunResult
 from mmcl.run_folder import RunFolder
@@ -44,11 +45,12 @@ def run(
     probe: int | None = None,
     quiet: bool = False,
     plugins: Sequence[Any] = (),
+    progress: str = "auto",
 ) -> RunResult:
     """Run a configuration, or compose one from names and objects.
 
     Args:
-        config: a complete configuration, which leaves room for ``quiet`` and ``plugins`` beside it only.
+        config: a complete configuration, which leaves room for ``quiet``, ``progress`` and ``plugins`` beside it only.
         benchmark: a name, the plugin that ``mmcl.benchmark`` returns, or a ``Benchmark`` made of your own data.
         backbone: a name such as ``"openclip:ViT-B-16/openai"``, or a plugin; by default that model for data of
             your own disk and ``"glyph-clip"`` for embedded and in-memory benchmarks.
@@ -59,9 +61,11 @@ def run(
         log: ``"wandb"`` and ``"tensorboard"``.
         probe: number of test pairs of images and texts whose features are kept after every experience; they show how
             the spaces of a CLIP-like model turn (``docs/spatial_disorder.md``).
-        quiet: no progress bars.
+        quiet: show nothing, as ``progress="off"`` does.
         plugins: avalanche plugins, called after the strategies (``docs/avalanche.md``). They are objects, not part of
             the configuration: ``resume`` and ``extend`` want them again.
+        progress: ``"auto"`` (bars on a terminal and in a notebook, else a line now and then), ``"plain"`` (lines),
+            ``"json"`` (an object in every line) or ``"off"``.
 
     Raises:
         MMCLError: a subclass says what is wrong; nothing is loaded if the parts do not fit together.
@@ -102,17 +106,21 @@ def run(
             log=tuple(log),
             probe=0 if probe is None else probe,
         )
-    return run_config(config, benchmark=built, quiet=quiet, plugins=plugins)
+    return run_config(config, benchmark=built, quiet=quiet, plugins=plugins, progress=progress)
 
 
 def run_config(
-    config: RunConfig, benchmark: Benchmark | None = None, quiet: bool = False, plugins: Sequence[Any] = ()
+    config: RunConfig,
+    benchmark: Benchmark | None = None,
+    quiet: bool = False,
+    plugins: Sequence[Any] = (),
+    progress: str = "auto",
 ) -> RunResult:
     """Run a configuration into a new folder."""
-    config = located(config)
+    view, config = _view(quiet, progress), located(config)
     check_before_loading(config, benchmark)
     with claimed(config.folder) as folder:
-        experiment = Experiment(config, folder, benchmark, quiet, plugins)
+        experiment = Experiment(config, folder, benchmark, view, plugins)
         experiment.begin()
         return experiment.run()
 
@@ -126,6 +134,7 @@ def resume(
     data_root: str | Path | None = None,
     data: Sequence[str | Path] = (),
     trust: bool = False,
+    progress: str = "auto",
 ) -> RunResult:
     """Continue an interrupted run; the numbers are those of a run that was never interrupted.
 
@@ -135,20 +144,22 @@ def resume(
     Args:
         path: the run folder.
         benchmark: for runs whose benchmark was built in Python.
-        quiet: no progress bars.
+        quiet: show nothing.
         plugins: new objects of the classes that the run was started with.
         data_root: where the benchmark's data are now, if they have moved.
         data: where the folders are now that have extended the run, all of them in their order.
         trust: let code run that the folder names, although nobody has registered it (``mmcl.trust``).
+        progress: as in ``run``.
 
     Raises:
         PluginError: if the folder names such code, and it is not trusted.
         CheckpointError: if this is not the experiment that the run was begun with; the sentence says what differs.
     """
+    view = _view(quiet, progress)
     with held(Path(path), trust) as folder:
         folder.require_plugins(names_of(plugins))
         config = _relocated(folder, data_root, data)
-        experiment = Experiment(config, folder, benchmark, quiet, plugins)
+        experiment = Experiment(config, folder, benchmark, view, plugins)
         experiment.restore(may_grow=_extension_was_interrupted(experiment, benchmark is None))
         experiment.begin()
         return experiment.run()
@@ -162,6 +173,7 @@ def extend(
     quiet: bool = False,
     plugins: Sequence[Any] = (),
     trust: bool = False,
+    progress: str = "auto",
 ) -> RunResult:
     """Learn one more experience after a run has ended: the next one of its benchmark, or a folder of images.
 
@@ -171,20 +183,22 @@ def extend(
         path: the run folder.
         data: images in one sub-folder per class, optionally below ``train`` and ``test``.
         benchmark: for runs whose benchmark was built in Python, the longer one.
-        quiet: no progress bars.
+        quiet: show nothing.
         plugins: as in ``resume``.
         trust: as in ``resume``.
+        progress: as in ``run``.
 
     Raises:
         CheckpointError: if the run has not ended, or what it has learned is not what is there now.
         ConfigError: if its benchmark has no further experience.
     """
+    view = _view(quiet, progress)
     with held(Path(path), trust) as folder:
-        return _extended(folder, data, benchmark, quiet, plugins)
+        return _extended(folder, data, benchmark, view, plugins)
 
 
 def _extended(
-    folder: RunFolder, data: str | Path | None, benchmark: Benchmark | None, quiet: bool, plugins: Sequence[Any]
+    folder: RunFolder, data: str | Path | None, benchmark: Benchmark | None, view: View, plugins: Sequence[Any]
 ) -> RunResult:
     path = folder.path
     folder.require_plugins(names_of(plugins))
@@ -202,7 +216,7 @@ def _extended(
         longer = _next_of_benchmark(config, folder)
     else:
         longer = config
-    experiment = Experiment(located(longer), folder, benchmark, quiet, plugins)
+    experiment = Experiment(located(longer), folder, benchmark, view, plugins)
     if len(experiment.benchmark.experiences) == progress["experiences_done"]:
         raise ConfigError(
             f"run folder {path}",
@@ -213,6 +227,10 @@ def _extended(
     experiment.restore(may_grow=True)
     experiment.begin()
     return experiment.run()
+
+
+def _view(quiet: bool, progress: str) -> View:
+    return make_view("off" if quiet else progress)
 
 
 def _next_of_benchmark(config: RunConfig, folder: RunFolder) -> RunConfig:

@@ -6,6 +6,7 @@
     checkpoint-K/          everything after K experiences (``mmcl.checkpoint``); the last two are kept
     progress.json          what has been done, a copy of the newest checkpoint's
     results.json           the result matrix and everything a reader of it needs
+    history.jsonl          losses, rates and seconds every few steps (``mmcl.history``)
     report.md, matrix.png  the same for people
     probe/, disorder.*     features of the probe and what has become of them, if there is one (``mmcl.probe``)
 

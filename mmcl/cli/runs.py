@@ -1,5 +1,6 @@
 """Commands that train: run, resume, extend, demo."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -10,7 +11,7 @@ from mmcl.arguments import apply_overrides, benchmark_config, default_backbone, 
 from mmcl.cli.completion import backbone_name, benchmark_name, strategy_name
 from mmcl.cli.interruption import going_on, interruptible, of_new_run
 from mmcl.cli.names import require
-from mmcl.cli.terminal import Data, Folder, Trust, app, output, say
+from mmcl.cli.terminal import Data, Folder, Progress, Quiet, Shown, Trust, app, output, say
 from mmcl.config import RunConfig
 from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES
 from mmcl.trust import trusted_toml
@@ -48,6 +49,8 @@ def run(
     config: Annotated[Optional[Path], typer.Option(help="A TOML configuration; options change it.")] = None,  # noqa: UP045
     log: Annotated[Optional[list[str]], typer.Option(help="wandb and/or tensorboard.")] = None,  # noqa: UP045
     probe: Annotated[Optional[int], typer.Option(help="Test pairs to watch the spaces of a CLIP turn by.")] = None,  # noqa: UP045
+    progress: Progress = Shown.auto,
+    quiet: Quiet = False,
     trust: Trust = False,
 ) -> None:
     """Learn the experiences of a benchmark one after the other and evaluate after each."""
@@ -80,8 +83,8 @@ def run(
     with interruptible(of_new_run(built.folder)):
         from mmcl.run import run_config
 
-        result = run_config(built)
-    _print_result(result)
+        result = run_config(built, quiet=quiet, progress=progress.value)
+    _print_result(result, progress)
 
 
 @app.command()
@@ -92,14 +95,18 @@ def resume(
         Optional[list[Path]],  # noqa: UP045
         typer.Option(help="Where the data are now that have extended the run; once for each, in their order."),
     ] = None,
+    progress: Progress = Shown.auto,
+    quiet: Quiet = False,
     trust: Trust = False,
 ) -> None:
     """Continue an interrupted run; the numbers are those of a run that was never interrupted."""
     with interruptible(lambda: going_on(folder)):
         from mmcl.run import resume as resume_run
 
-        result = resume_run(folder, data_root=data_root, data=data or (), trust=trust)
-    _print_result(result)
+        result = resume_run(
+            folder, data_root=data_root, data=data or (), quiet=quiet, trust=trust, progress=progress.value
+        )
+    _print_result(result, progress)
 
 
 @app.command()
@@ -108,28 +115,35 @@ def extend(
     data: Annotated[
         Path | None, typer.Option(help="What to learn next: DATA/CLASS/IMAGE, a CSV file, or a saved data set.")
     ] = None,
+    progress: Progress = Shown.auto,
+    quiet: Quiet = False,
     trust: Trust = False,
 ) -> None:
     """Learn one more experience after a run has ended: the next of its benchmark, or data of your own."""
     with interruptible(lambda: going_on(folder)):
         from mmcl.run import extend as extend_run
 
-        result = extend_run(folder, data, trust=trust)
-    _print_result(result)
+        result = extend_run(folder, data, quiet=quiet, trust=trust, progress=progress.value)
+    _print_result(result, progress)
 
 
 @app.command()
 def demo(
     out: Annotated[Optional[Path], typer.Option(help="Where to put the runs.")] = None,  # noqa: UP045
     seed: Annotated[int, typer.Option(help="Every random choice follows from it.")] = 0,
+    progress: Progress = Shown.auto,
+    quiet: Quiet = False,
 ) -> None:
     """Watch a small CLIP learn eleven data sets, and forget less with ZSCL than without."""
     with interruptible(lambda: "; 'mmcl demo' begins anew"):
         from mmcl.demo import demo as run_demo
 
-        run_demo(out, seed)
+        run_demo(out, seed, progress="off" if quiet else progress.value)
 
 
-def _print_result(result: "RunResult") -> None:
+def _print_result(result: "RunResult", progress: Shown) -> None:
+    if progress is Shown.json:
+        say(json.dumps({"event": "end", "folder": str(result.folder), "summary": result.summary}))
+        return
     output.print(result.table())
     say(f"kept in {result.folder}")

@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 import typer
 
 from mmcl.cli.interruption import interruptible
-from mmcl.cli.terminal import Trust, app, output, say
+from mmcl.cli.terminal import Quiet, Trust, app, output, say
 
 
 @app.command()
@@ -18,13 +18,14 @@ def suite(
     ] = None,
     threads: Annotated[int, typer.Option(help="Threads that every cell computes with.")] = 1,
     out: Annotated[Optional[Path], typer.Option(help="A folder instead of the one that the file names.")] = None,  # noqa: UP045
+    quiet: Quiet = False,
     trust: Trust = False,
 ) -> None:
     """Run benchmarks x strategies x seeds in processes, or go on where that stopped; exit code 1 if a cell failed."""
     with interruptible(lambda: f"; 'mmcl suite {file}' goes on from the last finished experiences"):
         from mmcl.suites.suite import run_suite  # seconds, in which Ctrl-C is as likely as later
 
-        result = run_suite(file, cores=cores, threads=threads, out=out, trust=trust)
+        result = run_suite(file, cores=cores, threads=threads, out=out, quiet=quiet, trust=trust)
     if result.cells:
         output.print(result.compare().table())
     for name, reason in result.failed.items():

@@ -1,6 +1,7 @@
 """The application that commands are added to, and the terminal they print on."""
 
 import json
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -25,6 +26,22 @@ Data = Annotated[
     typer.Option("--data-root", "--data", help="Folder of the official data."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+
+class Shown(str, Enum):
+    """How a run is shown while it is going on."""
+
+    auto = "auto"
+    plain = "plain"
+    json = "json"
+    off = "off"
+
+
+Progress = Annotated[
+    Shown,
+    typer.Option(help="Bars on a terminal (auto), lines (plain), an object in every line (json), or nothing (off)."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but the result.")]
 
 
 def say(text: object, style: str = "") -> None:

@@ -1,5 +1,6 @@
 """ResultMatrix: the score on every test set after every trained experience, and the row before any training."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BEFORE_TRAINING = "before training"
+_PERCENT = (0.0, 100.0)
 
 HEADLINE = (
     "acc",
@@ -160,33 +162,51 @@ class ResultMatrix:
             result.set_row(i, row, name)
         return result
 
-    def plot(self, target: "Path | str | Axes") -> None:
-        """A heat map of the scores, drawn on matplotlib axes or written to an image file."""
+    def plot(self, target: "Path | str | Axes", title: str = "") -> None:
+        """A heat map of the scores with a colour bar, drawn on matplotlib axes or written to an image file.
+
+        Args:
+            target: where to.
+            title: above it, in place of the metric's name.
+        """
         if not isinstance(target, (str, Path)):
-            self._draw(target)
+            self._draw(target, title)
             return
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(2.5 + 0.6 * len(self.columns), 1.8 + 0.4 * (len(self.rows) + 1)), layout="constrained")
+        figure = Figure(figsize=self.size, layout="constrained")
         FigureCanvasAgg(figure)
-        self._draw(figure.subplots())
-        figure.savefig(target)
+        self._draw(figure.subplots(), title)
+        with warnings.catch_warnings():
+            # the font has no signs of some scripts, of which a picture shows boxes
+            warnings.filterwarnings("ignore", "Glyph", UserWarning)
+            figure.savefig(target)
 
-    def _draw(self, axes: "Axes") -> None:
+    @property
+    def size(self) -> tuple[float, float]:
+        """Of a picture, in inches."""
+        return max(5.0, 3.5 + 0.6 * len(self.columns)), 2.3 + 0.4 * (len(self.rows) + 1)
+
+    def _draw(self, axes: "Axes", title: str) -> None:
         names, rows = zip(*self._named_rows(), strict=True)
-        values = np.vstack(rows)
-        if values.size:
-            axes.imshow(np.ma.masked_invalid(values), aspect="auto", cmap="viridis")
+        values: Array = np.vstack(rows)
         no_code: dict[str, Any] = {"parse_math": False}  # a dollar sign in a name is one
         axes.set_xticks(range(len(self.columns)), list(map(plain, self.columns)), rotation=45, ha="right", **no_code)
         axes.set_yticks(range(len(names)), list(map(plain, names)), **no_code)
         axes.set_xlabel("tested on")
         axes.set_ylabel("after")
-        axes.set_title(plain(self.metric), **no_code)
-        middle = np.nanmean([np.nanmin(values), np.nanmax(values)]) if np.isfinite(values).any() else 0.0
+        axes.set_title(plain(title or self.metric), wrap=True, fontsize=10, **no_code)
+        if not values.size:
+            return
+        # percent are always drawn alike, so that pictures can be compared; other scores as they are
+        percent = bool(((values >= 0) & (values <= _PERCENT[1]) | np.isnan(values)).all())
+        low, high = _PERCENT if percent else (None, None)
+        image = axes.imshow(np.ma.masked_invalid(values), aspect="auto", cmap="viridis", vmin=low, vmax=high)
+        figure: Any = axes.get_figure()
+        figure.colorbar(image, ax=axes).set_label(plain(self.metric), **no_code)
         for i, j in np.argwhere(np.isfinite(values)):
-            colour = "black" if values[i, j] > middle else "white"
+            colour = "black" if float(np.asarray(image.norm(values[i, j]))) > 0.5 else "white"
             axes.text(j, i, f"{values[i, j]:.0f}", ha="center", va="center", color=colour, fontsize=8)
 
     def _named_rows(self) -> list[tuple[str, Array]]:

@@ -60,7 +60,7 @@ class ScoreTable:
         if columns:
             yield from _legend("column", 1, self.scores, width)
         if rows:
-            described = [", ".join(row[: len(self.descriptions)]) for row in self.rows]
+            described = [", ".join(map(" ".join, zip(self.descriptions, row, strict=False))) for row in self.rows]
             yield from _legend("row", self.first, described, width)
         yield from _paragraph(self.caption, width, "dim")
 

@@ -13,11 +13,12 @@ from mmcl.data.modality import IMAGE
 from mmcl.data.reference import ReferenceData
 from mmcl.data.table import Table
 from mmcl.data.tabulation import tabulated
+from mmcl.escaping import markdown
 from mmcl.evaluation.metric import Accuracy, Metric
 from mmcl.options import check_options
 from mmcl.registry import BENCHMARKS, name_of
 from mmcl.signature import checked
-from mmcl.streams.experience import Experience
+from mmcl.streams.experience import Experience, overview
 from mmcl.streams.promises import check_promises
 from mmcl.streams.scenario import Scenario
 
@@ -97,6 +98,12 @@ class Benchmark(CLScenario[EagerCLStream[Experience]]):
         """The test stream: an experience for each of the training stream, or the one that all of them share."""
         stream: Sequence[Experience] = self.streams["test"]
         return stream
+
+    def _repr_markdown_(self) -> str:
+        """What a notebook shows."""
+        name, edition = markdown(self.name), markdown(self.edition)
+        facts = f"**{name}**, {edition} edition, {self.scenario.name}, {self.objective}, {markdown(self.metric.name)}"
+        return "\n".join([facts, "", *overview(self.experiences)])
 
     def with_experience(self, added: ExperienceData, remarks: Iterable[str] = ()) -> "Benchmark":
         """The same benchmark with one more experience at the end, and what was said of it."""

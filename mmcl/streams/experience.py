@@ -10,6 +10,7 @@ from mmcl.data.experience_data import ExperienceData
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.rows import RowCollator, Rows, Targets
 from mmcl.data.sample import Batch, Sample, SampleDataset
+from mmcl.evaluation.markdown_table import markdown_table
 
 
 class Experience(DatasetExperience[AvalancheDataset[Any]]):
@@ -31,6 +32,10 @@ class Experience(DatasetExperience[AvalancheDataset[Any]]):
     def name(self) -> str:
         """Name of the experience, the same for its train and test side."""
         return self.data.name
+
+    def _repr_markdown_(self) -> str:
+        """What a notebook shows."""
+        return "\n".join(overview([self.data]))
 
     @property
     def label_space(self) -> LabelSpace:
@@ -77,3 +82,18 @@ class Experience(DatasetExperience[AvalancheDataset[Any]]):
     def _wrap(self, samples: SampleDataset, collate: RowCollator | None = None) -> AvalancheDataset[Any]:
         attributes = [DataAttribute(self._targets, name="targets")]
         return AvalancheDataset([Rows(samples)], data_attributes=attributes, collate_fn=collate)
+
+
+def overview(experiences: Sequence[ExperienceData]) -> list[str]:
+    """A table in Markdown: what there is to learn and to test."""
+    return markdown_table(
+        ["experience", "modalities", "classes", "for training", "for the test"],
+        [
+            [
+                data.name,
+                " ".join(sorted(data.modalities)),
+                *map(str, (len(data.label_space), len(data.train), len(data.test))),
+            ]
+            for data in experiences
+        ],
+    )

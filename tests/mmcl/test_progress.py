@@ -1,13 +1,18 @@
 """Names are data: what they hold is shown as it is, on the line of an experience, in its row and in the picture."""
 
+import io
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from rich.console import Console
 
 import mmcl
-from mmcl.progress import ProgressBar
+from mmcl.errors import ConfigError
+from mmcl.progress import VIEWS, Bar, Moment, View, make_view, say_row
 
 NAMES = ("photos [/old]", "[bold]new", "under $5 \\frac{ and $6", "a_b^{c}")
 
@@ -24,8 +29,61 @@ def test_names_that_look_like_markup_run_to_the_end_and_are_in_the_picture(tmp_p
 
 
 def test_a_row_shows_its_names_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
-    bar = ProgressBar()
-    bar.show_row(NAMES[0], dict.fromkeys(NAMES, 50.0))
+    say_row(Console(), NAMES[0], dict.fromkeys(NAMES, 50.0))
     shown = " ".join(capsys.readouterr().out.split())
     for name in NAMES:
         assert name in shown
+
+
+def moment(step: int, index: int = 0, **facts: Any) -> Moment:
+    """A step of the second of two experiences of 20 steps."""
+    known = {"experience": "birds", "loss": 1.5, "terms": {"task": 1.0, "ewc/penalty": 0.5}, "rates": [1e-4]}
+    counts = {"index": index, "step": step, "steps": 20, "iteration": step, "done": 20 * index + step, "total": 40}
+    return Moment(**{**known, **counts, "seconds": 2.0, "left": 75.0, **facts})
+
+
+def recorded(view: Callable[[Console], View], terminal: bool = False) -> str:
+    """What a view shows of a short run."""
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=200, color_system=None)
+    shown = view(console)
+    with shown.shown():
+        with shown.phase("evaluation before training", 2) as advance:
+            advance()
+        for index in (0, 1):
+            for step in (1, 10, 20):
+                shown.step(moment(step, index))
+            shown.row("birds", {"birds": 90.0})
+    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+def test_without_a_terminal_a_run_is_told_in_lines_with_all_terms_and_the_time_that_is_left() -> None:
+    lines = recorded(VIEWS["auto"]).splitlines()
+    assert lines[0] == "learn 1: birds: step 1 of 20 (2 % of the run, 0:01:15 left)  task 1.000  ewc/penalty 0.500"
+    assert lines[2] == "  birds: birds 90.0"
+    assert len(lines) == 6  # the steps between the first and the last come within the heartbeat
+
+
+def test_a_terminal_shows_bars_and_has_its_cursor_back_when_a_run_is_interrupted() -> None:
+    shown = recorded(VIEWS["auto"], terminal=True)
+    assert "0:01:15 left" in shown
+    assert "ewc/penalty 0.500" in shown
+    console = Console(file=io.StringIO(), force_terminal=True)
+    with pytest.raises(KeyboardInterrupt), Bar(console).shown():
+        raise KeyboardInterrupt
+    written = console.file.getvalue()  # type: ignore[attr-defined]
+    assert written.rfind("\x1b[?25h") > written.rfind("\x1b[?25l") >= 0
+
+
+def test_for_programs_every_line_is_an_object() -> None:
+    events = [json.loads(line) for line in recorded(VIEWS["json"]).splitlines()]
+    assert [event["event"] for event in events] == ["phase", *(2 * ["step", "step", "step", "row"])]
+    assert events[1]["terms"] == {"task": 1.0, "ewc/penalty": 0.5}
+    assert json.loads(json.dumps(moment(1, terms={"task": float("inf")}).to_dict(), allow_nan=False))["terms"] == {
+        "task": None
+    }
+
+
+def test_off_shows_nothing_and_an_unknown_view_is_refused() -> None:
+    assert recorded(VIEWS["off"]) == ""
+    with pytest.raises(ConfigError, match="Did you mean 'plain'"):
+        make_view("plane")

@@ -1,12 +1,16 @@
 """Chance levels and zero-shot scores of whole runs, from the matrices that the runs keep."""
 
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
+from matplotlib import pyplot
 
 import mmcl
+from mmcl import testing
 from mmcl.data.experience_data import ExperienceData
+from mmcl.errors import CheckpointError
 from mmcl.evaluation.metric import AMONG_OWN
 from mmcl.evaluation.result_matrix import ResultMatrix
 from mmcl.evaluation.retrieval_metric import Retrieval
@@ -62,6 +66,39 @@ def test_the_loss_of_zero_shot_skill_is_also_given_at_equal_label_space(tmp_path
     assert result.summary["fwt_zeroshot_own"] == pytest.approx(np.mean([own[1, 1] - own[0, 1], own[2, 2] - own[0, 2]]))
     report = (result.folder / "report.md").read_text("utf-8")
     assert "zeroshot_drop_own and fwt_zeroshot_own are the same at equal label space" in report
+
+
+def test_a_result_is_opened_again_shown_in_a_notebook_and_plotted_without_arguments(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = mmcl.run(
+        benchmark=toy_benchmark(TIL, experiences=2), training={"iterations": 1}, out=tmp_path / "run", quiet=True
+    )
+    again = mmcl.open(str(tmp_path / "run"))
+    assert again == result
+    shown = again._repr_markdown_()
+    assert f"| toy1 | {again.matrix[2, 0]:.1f} | {again.matrix[2, 1]:.1f} |" in shown
+    assert "toy edition: not the official benchmark's numbers" in shown
+    with pyplot.rc_context():
+        pyplot.switch_backend("agg")
+        again.plot()
+    assert pyplot.gcf().axes[0].get_title().startswith("toy (toy edition")
+    pyplot.close("all")
+    with pytest.raises(CheckpointError, match="no such folder"):
+        mmcl.open(tmp_path / "nothing")
+
+
+def test_a_notebook_shows_what_a_benchmark_and_an_experience_consist_of() -> None:
+    toy = toy_benchmark(CIL, experiences=2)
+    assert "| toy1 | image | 2 | 16 | 16 |" in toy._repr_markdown_()
+    assert "toy0" not in toy.train[1]._repr_markdown_()
+
+
+@pytest.mark.parametrize("module", [mmcl, mmcl.streams, testing])
+def test_every_lazy_module_shows_what_is_there(module: ModuleType) -> None:
+    assert set(dir(module)) == set(module.__all__)
+    for name in module.__all__:
+        assert getattr(module, name) is not None
 
 
 @pytest.mark.parametrize("scenario", [TIL, DIL], ids=lambda s: s.name)

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from mmcl.errors import DataError
 from mmcl.evaluation.result_matrix import HEADLINE, ResultMatrix
@@ -111,3 +113,33 @@ def test_heat_map_is_drawn_on_given_axes() -> None:
     example().plot(axes)
     assert len(axes.images) == 1
     assert len(axes.texts) == 6
+
+
+def drawn(scores: list[float], title: str = "") -> Axes:
+    """The axes of a matrix with one row."""
+    axes = Figure().subplots()
+    matrix = ResultMatrix([f"set {i}" for i in range(len(scores))])
+    matrix.set_zero_shot(scores)
+    matrix.plot(axes, title)
+    return axes
+
+
+def test_percentages_are_drawn_on_one_scale_with_a_title_and_a_colour_bar() -> None:
+    axes = drawn([40.0, 60.0], "mtil, seed 0")
+    assert axes.images[0].get_clim() == (0.0, 100.0)
+    assert axes.get_title() == "mtil, seed 0"
+    bar = axes.images[0].colorbar
+    assert bar is not None
+    assert bar.ax.get_ylabel() == "accuracy"
+    assert drawn([40.0]).get_title() == "accuracy"
+
+
+def test_scores_that_are_no_percentages_are_drawn_on_their_own_scale() -> None:
+    assert drawn([-3.0, 250.0]).images[0].get_clim() == (-3.0, 250.0)
+
+
+def test_a_script_that_the_font_lacks_is_no_warning(tmp_path: Path) -> None:
+    matrix = ResultMatrix(["\u5b57"])
+    matrix.set_zero_shot([1.0])
+    matrix.plot(tmp_path / "matrix.png")
+    assert (tmp_path / "matrix.png").stat().st_size > 0
