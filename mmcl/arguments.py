@@ -54,6 +54,11 @@ def parse_backbone(text: str) -> PluginConfig:
     return PluginConfig(name, {"weights": weights} if weights else {})
 
 
+def parse_tower(text: str) -> PluginConfig:
+    """A backbone that is an option of another: ``name``, ``name:WEIGHTS`` or ``name:option=value,option=value``."""
+    return parse_strategy(text) if "=" in text else parse_backbone(text)
+
+
 def registered_groups(text: str) -> list[str]:
     """The entry-point groups with a registered plugin of the name in ``text``, which may have options."""
     found = []

@@ -81,12 +81,17 @@ class Checkpoint:
         try:
             written, found = (self.path / _SUMS).read_bytes(), _sums(self.path)
         except OSError as error:
-            return f"{_SUMS} cannot be read" if str(error.filename).endswith(_SUMS) else f"it cannot be read ({error})"
+            return f"no {_SUMS}" if self.lacks_sums else f"it cannot be read ({error})"
         if written == "".join(found).encode():
             return ""
         listed = set(written.decode("utf-8", "replace").splitlines(keepends=True))
         odd = sorted(line.strip().rpartition("  ")[2] for line in listed ^ set(found))
         return f"{odd[0] or _SUMS} is not what was written" if odd else f"{_SUMS} is not what was written"
+
+    @property
+    def lacks_sums(self) -> bool:
+        """Whether nothing says what its files must be, as in checkpoints of earlier versions."""
+        return not (self.path / _SUMS).exists()
 
     @property
     def progress(self) -> dict[str, Any]:
@@ -131,13 +136,19 @@ def newest_intact(run: Path) -> tuple[Checkpoint | None, list[str]]:
             return checkpoint, [f"{sentence}: {checkpoint.name} takes its place." for sentence in passed]
         damages[checkpoint.name] = damage
     if damages:
-        raise CheckpointError(
-            f"run folder {run}",
-            found="; ".join(f"{name} is damaged ({what})" for name, what in damages.items()),
-            allowed="a run with a checkpoint as this version of MMCL has written it",
-            remedy="Restore the folder from a backup, or run again into a new one.",
-        )
+        raise _none_intact(run, damages)
     return None, []
+
+
+def _none_intact(run: Path, damages: Mapping[str, str]) -> CheckpointError:
+    if all(checkpoint.lacks_sums for checkpoint in checkpoints(run)):
+        found = f"no {_SUMS} in {', '.join(damages)}: an earlier version of MMCL has written them, or they are damaged"
+        remedy = "Use the version of MMCL that results.json names, or run again into a new folder."
+    else:
+        found = "; ".join(f"{name} is damaged ({what})" for name, what in damages.items())
+        remedy = "Restore the folder from a backup, or run again into a new one."
+    allowed = "a run with a checkpoint as this version of MMCL has written it"
+    return CheckpointError(f"run folder {run}", found=found, allowed=allowed, remedy=remedy)
 
 
 def _sums(folder: Path) -> list[str]:

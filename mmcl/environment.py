@@ -1,6 +1,7 @@
 """Versions of everything a number depends on."""
 
 import platform
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -25,6 +26,7 @@ def environment() -> dict[str, Any]:
     return {"python": platform.python_version(), "platform": platform.platform(), "packages": packages}
 
 
+@cache
 def version_of(package: str) -> str:
     """The version of an installed distribution."""
     try:

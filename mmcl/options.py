@@ -53,8 +53,10 @@ Natural = Annotated[int, Bounds(0, 10**9)]
 Bytes = Annotated[int, Bounds(0, _LARGEST)]
 Width = Annotated[int, Bounds(1, 2**16)]  # of a layer, a batch and other things that take memory at once
 
-_CLASS = "package.module:Class"
-ClassName = Annotated[str, _CLASS]  # a class that is imported by name, which a file may not ask for unseen
+# what is imported by name, which a file may not ask for unseen
+_CLASS, _BACKBONE = "package.module:Class", "backbone"
+ClassName = Annotated[str, _CLASS]
+BackboneName = Annotated[str, _BACKBONE]  # as on the command line: openclip:ViT-B-16/openai, package.module:Class
 
 
 def instantiate(plugin: type, options: Mapping[str, Any], who: str) -> Any:
@@ -110,6 +112,11 @@ def hints_of(plugin: type) -> dict[str, Any]:
 def names_a_class(plugin: type, option: str) -> bool:
     """Whether an option is the name of a class that is imported."""
     return _CLASS in _parts(hints_of(plugin).get(option))
+
+
+def names_backbones(plugin: type, option: str) -> bool:
+    """Whether an option is the name of a backbone, or several."""
+    return _BACKBONE in _parts(hints_of(plugin).get(option))
 
 
 def holds_numbers(hint: Any) -> bool:

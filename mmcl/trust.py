@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
+from mmcl.arguments import parse_tower
 from mmcl.config import IN_MEMORY, PluginConfig, RunConfig, read_toml
 from mmcl.data.cache import cache_dir
 from mmcl.errors import PluginError
-from mmcl.options import names_a_class
+from mmcl.options import names_a_class, names_backbones
 from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES, is_registered, load
 from mmcl.working_directory import location
 
@@ -68,19 +70,33 @@ def note_trust(config: RunConfig, folder: Path) -> None:
 
 def _unregistered(config: RunConfig) -> Iterator[str]:
     """What would be imported by name alone."""
-    groups = [(BENCHMARKS, config.benchmark), (BACKBONES, config.backbone)]
-    for group, plugin in groups + [(STRATEGIES, strategy) for strategy in config.strategies]:
-        if is_registered(group, plugin.name):
-            yield from _classes_among_options(group, plugin)
-        elif ":" in plugin.name and not plugin.name.startswith(IN_MEMORY):
+    yield from _imported(BENCHMARKS, config.benchmark)
+    yield from _imported(BACKBONES, config.backbone)
+    for strategy in config.strategies:
+        yield from _imported(STRATEGIES, strategy)
+
+
+def _imported(group: str, plugin: PluginConfig) -> Iterator[str]:
+    if not is_registered(group, plugin.name):
+        if ":" in plugin.name and not plugin.name.startswith(IN_MEMORY):
             yield plugin.name
-
-
-def _classes_among_options(group: str, plugin: PluginConfig) -> Iterator[str]:
-    values = {key: value for key, value in plugin.options.items() if isinstance(value, str) and ":" in value}
-    if values:
+        return
+    named = {option: texts for option, value in plugin.options.items() if (texts := _with_colons(value))}
+    if named:
         kind = load(group, plugin.name)
-        yield from (value for key, value in values.items() if names_a_class(kind, key))
+        for option, texts in named.items():
+            if names_a_class(kind, option):
+                yield from texts
+            if names_backbones(kind, option):
+                for text in texts:
+                    yield from _imported(BACKBONES, parse_tower(text))
+
+
+def _with_colons(value: Any) -> list[str]:
+    """The texts in a value that may name a class."""
+    if isinstance(value, (list, tuple)):
+        return [text for inner in value for text in _with_colons(inner)]
+    return [value] if isinstance(value, str) and ":" in value else []
 
 
 def _note(name: str, folder: Path) -> Path:

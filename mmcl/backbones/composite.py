@@ -14,12 +14,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmcl.arguments import parse_backbone, parse_strategy
+from mmcl.arguments import parse_tower
 from mmcl.data.modality import TEXT
 from mmcl.data.names import some
 from mmcl.errors import ConfigError
 from mmcl.models.backbone import Backbone, BackbonePlugin, Features, Vocabulary
-from mmcl.options import instantiate
+from mmcl.options import BackboneName, instantiate
 from mmcl.registry import BACKBONES, load
 
 
@@ -110,7 +110,9 @@ class CompositeBackbone(Backbone):
 class Composite(BackbonePlugin):
     """Several backbones side by side, such as a CLIP model beside sensor towers; weights and licences are theirs."""
 
-    towers: tuple[str, ...] = ("glyph-clip",)  # as on the command line: openclip:ViT-B-16/openai, package.module:Class
+    towers: tuple[BackboneName, ...] = (
+        "glyph-clip",
+    )  # as on the command line: openclip:ViT-B-16/openai, package.module:Class
 
     def __post_init__(self) -> None:
         """Refuse towers that are none, or that encode the same."""
@@ -152,8 +154,7 @@ class Composite(BackbonePlugin):
 
 
 def _plugin(text: str) -> BackbonePlugin:
-    """The backbone of a text such as ``name``, ``name:WEIGHTS`` or ``name:option=value,option=value``."""
-    config = parse_strategy(text) if "=" in text else parse_backbone(text)
+    config = parse_tower(text)
     plugin: BackbonePlugin = instantiate(load(BACKBONES, config.name), config.options, config.name)
     return plugin
 

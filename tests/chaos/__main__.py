@@ -9,6 +9,7 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -21,19 +22,19 @@ from .kills import kills
 from .ledger import SAME, SENTENCE, Ledger
 from .pairs import pairs
 from .power import cuts
+from .trial import warm_up
 
 
-def campaign(counts: dict[str, int], seed: int) -> list[Ledger]:
+def campaign(counts: dict[str, int], seed: int) -> Iterator[Ledger]:
     """All parts, each with dice of its own."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        return [
-            *kills(counts["kills"], random.Random(seed), folder),
-            cuts(counts["cuts"], random.Random(seed + 1), folder),
-            flips(counts["flips"], random.Random(seed + 2), folder),
-            damages(counts["damages"], random.Random(seed + 3), folder),
-            pairs(counts["pairs"], random.Random(seed + 4), folder),
-        ]
+        warm_up(folder)
+        yield from kills(counts["kills"], random.Random(seed), folder)
+        yield cuts(counts["cuts"], random.Random(seed + 1), folder)
+        yield flips(counts["flips"], random.Random(seed + 2), folder)
+        yield damages(counts["damages"], random.Random(seed + 3), folder)
+        yield pairs(counts["pairs"], random.Random(seed + 4), folder)
 
 
 def main() -> None:
@@ -44,20 +45,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     counts = vars(parser.parse_args())
     torch.set_num_threads(1)
-    began, ledgers = time.monotonic(), campaign(counts, counts.pop("seed"))
+    console, began, faults = Console(highlight=False), time.monotonic(), 0
     table = Table("part", "tried", SAME, SENTENCE, "faults")
-    for ledger in ledgers:
+    for ledger in campaign(counts, counts.pop("seed")):
         good = (ledger.outcomes[SAME], ledger.outcomes[SENTENCE])
         table.add_row(ledger.part, *map(str, (ledger.tried, *good, len(ledger.faults))))
-    console = Console(highlight=False)
-    console.print(table)
-    for ledger in ledgers:
-        if ledger.skipped:
-            console.print(f"{ledger.part} were skipped: {ledger.skipped}", markup=False)
+        faults += len(ledger.faults)
+        said = f"skipped, {ledger.skipped}" if ledger.skipped else f"{ledger.tried} tried, {len(ledger.faults)} faults"
+        console.print(f"{ledger.part}: {said}, after {time.monotonic() - began:.0f} s", markup=False, soft_wrap=True)
         for fault in ledger.faults[:20]:
-            console.print(f"{ledger.part}: {fault}", markup=False)
-    console.print(f"{time.monotonic() - began:.0f} seconds")
-    sys.exit(any(ledger.faults for ledger in ledgers))
+            console.print(f"  {fault}", markup=False, soft_wrap=True)
+    console.print(table)
+    sys.exit(faults > 0)
 
 
 if __name__ == "__main__":

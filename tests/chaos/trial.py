@@ -61,6 +61,13 @@ def begin(out: Path, strategies: tuple[str, ...] = (), seed: int = 0) -> None:
     )
 
 
+def warm_up(folder: Path) -> None:
+    """A run in this process, so that its children need not import what only a run imports."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        begin(folder / "warm-up", COMPOSITIONS[-1])
+
+
 def go_on(out: Path, strategies: tuple[str, ...] = ()) -> None:
     """Resume a run, or begin it if it has not begun."""
     if RunFolder(out).has_begun:

@@ -212,6 +212,16 @@ def test_a_run_without_an_intact_checkpoint_is_refused_and_nothing_is_removed(ru
     assert sorted(run.path.rglob("*")) == before
 
 
+def test_checkpoints_without_checksums_may_be_those_of_an_earlier_version(run: RunFolder) -> None:
+    for name in ("checkpoint-2", "checkpoint-3"):
+        (run.path / name / "SHA256SUMS").unlink()
+    with pytest.raises(
+        CheckpointError, match=r"no SHA256SUMS in checkpoint-3, checkpoint-2: an earlier version"
+    ) as old:
+        enter(run)
+    assert "the version of MMCL that results.json names" in old.value.remedy
+
+
 @pytest.mark.parametrize(
     "content", [None, b"", b"null", b"[]", b"{", b"\xff\xfe", b"{}", b'{"experiences_done": 7}', b"[" * 100_000]
 )

@@ -41,6 +41,9 @@ def folder_with(config: RunConfig, path: Path) -> Path:
         replace(REGISTERED, benchmark=EVIL),
         replace(REGISTERED, strategies=(PluginConfig("dgr", {"generator": "evil_module:X"}),)),
         replace(REGISTERED, strategies=(PluginConfig("mmcl:dgr", {"generator": "evil_module:X"}),)),
+        replace(REGISTERED, backbone=PluginConfig("composite", {"towers": ("glyph-clip", "evil_module:X")})),
+        replace(REGISTERED, backbone=PluginConfig("composite", {"towers": ("evil_module:X:width=3",)})),
+        replace(REGISTERED, backbone=PluginConfig("composite", {"towers": ('composite:towers=["evil_module:X"]',)})),
     ],
 )
 def test_a_foreign_folder_imports_nothing_and_the_sentence_names_module_and_folder(
@@ -93,6 +96,9 @@ def test_registered_names_loaded_modules_and_streams_made_in_python_need_no_trus
         replace(REGISTERED, backbone=PluginConfig(f"{__name__}:X")),
         replace(REGISTERED, benchmark=PluginConfig("in-memory:pictures")),
         replace(REGISTERED, backbone=PluginConfig("openclip", {"weights": "local-dir/C:/models"})),
+        replace(
+            REGISTERED, backbone=PluginConfig("composite", {"towers": ("openclip:ViT-B-16/openai", "mmcl:openclip")})
+        ),
     ):
         require_trusted(config, "it", tmp_path)
 
