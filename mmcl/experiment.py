@@ -10,6 +10,7 @@ from mmcl.config import RunConfig, resolve_training
 from mmcl.data.readable import check_readable
 from mmcl.data.targets import check_targets
 from mmcl.errors import ConfigError
+from mmcl.evaluation.answers import answers_csv
 from mmcl.evaluation.loggers import RunLogger, make_loggers
 from mmcl.evaluation.report import markdown_report
 from mmcl.evaluation.result_matrix import BEFORE_TRAINING, ResultMatrix
@@ -199,6 +200,7 @@ class Experiment:
         scores: dict[str, float] = {}
         chance: dict[str, float] = {}
         further: dict[str, dict[str, float]] = {}
+        answers: dict[str, list[dict[str, Any]]] = {}
         self.metric.begin_round()
         phase = f"evaluation after {row}" if row != BEFORE_TRAINING else f"evaluation {row}"
         with (
@@ -210,6 +212,7 @@ class Experiment:
                 if self.learner.model.head.knows(experience.label_space):
                     scores[experience.name] = self.learner.evaluate(experience, self.metric)
                     chance[experience.name] = self.metric.chance()
+                    answers[experience.name] = self.metric.answers()
                     for name, score in self.metric.further().items():
                         further.setdefault(name, {})[experience.name] = score
                 advance()
@@ -220,7 +223,13 @@ class Experiment:
         for logger in self.loggers:
             for column, score in scores.items():
                 logger.cell(row, column, score)
+        self._write_answers(0 if row == BEFORE_TRAINING else self.done + 1, answers)
         self.view.row(row, scores)
+
+    def _write_answers(self, experiences: int, answers: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+        """Before the checkpoint: a run that goes on from the one before writes the same file again."""
+        if table := answers_csv(answers):
+            self.folder.write_text(f"predictions/{experiences}.csv", table)
 
     def _write_row(self, matrix: ResultMatrix, row: str, scores: dict[str, float]) -> None:
         if row == BEFORE_TRAINING:

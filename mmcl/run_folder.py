@@ -7,6 +7,7 @@
     progress.json          what has been done, a copy of the newest checkpoint's
     results.json           the result matrix and everything a reader of it needs
     history.jsonl          losses, rates and seconds every few steps (``mmcl.history``)
+    predictions/K.csv      what the model said of every row of the test sets after K experiences
     report.md, matrix.png  the same for people
     probe/, disorder.*     features of the probe and what has become of them, if there is one (``mmcl.probe``)
 

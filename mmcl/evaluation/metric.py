@@ -1,6 +1,7 @@
 """Metric: what is counted over a test set; accuracy is the first."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from torch import Tensor
 
@@ -44,6 +45,10 @@ class Metric(ABC):
         """Further scores of the same pass by name; they get result matrices of their own."""
         return {}
 
+    def answers(self) -> list[dict[str, Any]]:
+        """What was answered on the test set just counted, a row for every question; for metrics that know it."""
+        return []
+
 
 class Accuracy(Metric):
     """Top-1 accuracy in percent. A sample whose class does not compete counts as wrong.
@@ -68,6 +73,7 @@ class Accuracy(Metric):
     def reset(self) -> None:
         """Count from zero."""
         self.correct = self.correct_among_own = self.total = self.competing = 0
+        self._answers: list[tuple[str, int, str, float]] = []
 
     def update(self, output: Output, batch: Batch, label_space: LabelSpace) -> None:
         """Compare the best column of each row with the true class."""
@@ -76,6 +82,11 @@ class Accuracy(Metric):
         if self.among_own:
             columns = label_space.columns(batch.targets.new_tensor(self.own.ids))
             self.correct_among_own += _hits(output.logits[:, columns], batch.targets, self.own)
+        best = output.logits.argmax(dim=1, keepdim=True)
+        shares = output.logits.float().softmax(dim=1).gather(1, best).flatten()
+        ids, names = batch.inputs.sample_ids or ("",) * len(best), label_space.names
+        said = [names[column] for column in best.flatten().tolist()]
+        self._answers += zip(ids, batch.targets.tolist(), said, shares.tolist(), strict=True)
         self.total += len(batch.targets)
         self.competing = len(label_space)
 
@@ -90,6 +101,14 @@ class Accuracy(Metric):
     def further(self) -> dict[str, float]:
         """The accuracy among the test set's own classes, if it is asked for."""
         return {AMONG_OWN: self._percent(self.correct_among_own)} if self.among_own else {}
+
+    def answers(self) -> list[dict[str, Any]]:
+        """For every sample its class, the one that was chosen, and the probability of that."""
+        names = dict(zip(self.own.ids, self.own.names, strict=True))
+        return [
+            {"row": row, "id": id_, "target": names.get(target, target), "prediction": said, "score": f"{share:.6g}"}
+            for row, (id_, target, said, share) in enumerate(self._answers)
+        ]
 
     def _percent(self, correct: int) -> float:
         return 100.0 * correct / self.total if self.total else float("nan")

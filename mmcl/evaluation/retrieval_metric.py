@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -42,6 +42,8 @@ class _Encoded:
     texts: list[Floats] = field(default_factory=list)
     images_of: list[Integers] = field(default_factory=list)
     texts_of: list[Integers] = field(default_factory=list)
+    image_ids: list[str] = field(default_factory=list)
+    text_ids: list[str] = field(default_factory=list)
     queries: list[Floats] = field(default_factory=list)
     gallery: list[Floats] = field(default_factory=list)
     asking: list[Item] = field(default_factory=list)
@@ -80,6 +82,7 @@ class Retrieval(Metric):
         self._relevant = Counter(item.category for item in self.gallery.values())
         self._pool: list[_Encoded] = []
         self._scores: dict[str, float] = {}
+        self._ranks: tuple[Integers, Integers] | None = None
 
     def begin_round(self) -> None:
         """Empty the pool."""
@@ -100,11 +103,15 @@ class Retrieval(Metric):
         begun = sum(map(len, kept.images))
         numbers = batch.targets.cpu().numpy() if self.by_target else begun + np.arange(len(ids))
         image, text = matched(output.features)
-        for name, features, owners in ((image, kept.images, kept.images_of), (text, kept.texts, kept.texts_of)):
+        for name, features, owners, known in (
+            (image, kept.images, kept.images_of, kept.image_ids),
+            (text, kept.texts, kept.texts_of, kept.text_ids),
+        ):
             held = batch.inputs.present.get(name)
             rows = [row for row in pairs if held is None or bool(held[row])] if self.by_target else pairs
             features.append(_unit(output.features[name])[rows])
             owners.append(numbers[rows])
+            known += [ids[row] for row in rows]
         kept.queries.append(fused[asking])
         kept.gallery.append(fused[lying])
         kept.asking += [self.queries[ids[row]] for row in asking]
@@ -112,8 +119,10 @@ class Retrieval(Metric):
 
     def compute(self) -> float:
         """``r_mean`` of the last test set; NaN if it has no pair."""
-        self._scores = self._scores_on(self._pool[-1:])
-        self._scores |= {f"pool {name}": score for name, score in self._scores_on(self._pool).items()}
+        self._ranks = _ranks_on(self._pool[-1:])
+        self._scores = self._scores_on(self._pool[-1:], self._ranks)
+        on_pool = self._scores_on(self._pool, _ranks_on(self._pool))
+        self._scores |= {f"pool {name}": score for name, score in on_pool.items()}
         return self._scores.get(self.name, float("nan"))
 
     def chance(self) -> float:
@@ -131,15 +140,21 @@ class Retrieval(Metric):
         """The other scores of the last test set, and those of the pool."""
         return {name: score for name, score in self._scores.items() if name != self.name}
 
-    def _scores_on(self, sets: Sequence[_Encoded]) -> dict[str, float]:
+    def answers(self) -> list[dict[str, Any]]:
+        """For every image and every text of a pair, at which place its partner was found, from 0."""
+        if self._ranks is None:
+            return []
+        last = self._pool[-1]
+        sides = zip(("image", "text"), (last.image_ids, last.text_ids), self._ranks, strict=True)
+        return [
+            {"asked with": side, "row": row, "id": id_, "rank": rank}
+            for side, ids, ranks in sides
+            for row, (id_, rank) in enumerate(zip(ids, ranks.tolist(), strict=True))
+        ]
+
+    def _scores_on(self, sets: Sequence[_Encoded], ranks: tuple[Integers, Integers] | None) -> dict[str, float]:
         """All scores on the union of some test sets."""
-        scores: dict[str, float] = {}
-        images, texts = _joined([s.images for s in sets]), _joined([s.texts for s in sets])
-        if len(images) and len(texts):
-            images_of, texts_of = _owners(sets)
-            image_ranks = first_hits(similarity_blocks(images, texts), images_of, texts_of)
-            text_ranks = first_hits(similarity_blocks(texts, images), texts_of, images_of)
-            scores |= recall_scores(image_ranks, text_ranks)
+        scores: dict[str, float] = {} if ranks is None else recall_scores(*ranks)
         queries, gallery = _joined([s.queries for s in sets]), _joined([s.gallery for s in sets])
         if len(queries) and len(gallery):
             asking, lying = [i for s in sets for i in s.asking], [i for s in sets for i in s.lying]
@@ -152,6 +167,18 @@ class Retrieval(Metric):
             )
             scores |= {f"mAP@{cutoff}": mean for cutoff, mean in zip(CUTOFFS, means, strict=True)}
         return scores
+
+
+def _ranks_on(sets: Sequence[_Encoded]) -> tuple[Integers, Integers] | None:
+    """At which place every image finds its text and every text its image; ``None`` without pairs."""
+    images, texts = _joined([s.images for s in sets]), _joined([s.texts for s in sets])
+    if not len(images) or not len(texts):
+        return None
+    images_of, texts_of = _owners(sets)
+    return (
+        first_hits(similarity_blocks(images, texts), images_of, texts_of),
+        first_hits(similarity_blocks(texts, images), texts_of, images_of),
+    )
 
 
 def _numbers(names: Iterable[str]) -> Integers:

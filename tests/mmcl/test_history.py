@@ -62,6 +62,8 @@ def test_a_run_killed_while_it_learned_has_the_history_of_one_that_was_not(
     resumed = mmcl.resume(tmp_path / "killed", benchmark=toy_benchmark(TIL, experiences=2), quiet=True)
     assert lines(resumed.folder) == expected
     assert resumed.results["matrix"] == whole.results["matrix"]
+    for file in (whole.folder / "predictions").iterdir():
+        assert (resumed.folder / "predictions" / file.name).read_bytes() == file.read_bytes()
 
     mmcl.extend(whole.folder, benchmark=toy_benchmark(TIL, experiences=3), quiet=True)
     longer = lines(whole.folder)

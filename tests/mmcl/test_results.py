@@ -1,5 +1,6 @@
 """Chance levels and zero-shot scores of whole runs, from the matrices that the runs keep."""
 
+import csv
 from pathlib import Path
 from types import ModuleType
 
@@ -20,6 +21,11 @@ from mmcl.streams.scenario import CIL, DIL, TIL, Scenario
 from mmcl.testing.toy import toy_benchmark, toy_pairs
 
 SETTINGS = {"iterations": 10, "lr": 1e-3}
+
+
+def predictions(folder: Path, experiences: int) -> list[dict[str, str]]:
+    with (folder / "predictions" / f"{experiences}.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def run(benchmark: Benchmark, out: Path) -> RunResult:
@@ -50,6 +56,16 @@ def test_the_chance_of_retrieval_is_that_of_a_random_order(tmp_path: Path, cache
         training=toy.training,
     )
     result = run(pairs, tmp_path / "run")
+    ranks = {
+        side: [
+            int(line["rank"])
+            for line in predictions(result.folder, 0)
+            if (line["test set"], line["asked with"]) == ("pairs0", side)
+        ]
+        for side in ("image", "text")
+    }
+    recalls = [100 * np.mean(np.array(ranks[side]) < k) for side in ranks for k in (1, 5, 10)]
+    assert np.mean(recalls) == pytest.approx(result.matrix[0, 0])
     level = 100 * (1 / 12 + 5 / 12 + 10 / 12) / 3
     assert result.results["chance"] == pytest.approx([level, level])
     assert result.summary["fwt"] == pytest.approx(result.matrix[1, 1] - level)
@@ -74,6 +90,13 @@ def test_a_result_is_opened_again_shown_in_a_notebook_and_plotted_without_argume
     result = mmcl.run(
         benchmark=toy_benchmark(TIL, experiences=2), training={"iterations": 1}, out=tmp_path / "run", quiet=True
     )
+    for experiences, row in enumerate(result.results["matrix"]):
+        said = predictions(result.folder, experiences)
+        for column, score in zip(result.results["columns"], row, strict=True):
+            of_set = [line for line in said if line["test set"] == column]
+            assert [line["row"] for line in of_set] == [str(number) for number in range(16)]
+            assert 100 * np.mean([line["target"] == line["prediction"] for line in of_set]) == score
+            assert all(0.5 <= float(line["score"]) <= 1 for line in of_set)  # of two classes
     again = mmcl.open(str(tmp_path / "run"))
     assert again == result
     shown = again._repr_markdown_()
