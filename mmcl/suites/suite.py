@@ -150,7 +150,8 @@ def _require_main_process(who: str) -> None:
     if multiprocessing.parent_process() is not None:
         raise ConfigError(
             who,
-            found="it is begun in a process of a suite, because that imports the script which has begun it",
-            allowed="a script that begins a suite only when it is run itself",
-            remedy='Put the call below if __name__ == "__main__":.',
+            found="it is begun in a process that another Python process has started",
+            allowed="the process that a person has started, for a suite starts processes itself",
+            remedy='In a script, put the call below if __name__ == "__main__":, for the processes of cells import the '
+            "script; elsewhere, begin the suite before other processes.",
         )

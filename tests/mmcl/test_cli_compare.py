@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -92,3 +93,24 @@ def test_a_narrow_terminal_shows_every_number_of_a_comparison(folders: list[str]
     for number in ("60.5 ± 6.4", "52.0 ± 25.4"):
         assert shown.count(number) == 4
     assert max(map(len, shown.splitlines())) <= 40
+
+
+def test_an_ascii_terminal_gets_every_sign_in_ascii(folders: list[str], tmp_path: Path) -> None:
+    results = Path(folders[0]) / "results.json"
+    results.write_text(json.dumps({**json.loads(results.read_text()), "backbone": "m\u00fcnchen-\u5b57"}))
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+    code = "import sys; from mmcl.cli import main; main()"
+    for arguments, exit_code in ((["compare", *folders], 0), (["report", str(tmp_path / "\u00e9")], 2)):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            env={**os.environ, **ascii_only},
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        shown = done.stdout.decode("ascii") + done.stderr.decode("ascii")
+        assert done.returncode == exit_code, shown
+        assert "Traceback" not in shown
+        if exit_code == 0:
+            assert "m\\xfcnchen-\\u5b57" in shown
+            assert "52.0 +- 25.4" in shown
