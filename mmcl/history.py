@@ -126,5 +126,5 @@ def _index(line: str) -> float:
     try:
         content: Any = json.loads(line)
         return int(content["index"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return float("inf")

@@ -19,6 +19,7 @@ import mmcl
 from mmcl.backbones.openclip import OpenCLIPBackbone, tiny_clip
 from mmcl.checkpoint import newest_intact
 from mmcl.errors import MMCLError
+from mmcl.history import HISTORY
 from mmcl.models.backbone import BackbonePlugin
 from mmcl.run_folder import RunFolder
 from mmcl.streams.benchmark import Benchmark
@@ -137,6 +138,8 @@ def differences(expected: Path, found: Path) -> str:
     for name in results[0].keys() | results[1].keys():
         if name not in ("seconds", "remarks") and results[0].get(name) != results[1].get(name):
             return f"{name} of the results is {results[1].get(name)} instead of {results[0].get(name)}"
+    if _history(expected) != _history(found):
+        return "history.jsonl has other lines"
     last = [newest_intact(folder)[0] for folder in (expected, found)]
     assert last[0] is not None
     assert last[1] is not None
@@ -145,6 +148,11 @@ def differences(expected: Path, found: Path) -> str:
         return "the last checkpoint has other tensors"
     left = sorted({path.name for path in found.iterdir()} ^ {path.name for path in expected.iterdir()})
     return f"files in one of the folders only: {', '.join(left)}" if left else ""
+
+
+def _history(run: Path) -> list[dict[str, Any]]:
+    lines = map(json.loads, (run / HISTORY).read_text("utf-8").splitlines())
+    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
 
 
 def reference(folder: Path, strategies: tuple[str, ...]) -> Path:

@@ -81,3 +81,12 @@ def test_a_history_without_lines_to_drop_is_not_written_again(tmp_path: Path) ->
     assert (tmp_path / HISTORY).stat().st_ino == before
     history.cut(1)
     assert (tmp_path / HISTORY).read_text() == '{"index": 0}\n'
+
+
+@pytest.mark.parametrize(
+    "line", ["", "null", "[]", '{"index": 1e999}', '{"index": null}', "[" * 50_000, '{"a":' * 50_000]
+)
+def test_lines_that_no_run_wrote_are_dropped(line: str, tmp_path: Path) -> None:
+    (tmp_path / HISTORY).write_text(f'{{"index": 0}}\n{line}\n{{"index": 0, "step": 2}}\n')
+    History(RunFolder(tmp_path)).cut(1)
+    assert (tmp_path / HISTORY).read_text() == '{"index": 0}\n{"index": 0, "step": 2}\n'
