@@ -3,8 +3,6 @@
 import warnings
 from pathlib import Path
 
-from mmcl.registry import BACKBONES, STRATEGIES, entries
-
 PAGE = Path(__file__).with_name("compatibility.md")
 
 
@@ -13,8 +11,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", message="no QP solver found")
     from mmcl.testing.compatibility import Compatibility
 
-    own = {group: [e.name for e in entries(group) if e.distribution == "mmcl"] for group in (STRATEGIES, BACKBONES)}
-    PAGE.write_text(Compatibility(own[STRATEGIES], own[BACKBONES]).markdown(), "utf-8")
+    PAGE.write_text(Compatibility.of("mmcl").markdown(), "utf-8")
 
 
 if __name__ == "__main__":

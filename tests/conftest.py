@@ -1,6 +1,7 @@
 """What all tests have in common."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,14 @@ settings.load_profile("shared")
 def one_thread_per_worker() -> None:
     """Two test workers share two cores."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def in_the_foreground() -> Iterator[None]:
+    """A shell has its background jobs ignore Ctrl-C, and a test run may be one."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 FLUSH = os.fsync

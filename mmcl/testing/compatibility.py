@@ -5,7 +5,7 @@ A composition either learns a toy stream or is refused with a reason; anything e
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from itertools import combinations
 
@@ -13,10 +13,13 @@ from mmcl.build import backbone, strategy, surroundings
 from mmcl.errors import CompositionError
 from mmcl.learning.compose import check_composition
 from mmcl.models.backbone import BackbonePlugin
+from mmcl.options import names_backbones
+from mmcl.registry import BACKBONES, STRATEGIES, entries, load
 from mmcl.streams.scenario import SCENARIOS
 from mmcl.testing.toy import toy_benchmark, toy_learner
 
 TRAINS = ""
+_GROUPS = (STRATEGIES, BACKBONES)
 _INTRODUCTION = """# Compatibility
 
 Which strategies train on which scenario and backbone, and which train together. Every cell was tried: a composition
@@ -60,6 +63,14 @@ class Compatibility:
     strategies: Sequence[str]
     backbones: Sequence[str]
 
+    @classmethod
+    def of(cls, distribution: str) -> "Compatibility":
+        """All that a distribution registers; backbones that are made of others do what those do."""
+        own = {
+            group: [entry.name for entry in entries(group) if entry.distribution == distribution] for group in _GROUPS
+        }
+        return cls(own[STRATEGIES], [name for name in own[BACKBONES] if not _is_made_of_others(name)])
+
     def markdown(self) -> str:
         """The page: one table of single strategies per backbone, one of pairs, and the reasons of refusals."""
         reasons: dict[str, int] = {}
@@ -91,6 +102,11 @@ class Compatibility:
         pair = (one, other) if self.strategies.index(one) < self.strategies.index(other) else (other, one)
         possible = [s for s in SCENARIOS if all(attempt((n,), s, self.host(s)) == TRAINS for n in pair)]
         return [attempt(pair, scenario, self.host(scenario)) for scenario in possible or SCENARIOS]
+
+
+def _is_made_of_others(name: str) -> bool:
+    kind = load(BACKBONES, name)
+    return any(names_backbones(kind, option.name) for option in fields(kind))
 
 
 def compositions(strategies: Iterable[str]) -> list[tuple[str, ...]]:

@@ -13,14 +13,14 @@ import mmcl
 from mmcl.data.modality import IMAGE, ModalitySpec
 from mmcl.errors import CompositionError
 from mmcl.models.backbone import Backbone, BackbonePlugin, Features
-from mmcl.registry import BACKBONES, STRATEGIES, entries
+from mmcl.registry import BACKBONES
 from mmcl.registry import load as registered
 from mmcl.streams.scenario import GDIL, SCENARIOS, Scenario
 from mmcl.testing.compatibility import TRAINS, Compatibility, attempt, compositions, try_out
 from mmcl.testing.toy import toy_benchmark
 
-NAMES = [entry.name for entry in entries(STRATEGIES) if entry.distribution == "mmcl"]
-GRID = Compatibility(NAMES, [entry.name for entry in entries(BACKBONES) if entry.distribution == "mmcl"])
+GRID = Compatibility.of("mmcl")
+NAMES = GRID.strategies
 PAGE = Path(__file__).parents[2] / "docs" / "compatibility.md"
 
 

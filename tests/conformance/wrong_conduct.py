@@ -270,7 +270,7 @@ class DrawsForNothing(StrategyPlugin):
 
 @dataclass(kw_only=True, eq=False)
 class CountsInAnOption(StrategyPlugin):
-    learned: int = 0  # experiences
+    learned: Natural = 0  # experiences
 
     def after_training_exp(self, learner: Learner, **_: object) -> None:
         self.learned += 1

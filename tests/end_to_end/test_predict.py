@@ -140,6 +140,6 @@ def test_a_model_of_pairs_ranks_texts_and_says_so_without_any(pairs: Path, run: 
 def test_a_run_that_has_learned_nothing_yet_says_so(run: Path, pictures: Path, tmp_path: Path) -> None:
     shutil.copytree(run, tmp_path / "begun")
     folder = RunFolder.open(tmp_path / "begun")
-    folder.write_json("progress.json", {**(folder.progress or {}), "label_spaces": {}, "met": []})
+    folder.save({**(folder.progress or {}), "experiences_done": 99, "label_spaces": {}, "met": []}, {}, {})
     with pytest.raises(CheckpointError, match="no experience has been learned"):
         mmcl.predict(tmp_path / "begun", pictures)

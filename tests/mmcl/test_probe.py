@@ -1,6 +1,7 @@
 """The probe: which pairs it takes, what it sees of the model, and that a run with it is the run without it."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -303,6 +304,7 @@ def test_more_pairs_than_there_are_are_refused_and_nothing_is_left(tmp_path: Pat
     assert not (tmp_path / "run").exists()
 
 
+@dataclass(kw_only=True)
 class ImagesAlone(BackbonePlugin):
     """Encodes no text."""
 

@@ -29,6 +29,7 @@ from mmcl.data.places import is_data_set, sets_below
 from mmcl.data.reference import ReferenceData
 from mmcl.data.tabulation import tabulated
 from mmcl.errors import ConfigError, DataError
+from mmcl.options import Count, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import CIL, DIL, MDTIL, TIL, Scenario
 from mmcl_benchmarks.data_root import require_count
@@ -55,7 +56,7 @@ class Own(BenchmarkPlugin):
     data_root: str | None = None  # your data, on the command line --data: a folder, a CSV file, or a saved data set
     embedded: bool = False  # ten drawn symbols that come with MMCL, to try it out
     by: Literal["class", "column", "domain", "task", "pairs"] = "class"  # what arrives
-    steps: int | tuple[int, ...] | None = None  # into how many experiences (5); by class also the classes of each
+    steps: Count | tuple[Count, ...] | None = None  # into how many experiences (5); by class also the classes of each
     column: str | None = None  # by column, pairs: the column that says which category or experience a row belongs to
     domain: str | None = None  # by domain: the column that says which one a row belongs to ("domain")
     experiences: int | None = None  # only the first ones
@@ -67,7 +68,8 @@ class Own(BenchmarkPlugin):
     reference: str | None = None  # folder with images/ and captions.txt outside the stream
 
     def __post_init__(self) -> None:
-        """Check what does not fit together."""
+        """Check the numbers, and what does not fit together."""
+        check_options(self, self.name)
         require_count(self.name, self.experiences)
         if self.embedded and self.by != "class":
             raise ConfigError(

@@ -158,11 +158,12 @@ def test_a_suite_that_is_killed_takes_its_cells_with_it_and_goes_on(place: Path)
     (place / "wait1").touch()
     command = "from mmcl.cli import main; main()"
     process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", command, "suite", written(content)],
+        [sys.executable, "-W", "ignore", "-c", command, "suite", written(content), "--trust"],
         stdout=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    until(lambda: (place / "waiting").exists() and (place / "waiting").read_text())
+    until(lambda: process.poll() is not None or ((place / "waiting").exists() and (place / "waiting").read_text()))
+    assert process.poll() is None, "it has ended by itself"
     process.send_signal(signal.SIGKILL)
     process.wait()
     cell = int((place / "waiting").read_text())
