@@ -137,7 +137,8 @@ def benchmark_plugin(config: PluginConfig) -> BenchmarkPlugin:
             f"benchmark {config.name!r}",
             found="a stream that was made in Python, which no command line can make again",
             allowed="the same stream, handed over in Python",
-            remedy="Make it again there and go on with mmcl.run, mmcl.resume or mmcl.extend(..., benchmark=stream).",
+            remedy="Make it again there and go on with mmcl.run, mmcl.resume or mmcl.extend(..., benchmark=stream). "
+            "Runs of 'mmcl run own --data DATA' need no Python.",
         )
     plugin: BenchmarkPlugin = build_plugin(BENCHMARKS, config)
     return plugin

@@ -23,7 +23,7 @@ Trust = Annotated[
 ]
 Data = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--data-root", "--data", help="Folder of the official data."),
+    typer.Option("--data-root", "--data", help="Folder of the official data; own data as a folder or a CSV file."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 

@@ -1,5 +1,6 @@
 """Labels: which class each row of a data set has, by number and by name."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -23,14 +24,25 @@ def coded(raw: Sequence[Any], declared: Sequence[Any] | None, who: str) -> tuple
         DataError: if labels are of several kinds or of none, a label is not declared, or rows belong to a class whose
             name another one has too, as people read names.
     """
-    values = [value.item() if isinstance(value, (Tensor, np.generic)) else value for value in raw]
+    values = list(map(_plain, raw))
+    nothing = next(
+        (row for row, value in enumerate(values) if value is None or (isinstance(value, float) and math.isnan(value))),
+        None,
+    )
+    if nothing is not None:
+        raise DataError(
+            f"{who}, row {nothing}",
+            found="no label",
+            allowed="a label in every row",
+            remedy="Fill it in, or leave the row out.",
+        )
     kinds = {type(value) for value in values}
     if not (kinds <= {int, bool} or kinds <= {str}):
         raise DataError(
             who,
             found=f"labels of type {', '.join(sorted(kind.__name__ for kind in kinds))}",
             allowed="whole numbers everywhere, or names everywhere",
-            remedy="Give every row one label.",
+            remedy="Turn every label into one whole number or one name, such as int(label) or str(label).",
         )
     if declared is None:
         return _as_they_are(values, who)
@@ -67,6 +79,12 @@ def require_one_spelling(values: Sequence[str], what: str, who: str) -> None:
             allowed=f"one spelling for every {what}",
             remedy="Write them alike if they are the same, or give them names that people can tell apart.",
         )
+
+
+def _plain(value: Any) -> Any:
+    """A number of torch or NumPy as one of Python."""
+    single = isinstance(value, np.generic) or (isinstance(value, Tensor) and value.numel() == 1)
+    return value.item() if single else value
 
 
 def _as_they_are(values: Sequence[Any], who: str) -> tuple[list[int], tuple[str, ...]]:

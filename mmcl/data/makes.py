@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mmcl.data.names import SPLITS, plain_name, some
+from mmcl.data.folder_sides import side_called
+from mmcl.data.names import some
 from mmcl.errors import DataError
 
 
@@ -52,7 +53,7 @@ def _frame_rows(data: Any, who: str) -> Any:
 def _dictionary(data: Mapping[Any, Any], who: str) -> DataError:
     """What to say of a dictionary: Hugging Face's ``DatasetDict`` holds splits, others hold columns or data sets."""
     keys = list(map(str, data))
-    if {plain_name(key) for key in keys} & SPLITS:
+    if any(map(side_called, keys)):
         found, remedy = f"a dictionary of the splits {some(keys)}", f"Name the split: data[{keys[0]!r}]."
     else:
         found = f"a dictionary of {some(keys) or 'nothing'}"

@@ -3,9 +3,6 @@
 import unicodedata
 from collections.abc import Iterable
 
-# the parts of one data set, as people call them
-SPLITS = frozenset({"train", "training", "test", "testing", "validation", "val", "valid", "dev", "eval"})
-
 
 def plain_name(name: str) -> str:
     """The form in which two names are compared: ``"Red_Fox "`` and ``"red fox"`` are one class.

@@ -5,12 +5,13 @@ DATA/CLASS/PICTURE    classes by folder, optionally below DATA/train and DATA/te
 DATA/                 what ``save_to_disk`` of Hugging Face's ``datasets`` wrote
 """
 
-import csv
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmcl.data.csv_file import csv_rows
 from mmcl.data.folder_sides import TEST, TRAIN, VALIDATION, side_called, sides_below
 from mmcl.data.labels import require_one_spelling
 from mmcl.data.names import some
@@ -39,40 +40,18 @@ def rows_at(path: Path) -> Place:
     """The rows of a file or a folder.
 
     Raises:
-        DataError: if there is none, or it cannot be read.
+        DataError: if there is neither, it has none, or it cannot be read.
     """
+    if not os.path.exists(path):
+        raise DataError(
+            f"data {path}",
+            found="no such file or folder",
+            allowed="a folder of pictures, a CSV file, or what save_to_disk of Hugging Face's datasets wrote",
+            remedy="Correct the path; a relative one begins in the working directory.",
+        )
     if not path.is_dir():
         return Place(csv_rows(path), path.parent)
     return _saved_rows(path) if _is_saved(path) else _picture_rows(path)
-
-
-def csv_rows(path: Path) -> list[dict[str, str | None]]:
-    """The rows of a file; empty cells are missing values.
-
-    Raises:
-        DataError: if it cannot be read, has no row, or a row has another number of cells than the header.
-    """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, strict=True))
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(
-            f"CSV file {path}",
-            found=f"it cannot be read ({error})",
-            allowed="a comma-separated file in UTF-8 with a header",
-            remedy="Check the path and the encoding.",
-        ) from error
-    odd = next((number for number, row in enumerate(rows, 2) if None in row or None in row.values()), None)
-    if not rows or odd is not None:
-        raise DataError(
-            f"CSV file {path}",
-            found="no row below the header"
-            if odd is None
-            else f"line {odd} has another number of cells than the header",
-            allowed="one cell per column in every row",
-            remedy="Put texts that contain commas between double quotes.",
-        )
-    return [{column: cell or None for column, cell in row.items()} for row in rows]
 
 
 def is_data_set(path: Path) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmcl.data.arrays import is_array_path
+from mmcl.data.folder_sides import TEST, TRAIN, VALIDATION, side_called
 from mmcl.data.labels import coded, require_one_spelling
 from mmcl.data.modality import ACCELERATION, AUDIO, GYROSCOPE, IMAGE, TEXT, VIDEO
 from mmcl.data.names import some
@@ -22,7 +23,6 @@ COLUMNS: Mapping[str, str] = {
     "acceleration": ACCELERATION,
     "gyroscope": GYROSCOPE,
 }
-SIDES = ("train", "test")
 SIDE = "split"
 ONE = "pair"  # the class of rows that have none
 
@@ -51,7 +51,11 @@ class Records:
         """
         found = self.modalities(label, group, columns)
         labels, names = ([0] * len(self.data), (ONE,)) if label is None else self.classes(label)
+        sides, remarks = (
+            _sides(self.column(SIDE), self.who) if SIDE in self.known and SIDE not in columns else (None, [])
+        )
         unused = [column for column in self.known if column not in {label, group, SIDE, *found, *columns}]
+        remarks += [_unused(self.who, unused)] if unused else []
         images = next((column for column, modality in found.items() if modality == IMAGE), None)
         shown = () if images is None else (row.get(images) for row in self.begin)
         first = next((value for value in shown if value is not None), None)
@@ -68,10 +72,10 @@ class Records:
             files=reader.file,
             root=self.folder,
             groups=self.groups(group) if group in self.known else None,
-            sides=_sides(self.column(SIDE), self.who) if SIDE in self.known else None,
+            sides=sides,
             ready=ready,
             columns=tuple(self.known),
-            remarks=(_unused(self.who, unused),) if unused else (),
+            remarks=tuple(remarks),
         )
 
     def modalities(self, label: str | None, group: str | None, columns: Columns) -> dict[str, str]:
@@ -173,13 +177,24 @@ class _Reader:
         return Path(said) if self.folder is None else self.folder / said
 
 
-def _sides(said: Sequence[Any], who: str) -> list[str]:
-    sides = [str(value) for value in said]
-    if unknown := sorted(set(sides) - set(SIDES)):
+def _sides(said: Sequence[Any], who: str) -> tuple[list[str] | None, list[str]]:
+    """Which side every row is on, and what is said of it; as of folders, a training side alone is all there is.
+
+    Without test rows the validation rows are for testing; beside them, they are for nothing.
+    """
+    sides = [side_called(str(value)) for value in said]
+    if None in sides:
+        row = sides.index(None)
         raise DataError(
-            who,
-            found=f"the split {unknown[0]!r}",
-            allowed=" or ".join(SIDES),
-            remedy="Leave validation rows out, or call them train or test.",
+            f"{who}, row {row}",
+            found=f"nothing in the column {SIDE!r}" if said[row] is None else f"the split {said[row]!r}",
+            allowed="train, test or validation",
+            remedy=f"Correct it, or declare the column as not needed with columns={{{SIDE!r}: None}}.",
         )
-    return sides
+    found = [side for side in sides if side is not None]
+    if set(found) == {TRAIN}:
+        return None, []
+    if TEST not in found:
+        return [TEST if side == VALIDATION else side for side in found], []
+    aside = found.count(VALIDATION)
+    return found, [f"{who}: {aside} validation rows are left out; there are test rows."] if aside else []

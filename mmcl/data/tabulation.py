@@ -100,6 +100,13 @@ def _first(rows: Any, name: str) -> Any:
         first = rows[0]
     except Exception as error:
         raise _unreadable(name, f"a first row that cannot be read ({type(error).__name__}: {error})") from error
+    if isinstance(first, (tuple, list)) and first and all(isinstance(part, Mapping) for part in first):
+        raise DataError(
+            f"data set {name!r}",
+            found="a list of data sets",
+            allowed="one data set; where several may arrive, a dictionary from name to data set",
+            remedy="Name each of them: {'first': rows, 'second': other_rows}.",
+        )
     if not isinstance(first, Mapping) and not (isinstance(first, (tuple, list)) and len(first) > 1):
         raise _unreadable(name, f"a first row of type {type(first).__name__}")
     return first

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from mmcl.data.names import SPLITS, plain_name, some
+from mmcl.data.folder_sides import side_called
+from mmcl.data.names import some
 from mmcl.data.table import Table
 from mmcl.errors import DataError
 from mmcl.signature import shown
@@ -59,7 +60,7 @@ def named_sets(sets: Any, names: Sequence[str] | None, kind: str) -> Mapping[str
     """
     if isinstance(sets, Mapping):
         titles, several = list(map(str, sets)), list(sets.values())
-        if titles and {plain_name(title) for title in titles} <= SPLITS:
+        if titles and all(map(side_called, titles)):
             raise _not_several(
                 kind, f"the splits {some(titles)} of one", f"Hand over {{'a': data[{titles[0]!r}], ...}}."
             )
@@ -89,7 +90,7 @@ def require_same_keys(data: Iterable[str], test: Iterable[str] | None, kind: str
 
 def _is_row(value: Any) -> bool:
     if isinstance(value, Mapping):
-        return not {plain_name(str(key)) for key in value} & SPLITS
+        return not any(side_called(str(key)) for key in value)
     return isinstance(value, tuple) and not (value and isinstance(value[0], (Mapping, tuple)))
 
 

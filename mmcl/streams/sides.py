@@ -48,6 +48,13 @@ class Sides:
             labels, keys = [train.labels[row] for row in every], [train.keys[row] for row in every]
             kept, aside = held_back(labels, train.names, keys, f"data set {train.name!r}")
             self.train_rows, self.test_rows = [every[i] for i in kept], [every[i] for i in aside]
+        if not self.train_rows:
+            raise DataError(
+                f"data set {train.name!r}",
+                found="no row for training",
+                allowed="rows for training and for testing in every experience",
+                remedy="Add some; a column 'split' says which rows are for testing only.",
+            )
         self.classes = sorted({train.labels[row] for row in self.train_rows})
         tested = {self.test.names[self.test.labels[row]] for row in self.test_rows}
         if strange := sorted(name for name in tested if plain_name(name) not in self._class_of):
@@ -85,13 +92,14 @@ class Sides:
     def samples(self, ids: Mapping[int, int], task_id: int) -> tuple[TableSamples, TableSamples]:
         """Training and test samples of the classes in ``ids``, a mapping from the table's labels to class ids."""
         found = []
-        for side, rows in ((self.train, self.train_rows), (self.test, self.test_rows)):
+        sides = (("training", self.train, self.train_rows), ("test", self.test, self.test_rows))
+        for what, side, rows in sides:
             ids_here = [ids.get(self._class_of.get(plain_name(name), -1)) for name in side.names]
             pairs = [(row, id_) for row in rows if (id_ := ids_here[side.labels[row]]) is not None]
             if not pairs:
                 raise DataError(
                     f"data set {side.name!r}",
-                    found=f"no row of the classes {some(self.train.names[label] for label in ids)}",
+                    found=f"no {what} row of the classes {some(self.train.names[label] for label in ids)}",
                     allowed="rows for training and for testing in every experience",
                     remedy="Add rows, or leave these classes out.",
                 )

@@ -298,7 +298,11 @@ def test_impossible_orders_and_sizes_are_refused(options: Mapping[str, Any], sen
         ([(picture(0), 0.5)], "labels of type float"),
         ([(picture(0), 0), (picture(1), "one")], "labels of type int, str"),
         (Arrow([{"image": picture(0), "label": -1}] * 2, ["a", "b"]), "the label -1"),
-        ([{"image": picture(0), "label": 0, "split": "validation"}], "the split 'validation'"),
+        ([{"image": picture(0), "label": 0, "split": "both"}], "row 0: the split 'both'"),
+        ([{"image": picture(0), "label": 0, "split": "test"}], "no row for training"),
+        ([(picture(0), 0), (picture(1), None)], "row 1: no label"),
+        ([(picture(0), torch.tensor([0, 1]))], "labels of type Tensor"),
+        ([[{"image": picture(0), "label": 0}]] * 2, "a list of data sets"),
     ],
 )
 def test_data_that_cannot_be_read_are_refused_in_words(data: Any, sentence: str) -> None:
@@ -314,6 +318,8 @@ def test_data_that_cannot_be_read_are_refused_in_words(data: Any, sentence: str)
         (b"image,label\na.png,crow,black\n", "line 2 has another number of cells"),
         (b"image,label\na.png\n", "line 2 has another number of cells"),
         (b"image,label\n\xff.png,crow\n", "cannot be read"),
+        (b"PK\0\0", "it is no text"),
+        (b"image,image,label\na.png,b.png,crow\n", "several columns that are called 'image'"),
         (b"picture,label\na.png,crow\n", "the columns picture, label"),
     ],
 )
@@ -324,7 +330,7 @@ def test_a_damaged_csv_file_is_refused_with_its_place(tmp_path: Path, content: b
 
 
 def test_a_missing_csv_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"birds\.csv.*cannot be read"):
+    with pytest.raises(DataError, match=r"birds\.csv: no such file or folder"):
         mmcl.streams.by_class(tmp_path / "birds.csv", experiences=1)
 
 
