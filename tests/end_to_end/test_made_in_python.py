@@ -22,7 +22,7 @@ def test_every_command_that_needs_the_stream_says_that_python_has_it(tmp_path: P
         ["run", "--config", str(out / "config.toml"), "--out", str(tmp_path / "again")],
         ["check-data", "--config", str(out / "config.toml")],
     ):
-        with pytest.raises(ConfigError, match=r"made in Python.*benchmark=stream"):
+        with pytest.raises(ConfigError, match=r"made in Python.*benchmark=stream.*mmcl run own --data"):
             CliRunner().invoke(app, words, catch_exceptions=False)
     assert not (tmp_path / "again").exists()
     longer = mmcl.extend(out, benchmark=toy_benchmark(experiences=2), quiet=True)
