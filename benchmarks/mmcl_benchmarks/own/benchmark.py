@@ -59,7 +59,7 @@ class Own(BenchmarkPlugin):
     steps: Count | tuple[Count, ...] | None = None  # into how many experiences (5); by class also the classes of each
     column: str | None = None  # by column, pairs: the column that says which category or experience a row belongs to
     domain: str | None = None  # by domain: the column that says which one a row belongs to ("domain")
-    experiences: int | None = None  # only the first ones
+    experiences: Count | None = None  # only the first ones
     order: tuple[str, ...] | None = None  # in which classes, categories, domains, tasks or pairs arrive, by name
     task_ids: bool = False  # by class, column, pairs: reveal the experience of every test sample: TIL
     label: str = "label"  # column of the class
