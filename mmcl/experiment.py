@@ -93,6 +93,7 @@ class Experiment:
         self.metric = self.benchmark.metric
         self.view = view or Silent()
         self.history = History(folder)
+        self._history: str | None = None  # digest of what the checkpoint knows of it
         self.loggers: list[RunLogger] = []
         settings = [
             resolve_training(self.benchmark.training, data.training, config.training)
@@ -136,6 +137,10 @@ class Experiment:
         rows_done = [] if self.folder.progress is None else [BEFORE_TRAINING, *self.matrix.rows]
         self.loggers += make_loggers(self.config.log, self.folder.path, self.config.to_dict(), rows_done)
         self.history.cut(self.done)
+        if self._history not in (None, self.history.digest()):
+            self.remarks.add(
+                "history.jsonl was lost or damaged: lines of experiences that had been learned are others."
+            )
         try:
             with self.view.shown():
                 self._learn()
@@ -186,6 +191,7 @@ class Experiment:
         self.matrix, self.chance = self._continued(progress), self._continued(progress["chance"])
         self.further = {name: self._continued(stored) for name, stored in progress["further"].items()}
         self.done, self.seconds = progress["experiences_done"], progress["seconds"]
+        self._history = progress.get("history")
         for index in progress["met"]:
             self.learner.meet(self.benchmark.train[index])
         tensors, states = self.folder.load(list(self.strategies))
@@ -266,6 +272,7 @@ class Experiment:
             "met": [experience.index for experience in self.learner.seen],
             "label_spaces": label_spaces,
             "clock": clock,
+            "history": self.history.digest(),
             "seconds": self.seconds,
             "remarks": list(self.remarks),
         }

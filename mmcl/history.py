@@ -10,6 +10,7 @@ written as they come, and a run that goes on drops those of experiences that its
 import json
 import time
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from mmcl.durable import flush
@@ -52,6 +53,10 @@ class History:
         line = json.dumps({**told, "seconds": round(moment.seconds, 3)}, allow_nan=False) + "\n"
         with self.folder.writing(), self._file.open("a", encoding="utf-8") as file:
             file.write(line)
+
+    def digest(self) -> str:
+        """Stands for all lines so far; empty without any."""
+        return sha256(self._file.read_bytes()).hexdigest() if self._file.is_file() else ""
 
     def flush(self) -> None:
         """Have it on the disk before the checkpoint that needs it."""

@@ -30,6 +30,7 @@ from mmcl.registry import BACKBONES
 from mmcl.remarks import Remark
 from mmcl.run_folder import RunFolder
 from mmcl.signature import checked
+from mmcl.stored_json import reading
 from mmcl.streams.scenario import SCENARIOS
 
 FORMATS = ("open_clip",)
@@ -200,13 +201,13 @@ def _trained(run: RunFolder, checkpoint: Checkpoint) -> Learner:
     config, plugin = run.config, build_plugin(BACKBONES, run.config.backbone)
     strategies, backbone = build_strategies(config), plugin.build()
     _require_same(run, model_settings(config, plugin, strategies, weights_digest(backbone)))
+    results = run.results
+    with reading(run.path / "results.json"):
+        scenario = SCENARIOS[results["scenario"]]
+        training = {name: results["training"][name] for name in _COMPUTING}
     # strategies may have changed the model: a learner lets them do it again
     learner = Learner(
-        model=MultimodalModel(backbone),
-        scenario=SCENARIOS[run.results["scenario"]],
-        strategies=strategies,
-        training={name: run.results["training"][name] for name in _COMPUTING},
-        seed=config.seed,
+        model=MultimodalModel(backbone), scenario=scenario, strategies=strategies, training=training, seed=config.seed
     )
     model = learner.model
     for index, stored in checkpoint.progress["label_spaces"].items():

@@ -138,7 +138,8 @@ def differences(expected: Path, found: Path) -> str:
     for name in results[0].keys() | results[1].keys():
         if name not in ("seconds", "remarks") and results[0].get(name) != results[1].get(name):
             return f"{name} of the results is {results[1].get(name)} instead of {results[0].get(name)}"
-    if _history(expected) != _history(found):
+    told = any(HISTORY in remark for remark in results[1]["remarks"])
+    if not told and _history(expected) != _history(found):
         return "history.jsonl has other lines"
     last = [newest_intact(folder)[0] for folder in (expected, found)]
     assert last[0] is not None

@@ -143,3 +143,11 @@ def test_a_run_that_has_learned_nothing_yet_says_so(run: Path, pictures: Path, t
     folder.save({**(folder.progress or {}), "experiences_done": 99, "label_spaces": {}, "met": []}, {}, {})
     with pytest.raises(CheckpointError, match="no experience has been learned"):
         mmcl.predict(tmp_path / "begun", pictures)
+
+
+@pytest.mark.parametrize("content", ["{}", '{"scenario": "DIL"}', '{"scenario": [], "training": {}}'])
+def test_results_that_are_not_the_runs_are_named(content: str, pairs: Path, pictures: Path, tmp_path: Path) -> None:
+    shutil.copytree(pairs, tmp_path / "run")
+    (tmp_path / "run" / "results.json").write_text(content)
+    with pytest.raises(CheckpointError, match=r"results\.json: it cannot be read"):
+        mmcl.predict(tmp_path / "run", files(pictures), texts=["a", "b"])

@@ -90,3 +90,16 @@ def test_lines_that_no_run_wrote_are_dropped(line: str, tmp_path: Path) -> None:
     (tmp_path / HISTORY).write_text(f'{{"index": 0}}\n{line}\n{{"index": 0, "step": 2}}\n')
     History(RunFolder(tmp_path)).cut(1)
     assert (tmp_path / HISTORY).read_text() == '{"index": 0}\n{"index": 0, "step": 2}\n'
+
+
+@pytest.mark.parametrize("content", [b"", b"\0\0\0", None])
+def test_a_history_that_was_lost_or_damaged_is_remarked_upon(
+    content: bytes | None, tmp_path: Path, cache: Path
+) -> None:
+    run = learn(tmp_path / "run").folder
+    assert not mmcl.resume(run, benchmark=toy_benchmark(TIL, experiences=2), quiet=True).results["remarks"][1:]
+    (run / HISTORY).unlink()
+    if content is not None:
+        (run / HISTORY).write_bytes(content)
+    resumed = mmcl.resume(run, benchmark=toy_benchmark(TIL, experiences=2), quiet=True)
+    assert any("history.jsonl was lost or damaged" in remark for remark in resumed.results["remarks"])
