@@ -152,7 +152,7 @@ class OpenCLIPBackbone(Backbone):
         """A copy with its own weights; preprocessing and tokeniser, which hold no weights, are shared."""
         copy = OpenCLIPBackbone(
             deepcopy(self.clip, memo),
-            self.config,
+            deepcopy(self.config),
             self.preprocess_train[IMAGE],
             self.preprocess_eval[IMAGE],
             self.tokenizer,

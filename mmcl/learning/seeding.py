@@ -18,7 +18,9 @@ def derive_generator(seed: int, *names: object) -> torch.Generator:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Seed the global generators of Python, NumPy and torch inside the body, and put them back afterwards."""
-    with kept_generators(), torch.random.fork_rng(devices=list(range(torch.cuda.device_count()))):
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    with kept_generators(), torch.random.fork_rng(devices=devices):
         seed_generators(seed)
-        torch.manual_seed(seed)
+        if devices or torch.backends.mps.is_available():  # it takes longer than a small step, and the CPU has its seed
+            torch.manual_seed(seed)
         yield

@@ -1,6 +1,6 @@
 """Everything that this distribution registers keeps its promises."""
 
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -25,7 +25,7 @@ def names(group: str) -> list[str]:
     return [entry.name for entry in entries(group) if entry.distribution == "mmcl"] + list(VARIANTS.get(group, ()))
 
 
-@cache
+@lru_cache(maxsize=1)  # the checks of a plugin follow each other, and what it has trained is large
 def subject(group: str, name: str) -> Subject:
     """One for all checks, which share what they have learned."""
     return subject_of(name, group)
