@@ -10,7 +10,7 @@ from mmcl.config import RunConfig, resolve_training
 from mmcl.data.readable import check_readable
 from mmcl.data.targets import check_targets
 from mmcl.errors import ConfigError
-from mmcl.evaluation.answers import answers_csv
+from mmcl.evaluation.answers import AnswerTable
 from mmcl.evaluation.loggers import RunLogger, make_loggers
 from mmcl.evaluation.report import markdown_report
 from mmcl.evaluation.result_matrix import BEFORE_TRAINING, ResultMatrix
@@ -25,12 +25,13 @@ from mmcl.models.backbone import BackbonePlugin
 from mmcl.models.digest import weights_digest
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.probe import Probe
-from mmcl.progress import LogTerms, Silent, View
+from mmcl.progress import LogTerms, View
 from mmcl.registry import BACKBONES
 from mmcl.remarks import Remarks
 from mmcl.results import RunResult, results_of
-from mmcl.run_folder import RunFolder
+from mmcl.run_folder import RunFolder, answers_of
 from mmcl.streams.benchmark import Benchmark
+from mmcl.views import Silent
 
 
 class Experiment:
@@ -206,7 +207,7 @@ class Experiment:
         scores: dict[str, float] = {}
         chance: dict[str, float] = {}
         further: dict[str, dict[str, float]] = {}
-        answers: dict[str, list[dict[str, Any]]] = {}
+        answers = AnswerTable()
         self.metric.begin_round()
         phase = f"evaluation after {row}" if row != BEFORE_TRAINING else f"evaluation {row}"
         with (
@@ -218,10 +219,10 @@ class Experiment:
                 if self.learner.model.head.knows(experience.label_space):
                     scores[experience.name] = self.learner.evaluate(experience, self.metric)
                     chance[experience.name] = self.metric.chance()
-                    answers[experience.name] = self.metric.answers()
+                    answers.add(experience.name, self.metric.answers())
                     for name, score in self.metric.further().items():
                         further.setdefault(name, {})[experience.name] = score
-                advance()
+                advance(experience.name)
         self._write_row(self.matrix, row, scores)
         self._write_row(self.chance, row, chance)
         for name, values in further.items():
@@ -229,13 +230,12 @@ class Experiment:
         for logger in self.loggers:
             for column, score in scores.items():
                 logger.cell(row, column, score)
-        self._write_answers(0 if row == BEFORE_TRAINING else self.done + 1, answers)
+        if (
+            not answers.empty
+        ):  # before the checkpoint: a run that goes on from the one before writes the same file again
+            experiences = 0 if row == BEFORE_TRAINING else self.done + 1
+            self.folder.write_bytes(answers_of(experiences), answers.packed())
         self.view.row(row, scores)
-
-    def _write_answers(self, experiences: int, answers: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-        """Before the checkpoint: a run that goes on from the one before writes the same file again."""
-        if table := answers_csv(answers):
-            self.folder.write_text(f"predictions/{experiences}.csv", table)
 
     def _write_row(self, matrix: ResultMatrix, row: str, scores: dict[str, float]) -> None:
         if row == BEFORE_TRAINING:

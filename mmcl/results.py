@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmcl.environment import environment
+from mmcl.errors import CheckpointError
 from mmcl.escaping import markdown
 from mmcl.evaluation.comparison import Comparison, compare_results
-from mmcl.evaluation.frame import frame
+from mmcl.evaluation.frame import answers_frame, frame
 from mmcl.evaluation.metric import AMONG_OWN
 from mmcl.evaluation.report import results_table, title
 from mmcl.evaluation.result_matrix import ResultMatrix
-from mmcl.run_folder import RunFolder
+from mmcl.run_folder import RunFolder, answers_of
 from mmcl.stored import stored_results
 
 if TYPE_CHECKING:
@@ -59,6 +60,27 @@ class RunResult:
             ConfigError: if pandas is not installed.
         """
         return frame([self.results])
+
+    def predictions(self, experiences: int | None = None) -> Any:
+        """What the model said of every row of the test sets, as a ``pandas.DataFrame``.
+
+        Args:
+            experiences: after how many of them, 0 being before training; by default after all.
+
+        Raises:
+            CheckpointError: if the run folder has no such file.
+            ConfigError: if pandas is not installed.
+        """
+        last = len(self.results["matrix"]) - 1
+        file = self.folder / answers_of(last if experiences is None else experiences)
+        if not file.is_file():
+            raise CheckpointError(
+                f"run folder {self.folder}",
+                found=f"no {file.relative_to(self.folder)}",
+                allowed=f"0 to {last} experiences, of runs whose metric says what was answered",
+                remedy="Ask for another number; runs of earlier versions have tables that are not compressed.",
+            )
+        return answers_frame(file)
 
     def plot(self, target: Any = None) -> None:
         """Draw the heat map on matplotlib axes or into an image file; by default show it, in a notebook or a window."""

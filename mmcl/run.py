@@ -23,12 +23,13 @@ from mmcl.experiment import Experiment, names_of
 from mmcl.identity import EXTENSIONS
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.models.backbone import BackbonePlugin
-from mmcl.progress import View, make_view
+from mmcl.progress import View
 from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES, kind_of, name_of
 from mmcl.results import RunResult
 from mmcl.run_folder import RunFolder
 from mmcl.signature import checked
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
+from mmcl.views import make_view
 
 
 @checked
@@ -117,7 +118,7 @@ def run_config(
     progress: str = "auto",
 ) -> RunResult:
     """Run a configuration into a new folder."""
-    view, config = _view(quiet, progress), located(config)
+    view, config = make_view(progress, quiet), located(config)
     check_before_loading(config, benchmark)
     with claimed(config.folder) as folder:
         experiment = Experiment(config, folder, benchmark, view, plugins)
@@ -155,7 +156,7 @@ def resume(
         PluginError: if the folder names such code, and it is not trusted.
         CheckpointError: if this is not the experiment that the run was begun with; the sentence says what differs.
     """
-    view = _view(quiet, progress)
+    view = make_view(progress, quiet)
     with held(Path(path), trust) as folder:
         folder.require_plugins(names_of(plugins))
         config = _relocated(folder, data_root, data)
@@ -192,7 +193,7 @@ def extend(
         CheckpointError: if the run has not ended, or what it has learned is not what is there now.
         ConfigError: if its benchmark has no further experience.
     """
-    view = _view(quiet, progress)
+    view = make_view(progress, quiet)
     with held(Path(path), trust) as folder:
         return _extended(folder, data, benchmark, view, plugins)
 
@@ -227,10 +228,6 @@ def _extended(
     experiment.restore(may_grow=True)
     experiment.begin()
     return experiment.run()
-
-
-def _view(quiet: bool, progress: str) -> View:
-    return make_view("off" if quiet else progress)
 
 
 def _next_of_benchmark(config: RunConfig, folder: RunFolder) -> RunConfig:

@@ -7,7 +7,7 @@
     progress.json          what has been done, a copy of the newest checkpoint's
     results.json           the result matrix and everything a reader of it needs
     history.jsonl          losses, rates and seconds every few steps (``mmcl.history``)
-    predictions/K.csv      what the model said of every row of the test sets after K experiences
+    predictions/K.csv.gz   what the model said of every row of the test sets after K experiences
     report.md, matrix.png  the same for people
     probe/, disorder.*     features of the probe and what has become of them, if there is one (``mmcl.probe``)
 
@@ -221,8 +221,12 @@ class RunFolder:
 
     def write_text(self, name: str, content: str) -> None:
         """Replace a text file in one step."""
+        self.write_bytes(name, content.encode())
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Replace a file in one step."""
         with self._replacing(name) as draft:
-            draft.write_text(content, encoding="utf-8")
+            draft.write_bytes(content)
 
     def write_tensors(self, name: str, tensors: "Mapping[str, Tensor]") -> None:
         """Replace a safetensors file in one step."""
@@ -297,6 +301,11 @@ class RunFolder:
             make_folder(target.parent)
             with replacing(target) as draft:
                 yield draft
+
+
+def answers_of(experiences: int) -> str:
+    """The name of the file with what the model said after so many experiences."""
+    return f"predictions/{experiences}.csv.gz"
 
 
 def _remove(paths: Iterable[Path]) -> None:

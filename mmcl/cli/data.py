@@ -1,24 +1,18 @@
 """Commands about data: check-data."""
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import Annotated, Optional
 
 import typer
 
 from mmcl.arguments import benchmark_config
 from mmcl.cli.completion import benchmark_name
+from mmcl.cli.interruption import interruptible
 from mmcl.cli.names import require
-from mmcl.cli.terminal import Data, Trust, app, output, say
+from mmcl.cli.terminal import Data, Progress, Quiet, Shown, Trust, app, tell
+from mmcl.config import PluginConfig
 from mmcl.registry import BENCHMARKS
 from mmcl.trust import trusted_toml
-
-if TYPE_CHECKING:
-    from mmcl.inspection import Part
-
-_HEARTBEAT = 10.0  # seconds between two lines where there is no terminal
 
 
 @app.command("check-data")
@@ -31,57 +25,43 @@ def check_data(
     data_root: Data = None,
     set_: Annotated[Optional[list[str]], typer.Option("--set", help="benchmark.key=value.")] = None,  # noqa: UP045
     config: Annotated[Optional[Path], typer.Option(help="A TOML configuration; options change it.")] = None,  # noqa: UP045
+    progress: Progress = Shown.auto,
+    quiet: Quiet = False,
     trust: Trust = False,
 ) -> None:
     """Read all data of a benchmark and name everything that is wrong with them; exit code 1 if anything is."""
-    begun = None if config is None else trusted_toml(config, trust).benchmark
-    chosen = benchmark_config(benchmark, begun, embedded=embedded, data_root=data_root, overrides=set_ or ())
-    require(BENCHMARKS, chosen.name)
-
-    from mmcl.data.faults import Fault
-    from mmcl.inspection import inspect, parts_of
-
-    parts = parts_of(chosen)
-    if isinstance(parts, Fault):
-        say(f"{parts.what}: {parts.reason}")
-        raise typer.Exit(1)
-    bad, samples = 0, sum(len(part.samples) for part in parts)
-    with _progress(parts) as advance:
-        for part in parts:
-            for faults in inspect(part):
-                for fault in faults:
-                    say(f"{fault.what}: {fault.reason}")
-                bad += bool(faults)
-                advance(part.name)
-    verdict = "all of them can be learned from" if not bad else f"{bad} of them cannot be learned from"
-    say(f"{chosen.name}: {samples} samples read, {verdict}")
+    with interruptible(lambda: " before everything was read; the same command begins anew", progress):
+        begun = None if config is None else trusted_toml(config, trust).benchmark
+        chosen = benchmark_config(benchmark, begun, embedded=embedded, data_root=data_root, overrides=set_ or ())
+        require(BENCHMARKS, chosen.name)
+        bad = _inspected(chosen, progress, quiet)
     if bad:
         raise typer.Exit(1)
 
 
-@contextmanager
-def _progress(parts: "Sequence[Part]") -> "Iterator[Callable[[str], object]]":
-    """A bar on a terminal, and a line now and then elsewhere."""
-    total, done, last = sum(len(part.samples) for part in parts), 0, time.monotonic()
-    if output.is_terminal:
-        from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+def _inspected(benchmark: PluginConfig, progress: Shown, quiet: bool) -> int:
+    """How many samples of a benchmark cannot be learned from, each of which is named."""
+    from mmcl.data.faults import Fault
+    from mmcl.inspection import inspect, parts_of
+    from mmcl.views import make_view
 
-        with Progress(
-            *Progress.get_default_columns()[:2],
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=output,
-            transient=True,
-        ) as bar:
-            task = bar.add_task("reading", total=total)
-            yield lambda part: bar.update(task, advance=1, description=f"reading {part}")
-        return
+    def name(fault: Fault) -> None:
+        tell(progress, "fault", f"{fault.what}: {fault.reason}", what=fault.what, reason=fault.reason)
 
-    def beat(part: str) -> None:
-        nonlocal done, last
-        done += 1
-        if time.monotonic() - last > _HEARTBEAT:
-            last = time.monotonic()
-            say(f"{done} of {total} samples read ({part})")
-
-    yield beat
+    parts = parts_of(benchmark)
+    if isinstance(parts, Fault):
+        name(parts)
+        return 1
+    bad, samples = 0, sum(len(part.samples) for part in parts)
+    view = make_view(progress.value, quiet)
+    with view.shown(), view.phase("reading", samples) as advance:
+        for part in parts:
+            for faults in inspect(part):
+                for fault in faults:
+                    name(fault)
+                bad += bool(faults)
+                advance(part.name)
+    verdict = "all of them can be learned from" if not bad else f"{bad} of them cannot be learned from"
+    sentence = f"{benchmark.name}: {samples} samples read, {verdict}"
+    tell(progress, "end", sentence, benchmark=benchmark.name, samples=samples, bad=bad)
+    return bad

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from mmcl.cli.terminal import say
+from mmcl.cli.terminal import Shown, tell
 
 
 class Terminated(KeyboardInterrupt):
@@ -16,11 +16,12 @@ class Terminated(KeyboardInterrupt):
 
 
 @contextmanager
-def interruptible(what_remains: Callable[[], str]) -> Iterator[None]:
+def interruptible(what_remains: Callable[[], str], progress: Shown = Shown.auto) -> Iterator[None]:
     """End the command with a sentence and the exit code of the signal, 130 or 143.
 
     Args:
         what_remains: says what is kept and how to go on, at the time of the interruption.
+        progress: how the command is shown.
     """
     usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGTERM, _terminate_in(os.getpid()))
@@ -30,8 +31,8 @@ def interruptible(what_remains: Callable[[], str]) -> Iterator[None]:
         for number in usual:  # a second one must not cut the sentence off
             signal.signal(number, signal.SIG_IGN)
         terminated = isinstance(interruption, Terminated)
-        word = "ended by SIGTERM" if terminated else "interrupted"
-        say(f"{word}{what_remains()}")
+        sentence = f"{'ended by SIGTERM' if terminated else 'interrupted'}{what_remains()}"
+        tell(progress, "interrupted", sentence, sentence=sentence)
         sys.exit(128 + (signal.SIGTERM if terminated else signal.SIGINT))
     finally:
         for number, handler in usual.items():

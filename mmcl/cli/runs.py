@@ -1,6 +1,5 @@
 """Commands that train: run, resume, extend, demo."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -11,7 +10,7 @@ from mmcl.arguments import apply_overrides, benchmark_config, default_backbone, 
 from mmcl.cli.completion import backbone_name, benchmark_name, strategy_name
 from mmcl.cli.interruption import going_on, interruptible, of_new_run
 from mmcl.cli.names import require
-from mmcl.cli.terminal import Data, Folder, Progress, Quiet, Shown, Trust, app, output, say
+from mmcl.cli.terminal import Data, Folder, Progress, Quiet, Shown, Trust, app, output, tell
 from mmcl.config import RunConfig
 from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES
 from mmcl.trust import trusted_toml
@@ -80,7 +79,7 @@ def run(
     for plugin in built.strategies:
         require(STRATEGIES, plugin.name)
 
-    with interruptible(of_new_run(built.folder)):
+    with interruptible(of_new_run(built.folder), progress):
         from mmcl.run import run_config
 
         result = run_config(built, quiet=quiet, progress=progress.value)
@@ -100,7 +99,7 @@ def resume(
     trust: Trust = False,
 ) -> None:
     """Continue an interrupted run; the numbers are those of a run that was never interrupted."""
-    with interruptible(lambda: going_on(folder)):
+    with interruptible(lambda: going_on(folder), progress):
         from mmcl.run import resume as resume_run
 
         result = resume_run(
@@ -120,7 +119,7 @@ def extend(
     trust: Trust = False,
 ) -> None:
     """Learn one more experience after a run has ended: the next of its benchmark, or data of your own."""
-    with interruptible(lambda: going_on(folder)):
+    with interruptible(lambda: going_on(folder), progress):
         from mmcl.run import extend as extend_run
 
         result = extend_run(folder, data, quiet=quiet, trust=trust, progress=progress.value)
@@ -135,15 +134,13 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Watch a small CLIP learn eleven data sets, and forget less with ZSCL than without."""
-    with interruptible(lambda: "; 'mmcl demo' begins anew"):
+    with interruptible(lambda: "; 'mmcl demo' begins anew", progress):
         from mmcl.demo import demo as run_demo
 
         run_demo(out, seed, progress="off" if quiet else progress.value)
 
 
 def _print_result(result: "RunResult", progress: Shown) -> None:
-    if progress is Shown.json:
-        say(json.dumps({"event": "end", "folder": str(result.folder), "summary": result.summary}))
-        return
-    output.print(result.table())
-    say(f"kept in {result.folder}")
+    if progress is not Shown.json:
+        output.print(result.table())
+    tell(progress, "end", f"kept in {result.folder}", folder=str(result.folder), summary=result.summary)

@@ -29,7 +29,7 @@ Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 
 class Shown(str, Enum):
-    """How a run is shown while it is going on."""
+    """How a command that takes its time is shown while it is going on."""
 
     auto = "auto"
     plain = "plain"
@@ -47,6 +47,11 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but the
 def say(text: object, style: str = "") -> None:
     """Print what may come from data, as it is."""
     say_on(output, text, style)
+
+
+def tell(progress: Shown, event: str, sentence: str, /, **facts: Any) -> None:
+    """Print what has happened: a sentence for people, an object in a line for programs."""
+    say(json.dumps({"event": event, **facts}) if progress is Shown.json else sentence)
 
 
 def print_json(content: Any) -> None:

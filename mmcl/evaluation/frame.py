@@ -1,7 +1,8 @@
-"""Frames: the scores of runs in long format, a row for every cell of a result matrix."""
+"""Frames: scores of runs, a row for every cell of a result matrix; and what a model said, a row for every question."""
 
 from collections.abc import Iterable, Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from mmcl.errors import ConfigError
@@ -42,13 +43,28 @@ def frame(runs: Iterable[Results]) -> Any:
     Raises:
         ConfigError: if pandas is not installed.
     """
+    pandas = _pandas("frame", "take the rows from mmcl.evaluation.frame.long_rows")
+    return pandas.DataFrame([row for results in runs for row in long_rows(results)], columns=list(COLUMNS))
+
+
+def answers_frame(file: Path) -> Any:
+    """The rows of a file of answers as a ``pandas.DataFrame``; names stay text, whatever they look like.
+
+    Raises:
+        ConfigError: if pandas is not installed.
+    """
+    pandas = _pandas("predictions", f"read {file}, a compressed table of commas")
+    names = dict.fromkeys(("test set", "id", "target", "prediction"), str)
+    return pandas.read_csv(file, dtype=names, keep_default_na=False)
+
+
+def _pandas(who: str, otherwise: str) -> Any:
     try:
-        pandas = import_module("pandas")
+        return import_module("pandas")
     except ImportError as error:
         raise ConfigError(
-            "frame",
+            who,
             found=f"pandas cannot be imported ({error})",
             allowed="an environment with pandas, which MMCL itself does not need",
-            remedy="Install it with 'pip install pandas', or take the rows from mmcl.evaluation.frame.long_rows.",
+            remedy=f"Install it with 'pip install pandas', or {otherwise}.",
         ) from error
-    return pandas.DataFrame([row for results in runs for row in long_rows(results)], columns=list(COLUMNS))

@@ -26,8 +26,9 @@ from mmcl.suites.cell import STOPPED, learn
 from mmcl.suites.plan import Cell, plan, read_suite
 from mmcl.suites.processes import in_processes
 from mmcl.suites.standing import finished, log_of, require_composable
-from mmcl.suites.view import View
+from mmcl.suites.view import DISPLAYS, View
 from mmcl.trust import require_trusted
+from mmcl.views import chosen
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def run_suite(
     out: str | Path | None = None,
     quiet: bool = False,
     trust: bool = False,
+    progress: str = "auto",
 ) -> SuiteResult:
     """Run a suite, or what is left of it.
 
@@ -69,8 +71,10 @@ def run_suite(
         cores: of the processor that cells may use together; by default all there are.
         threads: that every cell computes with. Other numbers of threads may change the last digits of a run.
         out: a folder instead of the one that the file names.
-        quiet: print nothing.
+        quiet: show nothing, as ``progress="off"`` does.
         trust: let code run that the file names, although nobody has registered it (``mmcl.trust``).
+        progress: ``"auto"`` (a table on a terminal, else lines), ``"plain"`` (lines), ``"json"`` (an object in every
+            line) or ``"off"``.
 
     Raises:
         PluginError: if the file names such code, and it is not trusted.
@@ -79,6 +83,7 @@ def run_suite(
     who = "suite" if isinstance(suite, Mapping) else f"suite {suite}"
     _require_main_process(who)
     slots = _slots(cores, threads)
+    display = chosen("off" if quiet else progress, DISPLAYS)(make_console())
     content = suite if isinstance(suite, Mapping) else read_suite(Path(suite))
     cells = {cell.name: cell for cell in plan(content, who, None if out is None else str(out))}
     if not isinstance(suite, Mapping):
@@ -86,11 +91,11 @@ def run_suite(
             require_trusted(cell.config, who, Path(suite).parent, trust)
     require_composable(list(cells.values()), who)
     waiting = {name: cell for name, cell in cells.items() if not finished(cell)}
-    view = View(make_console(quiet=quiet), cells, len(waiting))
+    view = View(display, cells, len(waiting))
     failed: dict[str, str] = {}
     _make_room(waiting)
     calls = {name: (learn, (cell.config, threads, str(log_of(cell)))) for name, cell in waiting.items()}
-    with view.shown(), closing(in_processes(calls, slots, threads, view.at_work)) as ends:
+    with display.shown(), closing(in_processes(calls, slots, threads, view.at_work)) as ends:
         for name, code in ends:
             try:
                 if code != 0:

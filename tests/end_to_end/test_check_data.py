@@ -1,5 +1,6 @@
 """``mmcl check-data`` reads everything and names all that is wrong, not the first of it."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -40,6 +41,14 @@ def test_all_bad_files_are_named_with_their_reasons_and_the_exit_code_is_1(data:
     assert f"image {cut}: it cannot be read" in said
     assert f"image {odd}: it cannot be read" in said
     assert "2 of them cannot be learned from" in said
+    code, said = check(*words, "--progress", "json")
+    events = [json.loads(line) for line in said.splitlines()]
+    assert (code, [event["event"] for event in events if event["event"] != "part"]) == (
+        1,
+        ["phase", "fault", "fault", "end"],
+    )
+    assert {event["what"] for event in events if event["event"] == "fault"} == {f"image {cut}", f"image {odd}"}
+    assert events[-1]["bad"] == 2
     with pytest.raises(Exception, match="cannot"), Image.open(odd) as image:
         image.load()
 

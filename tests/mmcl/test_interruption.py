@@ -1,5 +1,6 @@
 """A command that is interrupted says what remains and how to go on."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mmcl.cli.interruption import going_on, interruptible, of_new_run
+from mmcl.cli.terminal import Shown
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -20,6 +22,12 @@ def test_a_signal_ends_a_command_with_its_own_code_and_how_to_go_on(
         os.kill(os.getpid(), number)
     assert stop.value.code == code
     assert "'mmcl resume runs/[b]' goes on from the last finished experience" in capsys.readouterr().out
+
+
+def test_a_program_that_reads_objects_gets_the_interruption_as_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), interruptible(lambda: "; again", Shown.json):
+        raise KeyboardInterrupt
+    assert json.loads(capsys.readouterr().out) == {"event": "interrupted", "sentence": "interrupted; again"}
 
 
 def test_signals_have_their_usual_effect_afterwards() -> None:

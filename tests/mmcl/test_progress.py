@@ -12,7 +12,8 @@ from rich.console import Console
 
 import mmcl
 from mmcl.errors import ConfigError
-from mmcl.progress import VIEWS, Bar, Moment, View, make_view, say_row
+from mmcl.progress import Moment, View, say_row
+from mmcl.views import VIEWS, Bar, make_view
 
 NAMES = ("photos [/old]", "[bold]new", "under $5 \\frac{ and $6", "a_b^{c}")
 
@@ -48,7 +49,7 @@ def recorded(view: Callable[[Console], View], terminal: bool = False) -> str:
     shown = view(console)
     with shown.shown():
         with shown.phase("evaluation before training", 2) as advance:
-            advance()
+            advance("birds")
         for index in (0, 1):
             for step in (1, 10, 20):
                 shown.step(moment(step, index))
@@ -87,3 +88,21 @@ def test_off_shows_nothing_and_an_unknown_view_is_refused() -> None:
     assert recorded(VIEWS["off"]) == ""
     with pytest.raises(ConfigError, match="Did you mean 'plain'"):
         make_view("plane")
+
+
+def test_what_takes_long_without_being_training_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmcl.views._HEARTBEAT", -1.0)
+    monkeypatch.setattr("mmcl.views._PAUSE", -1.0)
+    console = {name: Console(file=io.StringIO(), width=200) for name in ("plain", "json")}
+    for name in console:
+        with VIEWS[name](console[name]).phase("reading", 2) as advance:
+            for part in ("birds", "[/cats]"):
+                advance(part)
+    plain, objects = (console[name].file.getvalue().splitlines() for name in console)  # type: ignore[attr-defined]
+    assert plain == ["reading: 1 of 2 (birds), 0:00:00 left", "reading: 2 of 2 ([/cats]), 0:00:00 left"]
+    begun, *parts = map(json.loads, objects)
+    assert begun == {"event": "phase", "name": "reading", "total": 2}
+    assert [(part["event"], part["name"], part["done"]) for part in parts] == [
+        ("part", "birds", 1),
+        ("part", "[/cats]", 2),
+    ]

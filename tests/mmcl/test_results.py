@@ -1,6 +1,7 @@
 """Chance levels and zero-shot scores of whole runs, from the matrices that the runs keep."""
 
 import csv
+import gzip
 from pathlib import Path
 from types import ModuleType
 
@@ -24,7 +25,7 @@ SETTINGS = {"iterations": 10, "lr": 1e-3}
 
 
 def predictions(folder: Path, experiences: int) -> list[dict[str, str]]:
-    with (folder / "predictions" / f"{experiences}.csv").open(encoding="utf-8", newline="") as file:
+    with gzip.open(folder / "predictions" / f"{experiences}.csv.gz", "rt", encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -97,6 +98,13 @@ def test_a_result_is_opened_again_shown_in_a_notebook_and_plotted_without_argume
             assert [line["row"] for line in of_set] == [str(number) for number in range(16)]
             assert 100 * np.mean([line["target"] == line["prediction"] for line in of_set]) == score
             assert all(0.5 <= float(line["score"]) <= 1 for line in of_set)  # of two classes
+        frame = result.predictions(experiences)
+        assert frame.astype({"row": str}).drop(columns="score").to_dict("records") == [
+            {name: value for name, value in line.items() if name != "score"} for line in said
+        ]
+    assert result.predictions().equals(result.predictions(2))
+    with pytest.raises(CheckpointError, match=r"no predictions/3\.csv\.gz"):
+        result.predictions(3)
     again = mmcl.open(str(tmp_path / "run"))
     assert again == result
     shown = again._repr_markdown_()
