@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Column
+from rich.text import Text
 
-from mmcl.console import make_console, say_on
+from mmcl.console import make_console, redrawn, say_on
 from mmcl.errors import ConfigError, nearest
 from mmcl.escaping import plain
 from mmcl.progress import Advance, Course, Moment, View, clock, finite, say_row
@@ -17,6 +20,7 @@ from mmcl.progress import Advance, Course, Moment, View, clock, finite, say_row
 T = TypeVar("T")
 
 _HEARTBEAT = 30.0  # seconds between two lines where nothing can be drawn over
+_ROOMY = 60  # columns from which on there is room for bars
 _PAUSE = 0.5  # seconds between two objects about parts of one phase
 
 
@@ -31,7 +35,7 @@ class Silent(View):
 
 
 class Bar(View):
-    """A bar for the run and one for what it is at, which are redrawn, below the rows of the matrix.
+    """A bar for the run, one for what it is at, and the terms of the loss, redrawn below the rows of the matrix.
 
     Args:
         console: a terminal or a notebook.
@@ -39,34 +43,36 @@ class Bar(View):
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
+        bar = [BarColumn(bar_width=20)] if console.width >= _ROOMY else []
+        self._bars = Progress(
+            TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold")),
+            *bar,
             MofNCompleteColumn(),
             TextColumn("{task.fields[detail]}", markup=False),
             console=console,
-            transient=True,
         )
+        self._values = ""
         self._run: TaskID | None = None
         self._part: tuple[str, TaskID] | None = None
 
     @contextmanager
     def shown(self) -> Iterator[None]:
         """While the run is going on; the cursor is there again however it ends."""
-        with self._progress:
+        with Live(get_renderable=self._drawn, console=self.console, transient=True):
             yield
 
     def step(self, moment: Moment) -> None:
-        """Redraw both bars."""
+        """Redraw both bars and the terms."""
         if self._run is None:
-            self._run = self._progress.add_task("run", detail="")
+            self._run = self._bars.add_task("run", detail="")
         left = f"{clock(moment.left)} left"
-        self._progress.update(self._run, completed=moment.done, total=moment.total, detail=left)
+        self._bars.update(self._run, completed=moment.done, total=moment.total, detail=left)
         name = f"learn {moment.index + 1}: {plain(moment.experience)}"
         if self._part is None or self._part[0] != name:
             self._clear()
-            self._part = name, self._progress.add_task(name, total=moment.steps, detail="")
-        self._progress.update(self._part[1], completed=moment.step, detail=moment.values)
+            self._part = name, self._bars.add_task(name, total=moment.steps, detail="")
+        self._bars.update(self._part[1], completed=moment.step)
+        self._values = moment.values
 
     def row(self, row: str, scores: Mapping[str, float]) -> None:
         """Above the bars."""
@@ -76,19 +82,24 @@ class Bar(View):
     def phase(self, name: str, total: int) -> Iterator[Advance]:
         """A bar of its own."""
         self._clear()
-        course, task = Course(total), self._progress.add_task(plain(name), total=total, detail="")
+        course, task = Course(total), self._bars.add_task(plain(name), total=total, detail="")
 
         def advance(part: str) -> None:
             course.advance()
-            self._progress.update(task, advance=1, detail=f"{clock(course.left)} left  {plain(part)}")
+            self._bars.update(task, advance=1, detail=f"{clock(course.left)} left")
+            self._values = plain(part)
 
         yield advance
-        self._progress.remove_task(task)
+        self._bars.remove_task(task)
+        self._values = ""
 
     def _clear(self) -> None:
         if self._part is not None:
-            self._progress.remove_task(self._part[1])
-        self._part = None
+            self._bars.remove_task(self._part[1])
+        self._part, self._values = None, ""
+
+    def _drawn(self) -> RenderableType:
+        return redrawn(Group(self._bars, Text(self._values, overflow="fold")), self.console)
 
 
 class Heartbeat(View):

@@ -1,7 +1,32 @@
 """The command line. Importing it loads neither torch nor avalanche: heavy work is imported where it is done."""
 
-from mmcl.cli import data, models, plugins, results, runs, suite
-from mmcl.cli.entry import main
-from mmcl.cli.terminal import app
+import os
+import sys
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["app", "data", "main", "models", "plugins", "results", "runs", "suite"]
+if TYPE_CHECKING:
+    from mmcl.cli.commands import app
+
+__all__ = ["app", "main"]
+
+
+def main() -> None:
+    """Entry point."""
+    # "python -c" puts the working directory first, where a file may bear the name of any optional module
+    sys.path[:] = [place for place in sys.path if place]
+    os.environ.setdefault("PYTHONSAFEPATH", "1")  # nor shall the processes that a run starts look there
+    try:
+        from mmcl.cli.entry import run_app  # half a second, in which Ctrl-C is as likely as later
+
+        run_app()
+    except KeyboardInterrupt:
+        print("interrupted before the command began")
+        sys.exit(130)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "app":
+        from mmcl.cli.commands import app
+
+        return app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

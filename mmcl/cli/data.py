@@ -6,10 +6,11 @@ from typing import Annotated, Optional
 import typer
 
 from mmcl.arguments import benchmark_config
+from mmcl.cli.application import app
 from mmcl.cli.completion import benchmark_name
 from mmcl.cli.interruption import interruptible
 from mmcl.cli.names import require
-from mmcl.cli.terminal import Data, Progress, Quiet, Shown, Trust, app, tell
+from mmcl.cli.terminal import Data, Progress, Quiet, Shown, Trust, tell
 from mmcl.config import PluginConfig
 from mmcl.registry import BENCHMARKS
 from mmcl.trust import trusted_toml

@@ -1,12 +1,11 @@
-"""The entry point of the command line."""
+"""A command as a process: its warnings, its signs, its errors."""
 
 import codecs
 import io
-import os
 import sys
 import warnings
 
-from mmcl.cli.terminal import app
+from mmcl.cli.commands import app
 from mmcl.console import make_console, say_on
 from mmcl.errors import MMCLError
 from mmcl.remarks import show_as_sentences
@@ -14,11 +13,8 @@ from mmcl.remarks import show_as_sentences
 _SPELLED = "mmcl.spelled"  # how standard output and standard error write what their encoding does not have
 
 
-def main() -> None:
-    """Entry point: user errors are one sentence on standard error and exit code 2."""
-    # "python -c" puts the working directory first, where a file may bear the name of any optional module
-    sys.path[:] = [place for place in sys.path if place]
-    os.environ.setdefault("PYTHONSAFEPATH", "1")  # nor shall the processes that a run starts look there
+def run_app() -> None:
+    """Run a command: user errors are one sentence on standard error and exit code 2."""
     # avalanche imports qpsolvers, which misses solvers nobody here uses
     warnings.filterwarnings("ignore", message="no QP solver found")
     show_as_sentences()

@@ -5,7 +5,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from mmcl.cli.terminal import Folder, Json, Trust, app, say
+from mmcl.cli.application import app
+from mmcl.cli.terminal import Folder, Json, Trust, say
 
 
 @app.command()

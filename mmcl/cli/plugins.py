@@ -10,9 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from mmcl.arguments import parse_backbone, parse_strategy, registered_groups
+from mmcl.cli.application import app
 from mmcl.cli.completion import any_name, backbone_name, benchmark_name, strategy_name
 from mmcl.cli.names import require, unknown
-from mmcl.cli.terminal import Json, app, output, print_json, say
+from mmcl.cli.terminal import Json, output, print_json, say
 from mmcl.escaping import plain, plain_lines
 from mmcl.import_trial import broken_imports
 from mmcl.registry import BACKBONES, BENCHMARKS, GROUPS, STRATEGIES, Card, Entry, card, entries

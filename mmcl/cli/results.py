@@ -5,7 +5,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from mmcl.cli.terminal import Folder, Json, app, output, print_json
+from mmcl.cli.application import app
+from mmcl.cli.terminal import Folder, Json, output, print_json
 
 
 @app.command()

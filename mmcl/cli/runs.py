@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from mmcl.arguments import apply_overrides, benchmark_config, default_backbone, parse_backbone, parse_strategy
+from mmcl.cli.application import app
 from mmcl.cli.completion import backbone_name, benchmark_name, strategy_name
 from mmcl.cli.interruption import going_on, interruptible, of_new_run
 from mmcl.cli.names import require
-from mmcl.cli.terminal import Data, Folder, Progress, Quiet, Shown, Trust, app, output, tell
+from mmcl.cli.terminal import Data, Folder, Progress, Quiet, Shown, Trust, output, tell
 from mmcl.config import RunConfig
 from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES
 from mmcl.trust import trusted_toml

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from mmcl.cli.application import app
 from mmcl.cli.interruption import interruptible
-from mmcl.cli.terminal import Progress, Quiet, Shown, Trust, app, output, say, tell
+from mmcl.cli.terminal import Progress, Quiet, Shown, Trust, output, say, tell
 
 if TYPE_CHECKING:
     from mmcl.suites.suite import SuiteResult

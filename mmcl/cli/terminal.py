@@ -1,4 +1,4 @@
-"""The application that commands are added to, and the terminal they print on."""
+"""The terminal that commands print on, and the options that several have."""
 
 import json
 from enum import Enum
@@ -7,14 +7,8 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from mmcl import __version__
 from mmcl.console import make_console, say_on
 
-app = typer.Typer(
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    pretty_exceptions_enable=False,
-)
 output = make_console()
 
 Folder = Annotated[Path, typer.Argument(help="A run folder.", show_default=False)]
@@ -57,18 +51,3 @@ def tell(progress: Shown, event: str, sentence: str, /, **facts: Any) -> None:
 def print_json(content: Any) -> None:
     """For machines; what is not ASCII is escaped, which no terminal obeys."""
     typer.echo(json.dumps(content, indent=1, allow_nan=False))
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"mmcl {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def common(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
-    ] = False,
-) -> None:
-    """Multimodal continual learning: run strategies on streams of tasks and see what is forgotten."""

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from mmcl.console import say_on
+from mmcl.console import redrawn, say_on
 from mmcl.escaping import plain
 from mmcl.evaluation.comparison import COMPARED, headline
 from mmcl.evaluation.report import Results
@@ -76,7 +76,7 @@ class LiveTable(Display):
             table.add_column(column, overflow="fold")
         for name, (step, seconds) in work().items():
             table.add_row(Text(plain(name)), step, clock(seconds))
-        self._live.update(table, refresh=True)
+        self._live.update(redrawn(table, self.console), refresh=True)
 
     def tell(self, event: str, sentence: str, facts: Mapping[str, Any]) -> None:
         """Above the table."""

@@ -4,12 +4,16 @@ import json
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from typer.testing import CliRunner
 
+from mmcl.cli import app, main
 from mmcl.cli.interruption import going_on, interruptible, of_new_run
 from mmcl.cli.terminal import Shown
 
@@ -52,6 +56,30 @@ def test_only_a_run_that_has_begun_is_promised_to_go_on(
     said = capsys.readouterr().out.replace("\n", " ")
     assert ("mmcl resume" in said) == (when == "meanwhile")
     assert ("nothing is kept" in said) == (when != "meanwhile")
+
+
+def interrupted(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("arguments", "place"), [(["--version"], "typer.echo"), (["list"], "mmcl.cli.plugins.entries")]
+)
+def test_ctrl_c_ends_every_command_with_a_sentence_and_code_130(
+    arguments: list[str], place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place, interrupted)
+    outcome = CliRunner().invoke(app, arguments)
+    assert (outcome.exit_code, outcome.output) == (130, "interrupted; the same command begins anew\n")
+
+
+def test_ctrl_c_while_the_command_line_is_imported_leaves_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "mmcl.cli.entry", SimpleNamespace(run_app=interrupted))  # type: ignore[misc]
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert (stop.value.code, capsys.readouterr().out) == (130, "interrupted before the command began\n")
 
 
 def work(begun: Event) -> None:

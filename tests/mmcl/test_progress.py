@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,16 +44,16 @@ def moment(step: int, index: int = 0, **facts: Any) -> Moment:
     return Moment(**{**known, **counts, "seconds": 2.0, "left": 75.0, **facts})
 
 
-def recorded(view: Callable[[Console], View], terminal: bool = False) -> str:
+def recorded(view: Callable[[Console], View], terminal: bool = False, width: int = 200, **facts: Any) -> str:
     """What a view shows of a short run."""
-    console = Console(file=io.StringIO(), force_terminal=terminal, width=200, color_system=None)
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=width, color_system=None)
     shown = view(console)
     with shown.shown():
         with shown.phase("evaluation before training", 2) as advance:
             advance("birds")
         for index in (0, 1):
             for step in (1, 10, 20):
-                shown.step(moment(step, index))
+                shown.step(moment(step, index, **facts))
             shown.row("birds", {"birds": 90.0})
     return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
 
@@ -73,6 +74,16 @@ def test_a_terminal_shows_bars_and_has_its_cursor_back_when_a_run_is_interrupted
         raise KeyboardInterrupt
     written = console.file.getvalue()  # type: ignore[attr-defined]
     assert written.rfind("\x1b[?25h") > written.rfind("\x1b[?25l") >= 0
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_bars_show_every_term_in_full_and_leave_room_for_what_terminals_print_at_ctrl_c(width: int) -> None:
+    terms = {f"zscl/a rather long name {i}": 1000.125 + i for i in range(6)}
+    shown = recorded(VIEWS["auto"], terminal=True, width=width, terms=terms, experience="a long name of an experience")
+    drawn = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).strip("\r") for line in shown.splitlines()]
+    for number in (*(f"{value:.3f}" for value in terms.values()), "20/20", "40/40", "0:01:15"):
+        assert any(number in line for line in drawn)
+    assert max(map(len, drawn)) <= width - 3
 
 
 def test_for_programs_every_line_is_an_object() -> None:
