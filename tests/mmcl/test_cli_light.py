@@ -114,3 +114,25 @@ def test_a_shell_completes_commands_and_names() -> None:
     assert {"ewc", "ewch", "ewc_plus_plus"} <= set(offered("mmcl run mtil --strategy ew", 4))
     assert offered("mmcl run cifar", 2) == ["cifar100"]
     assert offered("mmcl run mtil --backbone gl", 4) == ["glyph-clip"]
+
+
+INSTALLED = {"bash": {".bashrc", ".bash_completions/mmcl.sh"}, "zsh": {".zshrc", ".zfunc/_mmcl"}}
+
+
+@pytest.mark.parametrize("shell", INSTALLED)
+def test_completion_is_shown_and_installed_and_nothing_else_is_printed(
+    shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")  # the shell of whoever runs the tests
+    shown, installed = (
+        CliRunner().invoke(app, [option, shell], prog_name="mmcl")
+        for option in ("--show-completion", "--install-completion")
+    )
+    assert (shown.exit_code, installed.exit_code) == (0, 0)
+    written = {
+        path.relative_to(tmp_path).as_posix(): path.read_text() for path in tmp_path.rglob("*") if path.is_file()
+    }
+    assert set(written) == INSTALLED[shell]
+    assert shown.stdout.strip() in {content.strip() for content in written.values()}
+    assert len(installed.stdout.splitlines()) == 2
