@@ -164,6 +164,5 @@ def extended(benchmark: Benchmark, config: RunConfig, learned: Sequence[Mapping[
         learned: the experiences that the run has recorded, those of the benchmark included.
     """
     for place in config.extensions:
-        index = len(benchmark.experiences)
-        benchmark = with_data(benchmark, Path(place), learned[index] if index < len(learned) else None)
+        benchmark = with_data(benchmark, Path(place), learned[len(benchmark.experiences) :])
     return benchmark

@@ -5,6 +5,7 @@ Looking names up and reading their cards imports no plugin. MMCL's own plugins c
 
 import ast
 import inspect
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import Distribution, distributions
 from operator import attrgetter
+from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
@@ -118,7 +120,7 @@ def find(group: str, name: str) -> Entry:
         f"{kind} {name!r}",
         found=f"no installed distribution has a {kind} of this name",
         allowed=f"one of {', '.join(names)}, or package.module:Class",
-        remedy=nearest(name, names),
+        remedy=_own_data(name) if group == BENCHMARKS and _is_place(name) else nearest(name, names),
     )
 
 
@@ -246,6 +248,18 @@ def _check_kind(group: str, plugin: Any, who: str) -> None:
             allowed=f"{allowed}, with all that it asks for",
             remedy=f"Add {missing[0]} to the class.",
         )
+
+
+def _is_place(name: str) -> bool:
+    """Whether somebody has named data where a benchmark is expected."""
+    return os.path.exists(name) or Path(name).name != name or Path(name).suffix.lower() == ".csv"
+
+
+def _own_data(place: str) -> str:
+    return (
+        f"Own data are the benchmark 'own': 'mmcl run own --data {place}'; in Python "
+        f"mmcl.benchmark('own', data_root={place!r})."
+    )
 
 
 def _points(wanted: str) -> Iterator[tuple[str, str, str, str]]:

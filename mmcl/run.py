@@ -176,13 +176,15 @@ def extend(
     trust: bool = False,
     progress: str = "auto",
 ) -> RunResult:
-    """Learn one more experience after a run has ended: the next one of its benchmark, or a folder of images.
+    """Learn on after a run has ended: the next experience of its benchmark, or data of your own.
 
+    Data in which a column or folders tell several experiences apart, as in the run's own, are learned as so many.
     Classes that the run knows by name keep their ids, unless every experience has classes of its own.
 
     Args:
         path: the run folder.
-        data: images in one sub-folder per class, optionally below ``train`` and ``test``.
+        data: a folder with a sub-folder for each class, optionally below ``train`` and ``test``; a CSV file; a saved
+            data set; or a folder of these.
         benchmark: for runs whose benchmark was built in Python, the longer one.
         quiet: show nothing.
         plugins: as in ``resume``.

@@ -52,8 +52,8 @@ def predict(
 
     Args:
         folder: the run folder.
-        files: paths of pictures, arrays, folders or CSV files, pictures and arrays themselves, or dictionaries from
-            modality to value; one of them or a list (``mmcl.data.questions``).
+        files: paths of pictures, arrays, folders, CSV files or saved data sets, pictures and arrays themselves, data
+            frames, or dictionaries from modality or column to value; one of them or a list (``mmcl.data.questions``).
         top: number of classes to return.
         experience: let only its classes compete; by default those of all experiences learned so far.
         texts: let these compete instead of classes: for a model of pairs, which has learned none.
@@ -183,7 +183,7 @@ def _scores(
             allowed="texts for models that compare with texts",
             remedy="Leave them out.",
         )
-    brought = {modality for question in asked for modality in question.values}
+    brought = {modality for question in asked for modality in question.modalities}
     samples = Prepared(Questions(asked), backbone.preprocess_eval)
     size = learner.config.eval_batch_size if batch_size is None else batch_size
     with as_evaluated(learner):

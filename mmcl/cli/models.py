@@ -14,7 +14,9 @@ def predict(
     folder: Folder,
     files: Annotated[
         list[Path],
-        typer.Argument(help="Pictures, arrays (.npy), folders of them, CSV files.", show_default=False),
+        typer.Argument(
+            help="Pictures, arrays (.npy), folders of them, CSV files, saved data sets.", show_default=False
+        ),
     ],
     top: Annotated[int, typer.Option(help="Classes to show.")] = 5,
     experience: Annotated[Optional[str], typer.Option(help="Let only its classes compete.")] = None,  # noqa: UP045

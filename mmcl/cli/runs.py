@@ -113,13 +113,14 @@ def resume(
 def extend(
     folder: Folder,
     data: Annotated[
-        Path | None, typer.Option(help="What to learn next: DATA/CLASS/IMAGE, a CSV file, or a saved data set.")
+        Path | None,
+        typer.Option(help="What to learn next: DATA/CLASS/IMAGE, a CSV file, a saved data set, or several."),
     ] = None,
     progress: Progress = Shown.auto,
     quiet: Quiet = False,
     trust: Trust = False,
 ) -> None:
-    """Learn one more experience after a run has ended: the next of its benchmark, or data of your own."""
+    """Learn on after a run has ended: the next experience of its benchmark, or data of your own."""
     with interruptible(lambda: going_on(folder), progress):
         from mmcl.run import extend as extend_run
 

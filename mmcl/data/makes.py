@@ -30,6 +30,11 @@ def rows_of(data: Any, name: str) -> Any:
     return data
 
 
+def has_columns(data: Any) -> bool:
+    """Whether something is a data frame, a table of Arrow or a data set of Hugging Face."""
+    return hasattr(data, "columns") or hasattr(data, "column_names")
+
+
 def _frame_rows(data: Any, who: str) -> Any:
     """The rows of a data frame or an Arrow table as dictionaries; anything else as it is."""
     if hasattr(data, "to_dicts"):  # polars

@@ -57,7 +57,8 @@ def paired(table: Table) -> Table:
             f"data set {table.name!r}",
             found=f"rows of {', '.join(sorted(table.modalities))}",
             allowed="pairs: a text and one other modality",
-            remedy="Say what the columns hold with columns={'picture': 'image', 'title': 'text', 'number': None}.",
+            remedy="Say what the columns hold with columns={'picture': 'image', 'title': 'text', 'number': None}. "
+            "Pictures in folders have no texts: list them in a CSV file.",
         )
     thing, _ = matched(table.modalities)
     places = places_below([table.files(row) for row in range(len(table))], table.root)

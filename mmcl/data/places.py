@@ -1,23 +1,27 @@
 """Places: own data where they lie, as rows that are dictionaries.
 
 DATA.csv              a header, and a row in each line; files are named relative to it
-DATA/CLASS/PICTURE    classes by folder, optionally below DATA/train and DATA/test
+DATA/CLASS/PICTURE    classes by folder, optionally below DATA/train and DATA/test; or arrays in the same places
 DATA/                 what ``save_to_disk`` of Hugging Face's ``datasets`` wrote
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmcl.data.arrays import is_array_path
 from mmcl.data.csv_file import csv_rows
-from mmcl.data.folder_sides import TEST, TRAIN, VALIDATION, side_called, sides_below
+from mmcl.data.folder_sides import TEST, TRAIN, VALIDATION, FolderSides, side_called, sides_below
 from mmcl.data.labels import require_one_spelling
+from mmcl.data.modality import IMAGE
 from mmcl.data.names import some
 from mmcl.data.picture_files import folders_in, left_out_remark, pictures_below
+from mmcl.data.pixels import is_picture_name
 from mmcl.errors import DataError
 
+ARRAY = "array"  # the column of arrays in class folders, of which nothing says what they hold
 _SAVED = ("dataset_dict.json", "dataset_info.json")  # by which a saved data set is known
 
 
@@ -51,7 +55,7 @@ def rows_at(path: Path) -> Place:
         )
     if not path.is_dir():
         return Place(csv_rows(path), path.parent)
-    return _saved_rows(path) if _is_saved(path) else _picture_rows(path)
+    return _saved_rows(path) if _is_saved(path) else _class_rows(path)
 
 
 def is_data_set(path: Path) -> bool:
@@ -59,14 +63,18 @@ def is_data_set(path: Path) -> bool:
     return not path.is_dir() or _is_saved(path)
 
 
-def sets_below(folder: Path) -> dict[str, Path]:
+def sets_below(folder: Path, classes: bool = True) -> dict[str, Path]:
     """The data sets in a folder by name: its sub-folders and CSV files, sorted.
+
+    Args:
+        folder: where they lie.
+        classes: whether sub-folders of classes are among them; where texts are needed they hold what the files name.
 
     Raises:
         DataError: if there is none, or two have one name.
     """
-    files = [path for path in folder.iterdir() if path.suffix.lower() == ".csv" and path.name[0] != "."]
-    found = sorted([*folders_in(folder), *files], key=lambda path: path.stem if path.is_file() else path.name)
+    below = [path for path in folders_in(folder) if classes or _is_saved(path)]
+    found = sorted([*below, *_csv_files(folder)], key=lambda path: path.stem if path.is_file() else path.name)
     sets = {path.stem if path.is_file() else path.name: path for path in found}
     if len(sets) < max(1, len(found)):
         raise DataError(
@@ -78,35 +86,68 @@ def sets_below(folder: Path) -> dict[str, Path]:
     return sets
 
 
+def holds_sets(folder: Path, classes: bool = True) -> bool:
+    """Whether a path is a folder with a data set for each of several experiences, and not one data set.
+
+    Args:
+        folder: what somebody has named.
+        classes: as in ``sets_below``.
+    """
+    if is_data_set(folder):
+        return False
+    below, tables = folders_in(folder), _csv_files(folder)
+    if any(map(_is_saved, below)) or not classes:
+        return bool(tables) or any(map(_is_saved, below))
+    if sides_below(folder).train != folder or any(map(_is_class, below)):
+        return False
+    return bool(tables) or any(map(folders_in, below))
+
+
+def _is_class(folder: Path) -> bool:
+    """Whether pictures or arrays lie in a folder itself."""
+    return any(is_picture_name(path) or is_array_path(path) for path in _files_in(folder))
+
+
+def _csv_files(folder: Path) -> list[Path]:
+    return [path for path in _files_in(folder) if path.suffix.lower() == ".csv"]
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.name[0] != "." and path.is_file()]
+
+
 def _is_saved(folder: Path) -> bool:
     return any((folder / name).is_file() for name in _SAVED)
 
 
-def _picture_rows(folder: Path) -> Place:
-    """A row for every picture below a class folder; blanks stand for the underscores of class names."""
+def _class_rows(folder: Path) -> Place:
+    """A row for every picture below a class folder, or for every array where there is no picture."""
     sides = sides_below(folder)
-    split = sides.test is not None
-    root = folder if split else sides.train
     who, listing = f"image folder {folder}", pictures_below(folder)
-    rows: list[dict[str, str]] = []
-    used: set[Path] = set()
-    for side, top in ((TRAIN, sides.train), (TEST, sides.test)):
-        files = [] if top is None else [path for path in listing.files if top in path.parents and path.parent != top]
-        classes = [path.relative_to(top).parts[0] for path in files]  # type: ignore[arg-type]
-        require_one_spelling(classes, "class folder", who)
-        for path, text in zip(files, classes, strict=True):
-            row = {"image": path.relative_to(root).as_posix(), "label": text.replace("_", " ")}
-            rows.append(row | ({"split": side} if split else {}))
-        used.update(files)
-    if not rows:
-        raise DataError(
-            who,
-            found="no picture in a sub-folder",
-            allowed="one sub-folder of pictures per class, optionally below train and test",
-            remedy="Arrange the pictures as FOLDER/CLASS/PICTURE.",
-        )
-    unused = sorted({*listing.left_out, *listing.files} - used)
-    return Place(rows, root, tuple(left_out_remark(who, unused, folder)))
+    arrays = [path for path in listing.left_out if is_array_path(path) and path.is_file()]
+    for column, files in ((IMAGE, listing.files), (ARRAY, arrays)):
+        rows = [*_side_rows(column, files, sides, TRAIN, who), *_side_rows(column, files, sides, TEST, who)]
+        if rows:
+            root = sides.train if sides.test is None else folder
+            unused = {*listing.left_out, *listing.files} - {root / row[column] for row in rows}
+            return Place(rows, root, tuple(left_out_remark(who, sorted(unused), folder)))
+    raise DataError(
+        who,
+        found="no picture in a sub-folder, and no array",
+        allowed="one sub-folder of pictures or arrays per class, optionally below train and test",
+        remedy="Arrange the files as FOLDER/CLASS/PICTURE.",
+    )
+
+
+def _side_rows(column: str, files: Iterable[Path], sides: FolderSides, side: str, who: str) -> list[dict[str, str]]:
+    """The rows of one side of a folder; blanks stand for the underscores of class names."""
+    top = sides.train if side == TRAIN else sides.test
+    if top is None:
+        return []
+    here = [path.relative_to(top) for path in files if top in path.parents and path.parent != top]
+    require_one_spelling([path.parts[0] for path in here], "class folder", who)
+    below, said = ("", {}) if sides.test is None else (f"{top.name}/", {"split": side})
+    return [{column: below + path.as_posix(), "label": path.parts[0].replace("_", " "), **said} for path in here]
 
 
 def _saved_rows(folder: Path) -> Place:

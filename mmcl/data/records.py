@@ -85,11 +85,12 @@ class Records:
         found = {column: modality for column, modality in meant.items() if modality is not None}
         if (label is not None and label not in self.known) or not found:
             said = f", and which one is the class with label='...'. {nearest(label, self.known)}" if label else "."
+            column, kind = self._undeclared(others)
             raise DataError(
                 self.who,
                 found=f"the columns {', '.join(self.known)}",
                 allowed=f"{f'{label} and ' if label else ''}at least one of {', '.join(COLUMNS)}",
-                remedy=f"Say what a column holds with columns={{'img': 'image'}}{said}",
+                remedy=f"Say what a column holds with columns={{{column!r}: {kind!r}}}{said}",
             )
         given = list(found.values())
         if twice := [modality for modality in given if given.count(modality) > 1]:
@@ -101,6 +102,13 @@ class Records:
                 remedy=f"Leave one out with columns={{{both[-1]!r}: None}}.",
             )
         return found
+
+    def _undeclared(self, columns: Sequence[str]) -> tuple[str, str]:
+        """A column that nobody has said anything about, and what it might hold."""
+        if not columns:
+            return "img", IMAGE
+        first = next((row[columns[0]] for row in self.begin if row.get(columns[0]) is not None), None)
+        return columns[0], ACCELERATION if is_array_path(first) else IMAGE
 
     def column(self, name: str) -> list[Any]:
         """All values of a column, at once where the data set can do that without reading the others."""

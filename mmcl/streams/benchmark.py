@@ -1,7 +1,7 @@
 """Benchmark: a train and a test stream under a scenario; and BenchmarkPlugin, what an entry point provides."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -11,8 +11,6 @@ from mmcl.data.experience_data import ExperienceData
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE
 from mmcl.data.reference import ReferenceData
-from mmcl.data.table import Table
-from mmcl.data.tabulation import tabulated
 from mmcl.escaping import markdown
 from mmcl.evaluation.metric import Accuracy, Metric
 from mmcl.options import check_options
@@ -20,6 +18,7 @@ from mmcl.registry import BENCHMARKS, name_of
 from mmcl.signature import checked
 from mmcl.streams.experience import Experience, overview
 from mmcl.streams.promises import check_promises
+from mmcl.streams.reading import Reading
 from mmcl.streams.scenario import Scenario
 
 
@@ -39,7 +38,7 @@ class Benchmark(CLScenario[EagerCLStream[Experience]]):
         common_test: name of the test set that all experiences share, if they do: it is one data set, the ``test`` of
             every experience, and the test stream consists of nothing else.
         remarks: what was said when it was made; a run keeps it with its results.
-        read: makes a table of data that extend it, from their path and a name; by default of data with usual columns.
+        read: how data that extend it are read; by default their columns have the usual names.
 
     Raises:
         DataError: if there is no experience, names or class ids clash, two classes of one name compete, or the
@@ -61,7 +60,7 @@ class Benchmark(CLScenario[EagerCLStream[Experience]]):
         metadata: Mapping[str, Any] | None = None,
         common_test: str | None = None,
         remarks: Iterable[str] = (),
-        read: Callable[[Any, str], Table] = tabulated,
+        read: Reading = Reading(),  # noqa: B008 - nothing in it changes
     ) -> None:
         check_promises(name, scenario, experiences, common_test)
         self.name = name

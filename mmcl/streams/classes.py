@@ -13,7 +13,9 @@ from mmcl.errors import ConfigError, DataError
 from mmcl.signature import checked
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.grouping import class_groups, group_names, group_sizes
-from mmcl.streams.own import Reading, Reference, arrival, own_benchmark, possible_scenario, titled
+from mmcl.streams.named import named_sets, sides_by_name, with_own_classes
+from mmcl.streams.own import Reference, arrival, own_benchmark, possible_scenario, titled
+from mmcl.streams.reading import Reading
 from mmcl.streams.scenario import CIL, TIL
 from mmcl.streams.sides import Sides
 
@@ -73,7 +75,7 @@ def by_column(
     data: Any,
     test: Any = None,
     *,
-    column: str,
+    column: str | None = None,
     scenario: str = "CIL",
     order: Sequence[str] | None = None,
     names: Sequence[str] | None = None,
@@ -85,12 +87,13 @@ def by_column(
     reference: Reference | None = None,
     training: Mapping[str, Any] | None = None,
 ) -> Benchmark:
-    """One data set whose classes arrive category by category, as one of its columns has it.
+    """Classes that arrive category by category, as a column has it or data sets by name.
 
     Args:
-        data: training rows, or all of them, with a column for the category; every class belongs to one category.
-        test: test rows; their classes are matched by name, and need no column for the category.
-        column: of the category; what it says becomes the name of an experience.
+        data: training rows, or all of them, with a column for the category; or category -> data set. Every class
+            belongs to one category.
+        test: test data in the same form; classes of rows are matched by name, and need no column for the category.
+        column: of the category, where data are rows; what it says becomes the name of an experience.
         scenario: ``"CIL"``, or ``"TIL"`` to reveal at test time which category a sample belongs to.
         order: the categories in the order of their arrival; by default the one in which they first occur in the rows.
         names: of the experiences, if they are to be called otherwise than the categories.
@@ -107,7 +110,21 @@ def by_column(
         DataError: if the data cannot be read, lack the column, or a class belongs to two categories.
     """
     kind, prompts = possible_scenario(scenario, (CIL, TIL), _WHY), templates_of(templates)
-    read = Reading(label, columns, ready)
+    read = Reading(label, columns, ready, group=column, several=True)
+    sets = named_sets(data, None, "category") if isinstance(data, Mapping) else None
+    if (sets is None) is (column is None):
+        raise ConfigError(
+            "by_column",
+            found="several data sets, and a column beside them" if sets else "one data set and no column",
+            allowed="rows and the column of their category, or category -> data set",
+            remedy="Leave the column out." if sets else "Say which column it is with column='...'.",
+        )
+    if column is None:
+        every = sides_by_name(data, test, "category", name, read)
+        titles = arrival(order, list(every), "categories")
+        called = zip(titled(names, titles), titles, strict=True)
+        parts = with_own_classes({said: every[title] for said, title in called}, prompts)
+        return own_benchmark(name, kind, parts, every.values(), read, training=training, reference=reference)
     table = read(data, name, column=column)
     sides = Sides(table, None if test is None else read(test, f"{name}-test", column=column))
     members = _members(table, table.rows_by_group(column), sides.classes, column)

@@ -11,7 +11,8 @@ from mmcl.data.templates import Template, templates_of
 from mmcl.signature import checked
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.named import sides_by_group, sides_by_name
-from mmcl.streams.own import Reading, Reference, arrival, own_benchmark, titled
+from mmcl.streams.own import Reference, arrival, own_benchmark, titled
+from mmcl.streams.reading import Reading
 from mmcl.streams.scenario import DIL
 
 
@@ -53,7 +54,7 @@ def by_domain(
         DataError: if the data cannot be read, or a domain lacks classes or has others; the sentence names them.
     """
     prompts = templates_of(templates)
-    read = Reading(label, columns, ready)
+    read = Reading(label, columns, ready, group=domain, several=True)
     if isinstance(data, Mapping):
         every = sides_by_name(data, test, "domain", name, read)
     else:

@@ -1,42 +1,73 @@
-"""Extension: own data become the next experience of a stream that has been learned.
+"""Extension: own data become the next experiences of a stream that has been learned.
 
-They are read and split as the stream's own data were. Where scenarios let classes compete across experiences, a class
-that the stream knows returns under its id; else every experience has classes of its own.
+They are read and split as the stream's own data were, and where a column or a folder for each tells those apart, it
+tells these apart, too. Where scenarios let classes compete across experiences, a class that the stream knows returns
+under its id; else every experience has classes of its own.
 """
 
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mmcl.data.experience_data import ExperienceData
 from mmcl.data.label_space import ClassLabel, LabelSpace
 from mmcl.data.names import plain_name
+from mmcl.data.places import holds_sets, sets_below
+from mmcl.data.table import Table
 from mmcl.remarks import Remarks
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.pairs import pair_experience
 from mmcl.streams.sides import Sides
 
 
-def with_data(benchmark: Benchmark, place: Path, recorded: Mapping[str, Any] | None = None) -> Benchmark:
-    """The stream with one more experience.
+def with_data(benchmark: Benchmark, place: Path, recorded: Sequence[Mapping[str, Any]] = ()) -> Benchmark:
+    """The stream with what lies in a place: an experience, or one for each group of rows or data set in it.
 
     Args:
         benchmark: what has been learned before.
-        place: a folder, a CSV file or a saved data set; it gives the experience its name.
-        recorded: what the run knows of the experience, if it has been learned; its name and ids stay, whatever lies in
-            the place today.
+        place: a folder, a CSV file or a saved data set.
+        recorded: what the run knows of the experiences that it has learned from there and later; their names and ids
+            stay, whatever lies in the place today.
 
     Raises:
         DataError: if the data cannot be read, a class has a single row, or the scenario's promises are broken.
     """
-    title = recorded["name"] if recorded else place.name if place.is_dir() else place.stem
-    sides = Sides(benchmark.read(place, title), None)
-    make = pair_experience if benchmark.objective == "contrastive" else partial(_of_classes, benchmark, recorded)
-    remarks = Remarks()
-    for sentence in sides.remarks:
-        remarks.add(sentence)
-    return benchmark.with_experience(make(sides, title, len(benchmark.experiences)), remarks)
+    make = pair_experience if benchmark.objective == "contrastive" else None
+    for number, (called, table, rows) in enumerate(_parts(benchmark, place)):
+        known = recorded[number] if number < len(recorded) else None
+        title = called if known is None else known["name"]
+        sides = Sides(replace(table, name=title, known_keys=table.keys), None, rows)
+        remarks = Remarks()
+        for sentence in sides.remarks:
+            remarks.add(sentence)
+        index = len(benchmark.experiences)
+        added = _of_classes(benchmark, known, sides, title, index) if make is None else make(sides, title, index)
+        benchmark = benchmark.with_experience(added, remarks)
+    return benchmark
+
+
+def _parts(benchmark: Benchmark, place: Path) -> Iterator[tuple[str, Table, Sequence[int] | None]]:
+    """The name, the table and the rows of every experience in a place; ``None`` for all rows."""
+    read = benchmark.read
+    classes = read.label is not None
+    if read.several and holds_sets(place, classes):
+        sets = sets_below(place, classes)
+        if not _are_classes(benchmark, sets):
+            yield from ((title, read(data_set, title), None) for title, data_set in sets.items())
+            return
+    called = place.name if place.is_dir() else place.stem
+    table = read(place, called, read.group)
+    if table.groups is None:
+        yield called, table, None
+        return
+    yield from ((title, table, rows) for title, rows in table.rows_by_group(read.group or "").items())
+
+
+def _are_classes(benchmark: Benchmark, names: Iterable[str]) -> bool:
+    """Whether sub-folders are called as classes of the stream are, whose pictures may lie deeper."""
+    known = {plain_name(label.name) for label in benchmark.label_space}
+    return {plain_name(name) for name in names} <= known
 
 
 def _of_classes(

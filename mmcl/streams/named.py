@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from mmcl.data.experience_data import ExperienceData
 from mmcl.data.folder_sides import side_called
+from mmcl.data.label_space import LabelSpace
 from mmcl.data.names import some
 from mmcl.data.table import Table
 from mmcl.errors import DataError
@@ -44,6 +46,17 @@ def sides_by_group(train: Table, test: Table | None, kind: str, column: str) -> 
     test_rows = test.rows_by_group(column)
     require_same_keys(rows, test_rows, kind)
     return {title: Sides(train, test, of_group, test_rows[title]) for title, of_group in rows.items()}
+
+
+def with_own_classes(every: Mapping[str, Sides], prompts: tuple[str, ...]) -> list[ExperienceData]:
+    """An experience for each data set, with classes of its own; ids are given in the order of arrival."""
+    parts, first = [], 0
+    for index, (title, sides) in enumerate(every.items()):
+        space = LabelSpace.of([sides.train.names[i] for i in sides.classes], first_id=first, templates=prompts)
+        train, held = sides.samples(dict(zip(sides.classes, space.ids, strict=True)), index)
+        parts.append(ExperienceData(title, train, held, space, sides.train.modalities))
+        first += len(space)
+    return parts
 
 
 def named_sets(sets: Any, names: Sequence[str] | None, kind: str) -> Mapping[str, Any]:

@@ -1,20 +1,18 @@
 """Own: what all ways from own data to a stream have in common."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from mmcl.data.experience_data import ExperienceData
-from mmcl.data.records import Columns
 from mmcl.data.reference import ReferenceData
-from mmcl.data.table import Table
-from mmcl.data.tabulation import require_columns, tabulated
+from mmcl.data.tabulation import require_columns
 from mmcl.errors import ConfigError
 from mmcl.evaluation.metric import Metric
 from mmcl.remarks import Remarks
 from mmcl.streams.benchmark import Benchmark
+from mmcl.streams.reading import Reading
 from mmcl.streams.scenario import Scenario
 from mmcl.streams.sides import Sides
 
@@ -23,42 +21,12 @@ EDITION = "own"
 Reference = str | Path | ReferenceData
 
 
-class TableReader(Protocol):
-    """Makes tables of data sets by name."""
-
-    @property
-    def columns(self) -> Columns | None:
-        """Column -> modality it holds, or ``None`` if it is not needed."""
-
-    def __call__(self, data: Any, name: str, column: str | None = None) -> Table:
-        """A data set as a table, with the groups that a column says."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How data sets become tables.
-
-    Attributes:
-        label: column of the class; ``None`` for rows that have none.
-        columns: column -> modality it holds, or ``None`` if it is not needed.
-        ready: whether values are tensors that a backbone takes as they are.
-    """
-
-    label: str | None
-    columns: Columns | None
-    ready: bool
-
-    def __call__(self, data: Any, name: str, column: str | None = None) -> Table:
-        """A data set as a table, with the groups that a column says."""
-        return tabulated(data, name, label=self.label, column=column, columns=self.columns, ready=self.ready)
-
-
 def own_benchmark(
     name: str,
     scenario: Scenario,
     parts: Sequence[ExperienceData],
     every: Iterable[Sides],
-    read: TableReader,
+    read: Reading,
     *,
     training: Mapping[str, Any] | None,
     reference: Reference | None,

@@ -1,42 +1,22 @@
 """Pairs arrive: pictures with captions, sensor windows with descriptions; continual pre-training (DIL, TIL)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from mmcl.data.experience_data import ExperienceData
 from mmcl.data.label_space import LabelSpace
-from mmcl.data.pairing import EachCaption, dealt, paired, parts_called
+from mmcl.data.pairing import EachCaption, dealt, parts_called
 from mmcl.data.records import Columns
-from mmcl.data.table import Table, TableSamples
+from mmcl.data.table import TableSamples
 from mmcl.errors import ConfigError
 from mmcl.evaluation.retrieval_metric import Retrieval
 from mmcl.signature import checked
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.named import sides_by_group, sides_by_name
-from mmcl.streams.own import Reading, Reference, arrival, own_benchmark, possible_scenario, titled
+from mmcl.streams.own import Reference, arrival, own_benchmark, possible_scenario, titled
+from mmcl.streams.reading import PairReading
 from mmcl.streams.scenario import DIL, TIL
 from mmcl.streams.sides import Sides
-
-
-@dataclass(frozen=True)
-class PairReading:
-    """How data sets become tables of pairs.
-
-    Attributes:
-        rows: how they become tables.
-    """
-
-    rows: Reading
-
-    @property
-    def columns(self) -> Columns | None:
-        """Column -> modality it holds, or ``None`` if it is not needed."""
-        return self.rows.columns
-
-    def __call__(self, data: Any, name: str, column: str | None = None) -> Table:
-        """A data set as a table with a row for every pair."""
-        return paired(self.rows(data, name, column))
 
 
 @checked
@@ -78,7 +58,7 @@ def of_pairs(
         DataError: if the data cannot be read, or are no pairs.
     """
     kind = possible_scenario(scenario, (DIL, TIL), "pairs have no classes that could arrive")
-    read = PairReading(Reading(None, columns, ready=False))
+    read = PairReading(columns=columns, group=column, several=True)
     every = _sides(data, test, column, experiences, name, read)
     titles = arrival(order, list(every), "experiences")
     called = zip(titles, titled(names, titles), strict=True)

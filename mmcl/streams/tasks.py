@@ -3,14 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmcl.data.experience_data import ExperienceData
-from mmcl.data.label_space import LabelSpace
 from mmcl.data.records import Columns
 from mmcl.data.templates import Template, templates_of
 from mmcl.signature import checked
 from mmcl.streams.benchmark import Benchmark
-from mmcl.streams.named import sides_by_name
-from mmcl.streams.own import Reading, Reference, own_benchmark
+from mmcl.streams.named import sides_by_name, with_own_classes
+from mmcl.streams.own import Reference, own_benchmark
+from mmcl.streams.reading import Reading
 from mmcl.streams.scenario import MDTIL, TIL
 
 
@@ -47,14 +46,9 @@ def by_task(
         DataError: if the data cannot be read.
     """
     prompts = templates_of(templates)
-    read = Reading(label, columns, ready)
+    read = Reading(label, columns, ready, several=True)
     every = sides_by_name(tasks, test, "task", name, read, names)
-    parts, first = [], 0
-    for index, (title, sides) in enumerate(every.items()):
-        space = LabelSpace.of([sides.train.names[i] for i in sides.classes], first_id=first, templates=prompts)
-        train, held = sides.samples(dict(zip(sides.classes, space.ids, strict=True)), index)
-        parts.append(ExperienceData(title, train, held, space, sides.train.modalities))
-        first += len(space)
+    parts = with_own_classes(every, prompts)
     differ = len({part.modalities for part in parts}) > 1
     return own_benchmark(
         name, MDTIL if differ else TIL, parts, every.values(), read, training=training, reference=reference

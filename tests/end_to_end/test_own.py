@@ -3,8 +3,9 @@
 import csv
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -12,17 +13,31 @@ from PIL import Image, ImageDraw
 from typer.testing import CliRunner
 
 import mmcl
+from mmcl.backbones.openclip import tiny_clip
 from mmcl.cli import app
 from mmcl.errors import CheckpointError, ConfigError, DataError
+from mmcl.models.backbone import Backbone, BackbonePlugin
 from mmcl.run_folder import RunFolder
 
 MAKERS = ("anna", "bert", "carl")
 CLASSES = ("cat", "red_fox")
 OWN = "mmcl_benchmarks.own.benchmark:Own"
 SETTINGS = {"iterations": 2, "batch_size": 4, "lr": 1e-3}
-LAYOUTS = ("folder", "csv", "huggingface")
 
 Row = Mapping[str, Any]
+
+
+@dataclass(kw_only=True)
+class Small(BackbonePlugin):
+    """A CLIP that learns in no time."""
+
+    modalities: ClassVar[frozenset[str]] = frozenset({"image", "text"})
+
+    def build(self) -> Backbone:
+        return tiny_clip()
+
+    def miniature(self) -> Backbone:
+        return tiny_clip()
 
 
 def picture(seed: int) -> Image.Image:
@@ -40,20 +55,17 @@ def rows(makers: Sequence[str], per_class: int = 5) -> Iterator[Row]:
                 yield {"image": f"{maker}/{name}/{j}.png", "label": label, "domain": maker, "seed": seed}
 
 
-def write(place: Path, made: Sequence[Row], layout: str) -> Path:
-    """The same rows in a layout; what is returned is the argument of ``--data``."""
-    if layout == "huggingface":
-        datasets = pytest.importorskip("datasets")
-        columns = {name: [row[name] for row in made] for name in ("label", "domain")}
-        columns["image"] = [picture(row["seed"]) for row in made]
-        datasets.Dataset.from_dict(columns).save_to_disk(str(place))
-        return place
+def write(place: Path, made: Sequence[Row]) -> Path:
+    """The pictures of rows in folders of their makers and classes."""
     for row in made:
         (place / row["image"]).parent.mkdir(parents=True, exist_ok=True)
         picture(row["seed"]).save(place / row["image"])
-    if layout == "folder":
-        return place
-    with (place / "rows.csv").open("w", newline="") as file:
+    return place
+
+
+def listed(place: Path, made: Sequence[Row]) -> Path:
+    """The same with a CSV file that lists them."""
+    with (write(place, made) / "rows.csv").open("w", newline="") as file:
         table = csv.DictWriter(file, ["image", "label", "domain"], extrasaction="ignore")
         table.writeheader()
         table.writerows(made)
@@ -73,57 +85,12 @@ def run(out: Path, data: Path, *options: str) -> Any:
         *(f"benchmark.{option}" for option in options),
     ]
     words = [word for setting in settings for word in ("--set", setting)]
-    mmcl_("run", OWN, "--data", data, "--backbone", "glyph-clip", "--out", out, *words)
+    mmcl_("run", OWN, "--data", data, "--backbone", f"{__name__}:Small", "--out", out, *words)
     return RunFolder.open(out).results
 
 
-def stream(data: Path, layout: str) -> Any:
-    """The same stream made in Python."""
-    if layout == "folder":
-        return mmcl.streams.by_domain({maker: data / maker for maker in MAKERS})
-    if layout == "csv":
-        return mmcl.streams.by_domain(data)
-    return mmcl.streams.by_domain(pytest.importorskip("datasets").load_from_disk(str(data)))
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_domains_of_any_layout_are_learned_extended_and_used_as_in_python(layout: str, tmp_path: Path) -> None:
-    data = write(tmp_path / "data", list(rows(MAKERS)), layout)
-    python = mmcl.run(
-        benchmark=stream(data, layout), backbone="glyph-clip", training=SETTINGS, out=tmp_path / "python", quiet=True
-    ).results
-    out = tmp_path / "run"
-    first = run(out, data, "by=domain", "experiences=2")
-    assert first["scenario"] == "DIL"
-    assert first["columns"] == ["anna", "bert"]
-    assert first["matrix"] == [row[:2] for row in python["matrix"][:3]]
-    mmcl_("extend", out)
-    longer = RunFolder.open(out).results
-    assert longer["matrix"][-1] == python["matrix"][-1]
-    assert (
-        RunFolder.open(out).read_json("identity.json")["experiences"]
-        == (RunFolder.open(tmp_path / "python").read_json("identity.json")["experiences"])
-    )
-    fourth = write(tmp_path / "dora", list(rows(["dora"])), layout)
-    if layout == "folder":
-        fourth = fourth / "dora"
-    mmcl_("extend", out, "--data", fourth)
-    results = RunFolder.open(out).results
-    assert results["columns"] == [*MAKERS, "rows" if layout == "csv" else "dora"]
-    spaces = RunFolder.open(out).read_json("progress.json")["label_spaces"].values()
-    assert {tuple((label["id"], label["name"]) for label in space["classes"]) for space in spaces} == {
-        ((0, "cat"), (1, "red fox"))
-    }
-    mmcl_("resume", out)
-    assert RunFolder.open(out).results["matrix"] == results["matrix"]
-    picture(3).resize((50, 40)).save(tmp_path / "new.png")
-    assert sorted(name for name, _ in mmcl.predict(out, tmp_path / "new.png")[0].classes) == ["cat", "red fox"]
-    mmcl_("export", out, "--to", "open_clip")
-    assert (out / "export-open_clip").is_dir()
-
-
 def test_an_extension_by_the_last_domain_is_the_run_of_all_of_them(tmp_path: Path) -> None:
-    data = write(tmp_path / "data", list(rows(MAKERS)), "folder")
+    data = write(tmp_path / "data", list(rows(MAKERS)))
     whole = run(tmp_path / "whole", data, "by=domain")
     carl = tmp_path / "moved" / "carl"
     shutil.move(data / "carl", carl)
@@ -137,7 +104,7 @@ def test_a_configuration_runs_again_from_anywhere_and_data_that_moved_are_named_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    data = write(tmp_path / "data", list(rows(["anna"])), "csv")
+    data = listed(tmp_path / "data", list(rows(["anna"])))
     first = run(
         Path("run"), data.relative_to(tmp_path), "steps=[1,1]", 'order=["red fox","cat"]', "columns.domain=none"
     )
@@ -157,113 +124,6 @@ def test_a_configuration_runs_again_from_anywhere_and_data_that_moved_are_named_
     assert RunFolder.open(tmp_path / "run").results["matrix"] == first["matrix"]
 
 
-SENSOR = """
-from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
-
-import torch
-from torch import nn
-
-from mmcl.data.modality import ModalitySpec
-from mmcl.models.backbone import Backbone, BackbonePlugin, Features
-
-
-class Windows(Backbone):
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(24, 8)
-        self.specs, self.embed_dim = {"acceleration": ModalitySpec((8, 3))}, 8
-        read = {"acceleration": lambda value: torch.as_tensor(value, dtype=torch.float32)}
-        self.preprocess_train = self.preprocess_eval = read
-
-    def encode(self, modality, value):
-        return Features(self.layer(value.flatten(1)))
-
-    def tower(self, modality):
-        return self.layer
-
-    def tokenize(self, texts):
-        raise AssertionError
-
-    @property
-    def logit_scale(self):
-        return torch.tensor(1.0)
-
-    def export(self, folder):
-        raise AssertionError
-
-
-@dataclass(kw_only=True)
-class Watch(BackbonePlugin):
-    modalities: ClassVar[frozenset[str]] = frozenset({"acceleration"})
-
-    def build(self):
-        torch.manual_seed(0)
-        return Windows()
-
-    def miniature(self):
-        return self.build()
-"""
-
-
-def windows(place: Path, layout: str) -> Path:
-    """Ten windows of two classes, two of each for testing."""
-    place.mkdir()
-    generator = np.random.default_rng(0)
-    made = [
-        ("walk" if i % 2 else "rest", "test" if i > 5 else "train", generator.normal(i % 2, 0.1, (8, 3)).astype("f4"))
-        for i in range(10)
-    ]
-    if layout == "huggingface":
-        datasets = pytest.importorskip("datasets")
-        columns = dict(zip(("label", "split"), zip(*[row[:2] for row in made], strict=True), strict=True))
-        kind = datasets.Array2D((8, 3), "float32")
-        features = datasets.Features(
-            {"label": datasets.Value("string"), "split": datasets.Value("string"), "acceleration": kind}
-        )
-        listed = {name: list(values) for name, values in columns.items()} | {"acceleration": [row[2] for row in made]}
-        datasets.Dataset.from_dict(listed, features=features).save_to_disk(str(place / "saved"))
-        return place / "saved"
-    lines = ["acceleration,label,split"]
-    for number, (label, side, window) in enumerate(made):
-        np.save(place / f"{number}.npy", window)
-        lines.append(f"{number}.npy,{label},{side}")
-    (place / "rows.csv").write_text("\n".join(lines) + "\n")
-    return place / "rows.csv"
-
-
-@pytest.mark.parametrize("layout", ["csv", "huggingface"])
-def test_windows_of_sensors_are_learned_extended_and_asked_about(
-    layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "own_sensor.py").write_text(SENSOR)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    data, out = windows(tmp_path / "data", layout), tmp_path / "run"
-    words = [
-        word for name, value in {**SETTINGS, "benchmark.steps": 1}.items() for word in ("--set", f"{name}={value}")
-    ]
-    mmcl_("run", f"{OWN}:task_ids=true", "--data", data, "--backbone", "own_sensor:Watch", "--out", out, *words)
-    from_disk = data if layout == "csv" else pytest.importorskip("datasets").load_from_disk(str(data))
-    python = mmcl.run(
-        benchmark=mmcl.streams.by_class(from_disk, experiences=1, scenario="TIL"),
-        backbone="own_sensor:Watch",
-        training=SETTINGS,
-        out=tmp_path / "python",
-        quiet=True,
-    )
-    assert RunFolder.open(out).results["matrix"] == python.results["matrix"]
-    mmcl_("extend", out, "--data", windows(tmp_path / "more", layout))
-    assert len(RunFolder.open(out).results["columns"]) == 2
-    np.save(tmp_path / "new.npy", np.ones((8, 3), "f4"))
-    asked = [tmp_path / "new.npy", np.ones((8, 3))]
-    one, other = mmcl.predict(out, asked, experience=RunFolder.open(out).results["columns"][0])
-    assert one.classes == other.classes
-    (tmp_path / "bad.npy").write_bytes(b"\x93NUMPY but no more")
-    with pytest.raises(DataError, match=r"array .*bad\.npy: it cannot be read"):
-        mmcl.predict(out, tmp_path / "bad.npy")
-
-
 @pytest.mark.parametrize(
     ("options", "kind", "sentence"),
     [
@@ -276,6 +136,12 @@ def test_windows_of_sensors_are_learned_extended_and_asked_about(
         ({"by": "domain", "steps": 3}, ConfigError, r"own\.steps: it has no effect on data by domain.*by=class"),
         ({"domain": "maker"}, ConfigError, r"own\.domain: it has no effect on data by class.*by=domain"),
         ({"by": "domain", "embedded": True}, ConfigError, "'domain' of the embedded edition"),
+        ({"data_root": "one.csv", "by": "column"}, ConfigError, r"own\.column: none, and categories"),
+        ({"by": "pairs", "steps": [2, 3]}, ConfigError, r"own\.steps: \[2, 3\] for pairs"),
+        ({"by": "pairs", "templates": ["a {}"]}, ConfigError, r"own\.templates: it has no effect on data by pairs"),
+        ({"by": "domain", "column": "x"}, ConfigError, r"own\.column: it has no effect on data by domain"),
+        ({"data_root": "classes", "by": "pairs"}, DataError, "neither sub-folders nor CSV files"),
+        ({"data_root": "windows"}, DataError, r"the columns array, label.*columns={'array': 'acceleration'}"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(
@@ -284,13 +150,16 @@ def test_what_cannot_be_meant_is_refused(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "flat").mkdir()
     picture(0).save(tmp_path / "flat" / "0.png")
+    write(tmp_path / "classes", list(rows(["anna"])))
+    (tmp_path / "windows" / "walk").mkdir(parents=True)
+    np.save(tmp_path / "windows" / "walk" / "0.npy", np.zeros((8, 3)))
     (tmp_path / "one.csv").write_text("image,label\nflat/0.png,cat\n")
     with pytest.raises(kind, match=sentence):
         mmcl.benchmark(OWN, **options).build()
 
 
 def test_tasks_are_the_data_sets_in_a_folder_in_the_order_that_is_asked_for(tmp_path: Path) -> None:
-    write(tmp_path / "data", list(rows(["anna", "bert"])), "folder")
+    write(tmp_path / "data", list(rows(["anna", "bert"])))
     (tmp_path / "data" / "texts.csv").write_text("text,label\n" + "".join(f"word {i},t{i % 2}\n" for i in range(8)))
     plugin = mmcl.benchmark(OWN, data_root=str(tmp_path / "data"), by="task", order=["texts", "bert", "anna"])
     built = plugin.build()
@@ -302,7 +171,7 @@ def test_tasks_are_the_data_sets_in_a_folder_in_the_order_that_is_asked_for(tmp_
 
 
 def test_check_data_names_every_bad_row_of_own_data(tmp_path: Path) -> None:
-    data = write(tmp_path / "data", list(rows(["anna"])), "csv")
+    data = listed(tmp_path / "data", list(rows(["anna"])))
     (tmp_path / "data" / "anna" / "cat" / "0.png").write_bytes(b"no picture")
     (tmp_path / "data" / "anna" / "red_fox" / "1.png").unlink()
     result = CliRunner().invoke(app, ["check-data", f"{OWN}:steps=1", "--data", str(data)])

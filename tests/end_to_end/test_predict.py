@@ -1,7 +1,11 @@
 """Asking the model of a run: files of any size, folders, tables, values in memory; and true sentences for the rest."""
 
+import builtins
 import csv
+import errno
+import io
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,10 +17,12 @@ from typer.testing import CliRunner
 
 import mmcl
 from mmcl.cli import app
+from mmcl.data.pixels import open_image
 from mmcl.errors import CheckpointError, ConfigError, DataError
 from mmcl.evaluation.retrieval_metric import Retrieval
 from mmcl.run_folder import RunFolder
 from mmcl.streams.scenario import CIL
+from mmcl.testing.audit import audited
 from mmcl.testing.toy import toy_benchmark, toy_pairs
 
 
@@ -78,6 +84,60 @@ def test_all_ways_to_ask_about_the_same_pictures_have_the_same_answers(run: Path
     assert all(abs(sum(said.values()) - 1) < 1e-5 and len(said) == 4 for said in shares(together))
 
 
+@pytest.mark.parametrize("make", ["rows", "frame", "saved", "in memory"])
+def test_rows_of_any_make_are_asked_about_whatever_else_they_have(
+    make: str, run: Path, pictures: Path, tmp_path: Path
+) -> None:
+    held = [str(path) if make in ("rows", "frame") else open_image(path) for path in files(pictures)]
+    rows = [{"image": held[0], "label": {"id": 3}}, {"image": held[1], "label": "x"}, {"image": held[2], "label": None}]
+    asked: Any = rows
+    if make == "frame":
+        asked = pytest.importorskip("pandas").DataFrame(rows)
+    elif make != "rows":
+        asked = pytest.importorskip("datasets").Dataset.from_dict({"number": [1, 2, 3], "image": held})
+    if make == "saved":
+        asked.save_to_disk(str(tmp_path / "saved"))
+        asked = tmp_path / "saved"
+    said = mmcl.predict(run, asked)
+    assert shares(said) == shares(mmcl.predict(run, files(pictures)))
+    assert [answer.name for answer in said] == {
+        "rows": ["input 1", "input 2", "input 3"],
+        "frame": list(map(str, files(pictures))),
+        "saved": [f"{tmp_path / 'saved'}, row {row}" for row in range(3)],
+        "in memory": [f"input 1, row {row}" for row in range(3)],
+    }[make]
+
+
+def test_a_model_in_a_folder_that_nobody_may_write_to_answers_and_is_exported_elsewhere(
+    run: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, make, opened = mmcl.predict(run, pictures), os.mkdir, open
+
+    def refused(path: Any, flags: str = "w") -> None:
+        if set(flags) & set("wax+") and Path(os.path.abspath(path)).is_relative_to(run):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    def mkdir(path: Any, *arguments: Any, **options: Any) -> None:
+        refused(path)
+        make(path, *arguments, **options)
+
+    def open_(path: Any, mode: str = "r", *arguments: Any, **options: Any) -> Any:
+        if isinstance(path, (str, os.PathLike)):
+            refused(path, mode)
+        return opened(path, mode, *arguments, **options)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    for module in (builtins, io):
+        monkeypatch.setattr(module, "open", open_)
+    with audited() as audit:
+        assert mmcl.predict(run, pictures) == expected
+    assert [path for path in audit.written if Path(path).is_relative_to(run)] == []
+    with pytest.raises(ConfigError, match=r"export-open_clip cannot be written .*Read-only.*Name another with --out"):
+        mmcl.export(run, "open_clip")
+    assert (mmcl.export(run, "open_clip", tmp_path / "clip") / "open_clip_model.safetensors").exists()
+    assert not (run / "export-open_clip").exists()
+
+
 def test_answers_are_written_as_json_and_as_a_table(run: Path, pictures: Path) -> None:
     words = ["predict", str(run), str(pictures), "--top", "2"]
     said = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)
@@ -118,6 +178,10 @@ def test_numbers_below_one_and_values_of_other_modalities_are_refused(run: Path,
             mmcl.predict(run, pictures, **options)
     with pytest.raises(DataError, match="input 1: values for sound"):
         mmcl.predict(run, {"sound": 1})
+    with pytest.raises(DataError, match=r"a dictionary of the splits.*data\['train'\]"):
+        mmcl.predict(run, {"train": [{"image": 1}]})
+    with pytest.raises(DataError, match="data frame input 1: the columns name"):
+        mmcl.predict(run, pytest.importorskip("pandas").DataFrame({"name": ["Ada"]}))
     with pytest.raises(DataError, match="nothing to predict"):
         mmcl.predict(run, [])
 

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from mmcl_strategies.regularization.ewc import EWC
+from typer.testing import CliRunner
 
 import mmcl
 from mmcl.build import build_plugin
+from mmcl.cli import app
 from mmcl.config import PluginConfig
 from mmcl.errors import ConfigError, PluginError
 from mmcl.learning.strategy import StrategyPlugin
@@ -194,3 +196,15 @@ def test_a_class_without_an_entry_point_is_named_by_its_module(strangers: Path) 
 def test_an_unknown_name_answers_with_the_nearest() -> None:
     with pytest.raises(PluginError, match="Did you mean 'replay'"):
         load(STRATEGIES, "repaly")
+
+
+@pytest.mark.parametrize("place", ["shop", "./absent", "absent.csv"])
+def test_a_place_where_a_benchmark_is_expected_answers_with_the_benchmark_of_own_data(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shop").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PluginError, match=rf"'mmcl run own --data {place}'.*benchmark\('own', data_root='{place}'\)"):
+        load(BENCHMARKS, place)
+    result = CliRunner().invoke(app, ["run", f"{place}:by=domain"])
+    assert f"mmcl run own --data {place}" in str(result.exception)

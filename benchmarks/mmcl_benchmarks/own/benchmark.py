@@ -9,10 +9,10 @@ Protocol: rows that say ``test`` in a column ``split``, or lie below a folder ``
 20 % of every class are, drawn by what the rows are and not by their order (``mmcl.data.holdout``). The score is
 accuracy, and of pairs retrieval.
 Training defaults: those of the library; of the embedded edition 20 steps at rate 1e-3.
-Data: ``--data`` names a folder ``DATA/CLASS/PICTURE``, optionally below ``DATA/train`` and ``DATA/test``; a CSV file
-with a header, whose pictures and arrays are files named relative to it; or the folder that ``save_to_disk`` of Hugging
-Face's ``datasets`` wrote. For domains and tasks a folder may also hold one of these for each of them. The embedded
-edition is a folder of ten held-out symbols.
+Data: ``--data`` names a folder ``DATA/CLASS/PICTURE``, optionally below ``DATA/train`` and ``DATA/test``, or one of
+arrays in the same places; a CSV file with a header, whose pictures and arrays are files named relative to it; or the
+folder that ``save_to_disk`` of Hugging Face's ``datasets`` wrote. For categories, domains, tasks and pairs a folder may
+also hold one of these for each of them. The embedded edition is a folder of ten held-out symbols.
 Deviations: none; there is nothing to deviate from.
 """
 
@@ -44,7 +44,7 @@ _READ_BY: Mapping[str, tuple[str, ...]] = {
     "task_ids": ("class", "column", "pairs"),
     "templates": ("class", "column", "domain", "task"),
 }
-_OF_SETS = ("domain", "task", "pairs")  # what may come as a data set for each
+_OF_SETS = ("column", "domain", "task", "pairs")  # what may come as a data set for each
 
 
 @dataclass(kw_only=True)
@@ -83,14 +83,6 @@ class Own(BenchmarkPlugin):
                     allowed=" or ".join(f"by={way}" for way in ways),
                     remedy="Leave it out, or change 'by'.",
                 )
-
-        if self.by == "column" and self.column is None:
-            raise ConfigError(
-                "own.column",
-                found="none, and categories are to arrive",
-                allowed="the column that says which category a row belongs to",
-                remedy="Name it: --set benchmark.column=NAME.",
-            )
         if self.by == "pairs" and isinstance(self.steps, tuple):
             raise ConfigError(
                 "own.steps",
@@ -145,9 +137,15 @@ class Own(BenchmarkPlugin):
         return streams.by_class(self._data, experiences=steps, scenario=scenario, order=self.order, **self._common)
 
     def _by_column(self) -> Benchmark:
-        assert self.column is not None
-        scenario, column = self.scenario.name, self.column
-        return streams.by_column(self._data, column=column, scenario=scenario, order=self.order, **self._common)
+        if self.column is None and not self._sets:
+            raise ConfigError(
+                "own.column",
+                found="none, and categories are to arrive",
+                allowed="the column that says which category a row belongs to, or a folder with a data set for each",
+                remedy="Name it: --set benchmark.column=NAME.",
+            )
+        data, scenario = self._sets or self._data, self.scenario.name
+        return streams.by_column(data, column=self.column, scenario=scenario, order=self.order, **self._common)
 
     def _of_pairs(self) -> Benchmark:
         dealt = None if self._sets or self.column is not None else STEPS if self.steps is None else self.steps
@@ -224,7 +222,7 @@ class Own(BenchmarkPlugin):
     def _sets(self) -> Mapping[str, Path]:
         """The data sets of domains or tasks that have one each, by name."""
         several = self.by in _OF_SETS and not is_data_set(self._data)
-        return sets_below(self._data) if several else {}
+        return sets_below(self._data, classes=self.by != "pairs") if several else {}
 
     @cached_property
     def _modalities(self) -> list[frozenset[str]]:

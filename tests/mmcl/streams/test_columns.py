@@ -112,6 +112,23 @@ def test_a_class_of_two_categories_is_refused_and_domains_are_named_as_the_other
         mmcl.streams.by_column(emoji(makers=2), column="maker", columns={"category": None})
 
 
+def test_a_data_set_for_each_category_is_the_same_stream_as_a_column() -> None:
+    rows = emoji()
+    sets = {title: [row for row in rows if row["category"] == title] for title in ("Animals", "Food & Drink")}
+    apart = mmcl.streams.by_column(sets, columns={"category": None, "maker": None})
+    whole = mmcl.streams.by_column(rows, column="category", order=list(sets), columns={"maker": None})
+    for one, other in zip(apart.experiences, whole.experiences, strict=True):
+        assert (one.name, one.label_space, list(one.train.targets)) == (
+            other.name,
+            other.label_space,
+            list(other.train.targets),
+        )
+    with pytest.raises(ConfigError, match="several data sets, and a column beside them"):
+        mmcl.streams.by_column(sets, column="category")
+    with pytest.raises(DataError, match="compete and are called 'cat' and 'cat'"):
+        mmcl.streams.by_column({"one": sets["Animals"], "other": sets["Animals"]})
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -121,7 +138,7 @@ def test_a_class_of_two_categories_is_refused_and_domains_are_named_as_the_other
         ({"column": "category", "names": ["one", "one"]}, "share the names"),
         ({"column": "category", "scenario": "DIL"}, "CIL or TIL"),
         ({"column": ["category"]}, "by_column: column"),
-        ({}, "missing a required argument: 'column'"),
+        ({}, "by_column: one data set and no column"),
     ],
 )
 def test_categories_that_cannot_be_meant_are_refused(options: dict[str, Any], sentence: str) -> None:
