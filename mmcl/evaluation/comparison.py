@@ -17,7 +17,7 @@ from typing import Any
 from mmcl.errors import ConfigError, nearest
 from mmcl.escaping import latex, markdown, plain
 from mmcl.evaluation.markdown_table import markdown_table
-from mmcl.evaluation.report import WITHOUT_EFFECT, Results, headlines, strategies_label
+from mmcl.evaluation.report import UNMISTAKABLE, WITHOUT_EFFECT, Results, headlines, strategies_label
 from mmcl.evaluation.score_table import ScoreTable
 from mmcl.evaluation.statistics import LEVEL, half_width, holm, mean, paired_p
 
@@ -238,8 +238,7 @@ def _caption(runs: Sequence[Results], rows: Sequence[Row], against: str | None) 
     if any(score.p is not None for row in rows for score in row.scores.values()):
         reference = "the first row on the same test sets" if against is None else against
         sentences.append(f"p: paired t-test by seed against {reference}, Holm's correction over the rows of a score")
-    if any(run["edition"] != "official" for run in runs):
-        editions = sorted({run["edition"] for run in runs} - {"official"})
+    if editions := sorted({run["edition"] for run in runs} - UNMISTAKABLE):
         sentences.append(f"{', '.join(editions)} editions: not the official benchmarks' numbers")
     return "; ".join(sentences)
 

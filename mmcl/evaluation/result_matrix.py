@@ -207,7 +207,7 @@ class ResultMatrix:
         figure.colorbar(image, ax=axes).set_label(plain(self.metric), **no_code)
         for i, j in np.argwhere(np.isfinite(values)):
             colour = "black" if float(np.asarray(image.norm(values[i, j]))) > 0.5 else "white"
-            axes.text(j, i, f"{values[i, j]:.0f}", ha="center", va="center", color=colour, fontsize=8)
+            axes.text(j, i, f"{values[i, j]:.1f}", ha="center", va="center", color=colour, fontsize=8)
 
     def _named_rows(self) -> list[tuple[str, Array]]:
         """Every row with its name, the one before training only where it holds a score."""

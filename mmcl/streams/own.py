@@ -10,13 +10,12 @@ from mmcl.data.reference import ReferenceData
 from mmcl.data.tabulation import require_columns
 from mmcl.errors import ConfigError
 from mmcl.evaluation.metric import Metric
+from mmcl.evaluation.report import OWN
 from mmcl.remarks import Remarks
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.reading import Reading
 from mmcl.streams.scenario import Scenario
 from mmcl.streams.sides import Sides
-
-EDITION = "own"
 
 Reference = str | Path | ReferenceData
 
@@ -41,7 +40,7 @@ def own_benchmark(
         said.add(sentence)
     return Benchmark(
         name=name,
-        edition=EDITION,
+        edition=OWN,
         scenario=scenario,
         experiences=parts,
         objective=objective,

@@ -95,6 +95,7 @@ class Kind:
         group: column of the group.
         groups: that are learned; further ones extend the stream.
         columns: of the files.
+        more: groups that extend the stream.
         model: the backbone.
         scenario: of the stream.
     """
@@ -106,6 +107,7 @@ class Kind:
     columns: tuple[str, ...]
     scenario: str = "DIL"
     model: type[BackbonePlugin] = Small
+    strategies: tuple[str, ...] = ()
 
     def rows(self, groups: Sequence[str]) -> list[Row]:
         """Five things of two classes for each group; pairs have two captions for each."""
@@ -128,7 +130,9 @@ KINDS = {
     "pictures": Kind("domain", "domain", MAKERS, ("emil", "fred"), ("image", "label")),
     "categories": Kind("column", "category", ("sky", "sea"), ("ice", "air"), ("image", "label"), "CIL"),
     "pairs": Kind("pairs", "season", ("spring", "summer"), ("winter", "autumn"), ("image", "text")),
-    "sensors": Kind("domain", "domain", ("ada", "bob"), ("cyd", "dan"), ("acceleration", "label"), "DIL", Watch),
+    "sensors": Kind(
+        "domain", "domain", ("ada", "bob"), ("cyd", "dan"), ("acceleration", "label"), "DIL", Watch, ("replay:size=4",)
+    ),
 }
 
 
@@ -226,11 +230,19 @@ def learned(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     place, model = tmp_path_factory.mktemp("own"), f"{__name__}:{kind.model.__name__}"
     data, out = write(place / "data", kind, kind.groups, layout), place / "run"
     settings = [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={value}")]
+    settings += [word for name in kind.strategies for word in ("--strategy", name)]
     command("run", OWN, "--data", data, "--backbone", model, "--out", out, *settings, *options(kind, layout))
     first = RunFolder.open(out).results
     command("extend", out)
     made = stream(kind, data, layout)
-    python = mmcl.run(benchmark=made, backbone=model, training=SETTINGS, out=place / "python", quiet=True)
+    python = mmcl.run(
+        benchmark=made,
+        backbone=model,
+        strategies=kind.strategies,
+        training=SETTINGS,
+        out=place / "python",
+        quiet=True,
+    )
     return Learned(kind, layout, data, out, first, python.results)
 
 

@@ -115,6 +115,10 @@ def test_heat_map_is_drawn_on_given_axes() -> None:
     assert len(axes.texts) == 6
 
 
+def test_a_score_is_drawn_with_the_digit_that_tables_print() -> None:
+    assert [text.get_text() for text in drawn([12.5, 0.0, 100.0]).texts] == ["12.5", "0.0", "100.0"]
+
+
 def drawn(scores: list[float], title: str = "") -> Axes:
     """The axes of a matrix with one row."""
     axes = Figure().subplots()
