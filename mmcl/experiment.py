@@ -146,6 +146,7 @@ class Experiment:
             with self.view.shown():
                 self._learn()
         finally:
+            self.history.write()
             for logger in self.loggers:
                 logger.close()
         return self._end()

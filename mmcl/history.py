@@ -4,7 +4,7 @@
      "rates": [1e-05], "seconds": 3.1}
 
 ``terms`` are those of the loss, then those added to the gradient; ``iteration`` counts the steps of the run. Lines are
-written as they come, and a run that goes on drops those of experiences that its checkpoint does not have.
+written about twice a second, and a run that goes on drops those of experiences that its checkpoint does not have.
 """
 
 import json
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 HISTORY = "history.jsonl"
 EVERY = 10  # steps between two lines: reading a value makes a GPU wait
 _OF_THE_RUN = ("done", "total", "left")  # guesses for people
-_PAUSE = 0.5  # seconds between two looks of a person
+_PAUSE = 0.5  # seconds between two looks of a person, or at the file
 
 
 class History:
@@ -36,6 +36,8 @@ class History:
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
         self._file = folder.path / HISTORY
+        self._kept: list[Moment] = []
+        self._written = 0.0  # seconds of the last moment that was written as it came
 
     def cut(self, experiences: int) -> None:
         """Keep the lines of so many experiences; what a kill or a power cut has left of others goes."""
@@ -48,11 +50,19 @@ class History:
             self.folder.write_text(HISTORY, "".join(kept))
 
     def add(self, moment: Moment) -> None:
-        """Write a line."""
-        told = {name: value for name, value in moment.to_dict().items() if name not in _OF_THE_RUN}
-        line = json.dumps({**told, "seconds": round(moment.seconds, 3)}, allow_nan=False) + "\n"
+        """Keep a step, and write those kept after a pause: small steps may be shorter than writing one line takes."""
+        self._kept.append(moment)
+        if abs(moment.seconds - self._written) > _PAUSE:  # less in the next experience
+            self._written = moment.seconds
+            self.write()
+
+    def write(self) -> None:
+        """Write the lines of all steps that were kept."""
+        if not self._kept:
+            return
+        lines, self._kept = "".join(map(_line, self._kept)), []
         with self.folder.writing(), self._file.open("a", encoding="utf-8") as file:
-            file.write(line)
+            file.write(lines)
 
     def digest(self) -> str:
         """Stands for all lines so far; empty without any."""
@@ -60,6 +70,7 @@ class History:
 
     def flush(self) -> None:
         """Have it on the disk before the checkpoint that needs it."""
+        self.write()
         if self._file.is_file():
             with self.folder.writing():
                 flush(self._file)
@@ -77,6 +88,7 @@ class Watch:
     def __init__(self, history: History, view: View, steps: Sequence[int]) -> None:
         self.history, self.view, self.steps = history, view, list(steps)
         self._began = self._looked = 0.0
+        self._steps = 0  # of the experience that is learned
         self._start: tuple[float, int] | None = None  # time and steps done when this process began to train
 
     def before_training_exp(self, learner: "Learner", **_: object) -> None:
@@ -84,14 +96,13 @@ class Watch:
         assert learner.experience is not None
         self._began, self._looked = time.perf_counter(), 0.0
         index = learner.experience.index
-        self.steps[index] = len(learner.dataloader)
+        self.steps[index] = self._steps = len(learner.dataloader)
         self._start = self._start or (self._began, sum(self.steps[:index]))
 
     def before_update(self, learner: "Learner", **_: object) -> None:
         """Now and then read the values of a step, at the weights they were computed with."""
-        assert learner.experience is not None
         step, now = learner.step + 1, time.perf_counter()
-        kept = step % EVERY == 0 or step == self.steps[learner.experience.index]
+        kept = step % EVERY == 0 or step == self._steps
         if kept or now - self._looked > _PAUSE:
             moment = self._moment(learner, step, now)
             if kept:
@@ -114,7 +125,7 @@ class Watch:
             experience=experience.name,
             index=experience.index,
             step=step,
-            steps=self.steps[experience.index],
+            steps=self._steps,
             iteration=learner.clock.train_iterations + 1,
             loss=learner.loss.item(),
             terms=terms | {name: value().item() for name, value in learner.gradient_values.items()},
@@ -124,6 +135,11 @@ class Watch:
             total=total,
             left=(now - begun) / (done - before) * (total - done),
         )
+
+
+def _line(moment: Moment) -> str:
+    told = {name: value for name, value in moment.to_dict().items() if name not in _OF_THE_RUN}
+    return json.dumps({**told, "seconds": round(moment.seconds, 3)}, allow_nan=False) + "\n"
 
 
 def _index(line: str) -> float:

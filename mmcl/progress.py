@@ -4,7 +4,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +54,7 @@ class Moment:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, ``None`` for what is not finite."""
-        return {**asdict(self), "loss": finite(self.loss), "terms": {n: finite(v) for n, v in self.terms.items()}}
+        return {**vars(self), "loss": finite(self.loss), "terms": {n: finite(v) for n, v in self.terms.items()}}
 
     @property
     def values(self) -> str:

@@ -225,7 +225,7 @@ def _extended(
             f"run folder {path}",
             found=f"its benchmark ends after {progress['experiences_done']} experiences",
             allowed="a longer stream or new data",
-            remedy="Name a folder of images with --data.",
+            remedy="Name new data with --data: a folder, a CSV file or a saved data set.",
         )
     experiment.restore(may_grow=True)
     experiment.begin()
@@ -240,7 +240,7 @@ def _next_of_benchmark(config: RunConfig, folder: RunFolder) -> RunConfig:
             f"run folder {folder.path}",
             found="its stream has no further experience",
             allowed="a run that was limited with --set benchmark.experiences=N, or new data",
-            remedy="Name a folder of images with --data.",
+            remedy="Name new data with --data: a folder, a CSV file or a saved data set.",
         )
     options = {**config.benchmark.options, "experiences": config.benchmark.options["experiences"] + 1}
     return replace(config, benchmark=PluginConfig(config.benchmark.name, options))

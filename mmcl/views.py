@@ -21,6 +21,7 @@ T = TypeVar("T")
 
 _HEARTBEAT = 30.0  # seconds between two lines where nothing can be drawn over
 _ROOMY = 60  # columns from which on there is room for bars
+_REDRAWN = 0.5  # seconds between two pictures of the bars
 _PAUSE = 0.5  # seconds between two objects about parts of one phase
 
 
@@ -51,28 +52,33 @@ class Bar(View):
             TextColumn("{task.fields[detail]}", markup=False),
             console=console,
         )
+        self._drawn = 0.0
         self._values = ""
         self._run: TaskID | None = None
         self._part: tuple[str, TaskID] | None = None
+        self._live = Live(get_renderable=self._picture, console=console, auto_refresh=False, transient=True)
 
     @contextmanager
     def shown(self) -> Iterator[None]:
         """While the run is going on; the cursor is there again however it ends."""
-        with Live(get_renderable=self._drawn, console=self.console, transient=True):
+        with self._live:
             yield
 
     def step(self, moment: Moment) -> None:
-        """Redraw both bars and the terms."""
+        """Redraw both bars and the terms, now and then."""
+        name = f"learn {moment.index + 1}: {plain(moment.experience)}"
+        begins = self._part is None or self._part[0] != name
+        if not (begins or moment.step == moment.steps or self._due()):
+            return
         if self._run is None:
             self._run = self._bars.add_task("run", detail="")
-        left = f"{clock(moment.left)} left"
-        self._bars.update(self._run, completed=moment.done, total=moment.total, detail=left)
-        name = f"learn {moment.index + 1}: {plain(moment.experience)}"
-        if self._part is None or self._part[0] != name:
+        self._bars.update(self._run, completed=moment.done, total=moment.total, detail=f"{clock(moment.left)} left")
+        if begins:
             self._clear()
             self._part = name, self._bars.add_task(name, total=moment.steps, detail="")
+        assert self._part is not None
         self._bars.update(self._part[1], completed=moment.step)
-        self._values = moment.values
+        self._draw(moment.values)
 
     def row(self, row: str, scores: Mapping[str, float]) -> None:
         """Above the bars."""
@@ -83,22 +89,30 @@ class Bar(View):
         """A bar of its own."""
         self._clear()
         course, task = Course(total), self._bars.add_task(plain(name), total=total, detail="")
+        self._draw("")
 
         def advance(part: str) -> None:
             course.advance()
-            self._bars.update(task, advance=1, detail=f"{clock(course.left)} left")
-            self._values = plain(part)
+            if course.done == total or self._due():
+                self._bars.update(task, completed=course.done, detail=f"{clock(course.left)} left")
+                self._draw(plain(part))
 
         yield advance
         self._bars.remove_task(task)
-        self._values = ""
 
     def _clear(self) -> None:
         if self._part is not None:
             self._bars.remove_task(self._part[1])
-        self._part, self._values = None, ""
+        self._part = None
 
-    def _drawn(self) -> RenderableType:
+    def _due(self) -> bool:
+        return time.monotonic() - self._drawn > _REDRAWN
+
+    def _draw(self, values: str) -> None:
+        self._values, self._drawn = values, time.monotonic()
+        self._live.refresh()
+
+    def _picture(self) -> RenderableType:
         return redrawn(Group(self._bars, Text(self._values, overflow="fold")), self.console)
 
 
@@ -177,7 +191,9 @@ class JsonLines(View):
 
     def write(self, event: str, facts: Mapping[str, Any]) -> None:
         """A line."""
-        say_on(self.console, json.dumps({"event": event, **facts}))
+        print(
+            json.dumps({"event": event, **facts}), file=self.console.file, flush=True
+        )  # rich takes longer than a step
 
 
 def _for_people(console: Console) -> View:

@@ -22,7 +22,7 @@ def group_sizes(classes: int, groups: int, first: int = 0) -> tuple[int, ...]:
             "classes per experience",
             found=f"{classes} classes in {groups} groups" + (f" after a first one of {first}" if first else ""),
             allowed="at least one class in every group",
-            remedy="Choose fewer experiences.",
+            remedy="Choose fewer experiences; with 'mmcl run own' that is --set benchmark.steps=N.",
         )
     sizes = [rest // groups + (group < rest % groups) for group in range(groups)]
     return (first, *sizes) if first else tuple(sizes)

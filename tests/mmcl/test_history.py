@@ -10,6 +10,7 @@ from torch import Tensor
 import mmcl
 from mmcl.history import HISTORY, History
 from mmcl.learning.learner import Learner
+from mmcl.progress import Moment
 from mmcl.run_folder import RunFolder
 from mmcl.streams.scenario import TIL
 from mmcl.testing.toy import toy_benchmark
@@ -69,6 +70,34 @@ def test_a_run_killed_while_it_learned_has_the_history_of_one_that_was_not(
     longer = lines(whole.folder)
     assert longer[:4] == expected
     assert [(line["index"], line["step"]) for line in longer[4:]] == [(2, 10), (2, 12)]
+
+
+def test_lines_of_small_steps_are_written_together_and_those_of_long_ones_at_once(tmp_path: Path) -> None:
+    history = History(RunFolder(tmp_path))
+
+    def after(seconds: float) -> int:
+        history.add(
+            Moment(
+                experience="birds",
+                index=0,
+                step=1,
+                steps=9,
+                iteration=1,
+                loss=1.0,
+                terms={},
+                rates=[],
+                seconds=seconds,
+                done=1,
+                total=9,
+                left=1.0,
+            )
+        )
+        return len(lines(tmp_path)) if (tmp_path / HISTORY).exists() else 0
+
+    assert [after(seconds) for seconds in (0.1, 0.2, 0.6, 0.7, 60, 120, 0.1)] == [0, 0, 3, 3, 5, 6, 7]
+    assert after(0.2) == 7
+    history.flush()
+    assert len(lines(tmp_path)) == 8
 
 
 def test_a_history_without_lines_to_drop_is_not_written_again(tmp_path: Path) -> None:
