@@ -3,7 +3,7 @@
 from abc import ABC
 from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import torch
 from avalanche.core import SupervisedPlugin
@@ -105,6 +105,10 @@ class StrategyPlugin(SupervisedPlugin[Any], ABC):
     def memory_budget(self) -> MemoryBudget:
         """The most it keeps with these options; without a memory no sample at all."""
         return MemoryBudget()
+
+    def miniature(self) -> Self:
+        """Itself, unless it has a large network or a long loop of its own; else one with small ones, for tests."""
+        return self
 
     def overrides(self, method: str) -> bool:
         """Whether it defines a hook or method of this class anew; inherited ones do nothing."""

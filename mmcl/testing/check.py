@@ -21,7 +21,7 @@ from mmcl.arguments import parse_backbone, parse_strategy
 from mmcl.build import build_plugin
 from mmcl.errors import MMCLError
 from mmcl.options import instantiate
-from mmcl.registry import BACKBONES, kind_of, name_of
+from mmcl.registry import BACKBONES, STRATEGIES, kind_of, name_of
 
 T = TypeVar("T")
 
@@ -149,7 +149,7 @@ def require(checks: Iterable[Check], plugin: Subject) -> None:
 
 
 def subject_of(plugin: Any, group: str) -> Subject:
-    """A name, class or object as a subject.
+    """A name, class or object as a subject; of a strategy its miniature.
 
     Raises:
         PluginError: if there is no such plugin.
@@ -159,8 +159,10 @@ def subject_of(plugin: Any, group: str) -> Subject:
         return plugin
     if isinstance(plugin, str):
         parse = parse_backbone if group == BACKBONES else parse_strategy
-        return Subject(plugin, group, build_plugin(group, parse(plugin)))
-    if isinstance(plugin, type):
+        name, made = plugin, build_plugin(group, parse(plugin))
+    elif isinstance(plugin, type):
         name = name_of(group, plugin)
-        return Subject(name, group, instantiate(plugin, {}, name))
-    return Subject(name_of(group, type(plugin)), group, plugin)
+        made = instantiate(plugin, {}, name)
+    else:
+        name, made = name_of(group, type(plugin)), plugin
+    return Subject(name, group, made.miniature() if group == STRATEGIES else made)

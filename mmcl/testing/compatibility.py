@@ -43,7 +43,7 @@ def try_out(strategies: Sequence[str], scenario: str, plugin: BackbonePlugin) ->
     Returns:
         ``TRAINS``, or the reason of the refusal.
     """
-    built = {name: strategy(name) for name in strategies}
+    built = {name: strategy(name).miniature() for name in strategies}
     kind = SCENARIOS[scenario]
     benchmark = toy_benchmark(kind, experiences=3 if kind.modalities_change else 2, per_class=3)
     try:

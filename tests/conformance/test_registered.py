@@ -19,13 +19,10 @@ VARIANTS = {  # options under which a strategy does something else
     )
 }
 
-SMALL = {"dgr": "dgr:width=4,latent=8,generator_steps=2"}  # the same code in a tenth of the time
-
 
 def names(group: str) -> list[str]:
     """All plugins of this distribution, and variants."""
-    registered = [SMALL.get(entry.name, entry.name) for entry in entries(group) if entry.distribution == "mmcl"]
-    return registered + list(VARIANTS.get(group, ()))
+    return [entry.name for entry in entries(group) if entry.distribution == "mmcl"] + list(VARIANTS.get(group, ()))
 
 
 @lru_cache(maxsize=1)  # the checks of a plugin follow each other, and what it has trained is large

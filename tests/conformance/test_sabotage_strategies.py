@@ -16,16 +16,15 @@ from .wrong_declarations import WRONG_DECLARATIONS
 SABOTAGES = (*WRONG_DECLARATIONS, *WRONG_CONDUCT)
 
 
-@pytest.fixture(autouse=True)
-def few_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Two scenarios are enough to see a sabotage; some of them write files."""
-    monkeypatch.setattr("mmcl.testing.setting.CLIP_SETTINGS", (CLASS_SETTING, CHANGING_SETTING))
-    monkeypatch.chdir(tmp_path)
-
-
 @pytest.mark.filterwarnings("ignore:Plugin MisspeltHook")  # avalanche has its doubts too
 @pytest.mark.parametrize("sabotage", SABOTAGES, ids=str)
-def test_a_broken_promise_is_found_and_no_other(sabotage: Sabotage) -> None:
+def test_a_broken_promise_is_found_and_no_other(
+    sabotage: Sabotage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # one setting is enough to see a sabotage, and samples lack a modality in one of them only
+    setting = CHANGING_SETTING if sabotage.check == "missing modalities" else CLASS_SETTING
+    monkeypatch.setattr("mmcl.testing.setting.CLIP_SETTINGS", (setting,))
+    monkeypatch.chdir(tmp_path)  # some of them write files
     require(sabotage, STRATEGIES, STRATEGY_CHECKS)
 
 

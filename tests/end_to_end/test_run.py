@@ -15,9 +15,11 @@ import pytest
 import torch
 from mmcl_strategies.distillation.zscl import ZSCL
 from PIL import Image
+from typer.testing import CliRunner
 
 import mmcl
 from mmcl.backbones.openclip import GlyphCLIP
+from mmcl.cli import app
 from mmcl.errors import CheckpointError, ConfigError
 from mmcl.run_folder import RunFolder
 from mmcl.streams.benchmark import Benchmark
@@ -44,10 +46,9 @@ def start(cache: Path, *arguments: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
-def finish(cache: Path, *arguments: str) -> None:
-    process = start(cache, *arguments)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors.decode()
+def finish(*arguments: str) -> None:
+    outcome = CliRunner().invoke(app, arguments)
+    assert outcome.exit_code == 0, outcome.output
 
 
 def numbers(folder: Path) -> dict[str, object]:
@@ -55,15 +56,13 @@ def numbers(folder: Path) -> dict[str, object]:
     return {name: results[name] for name in NUMBERS}
 
 
-@pytest.mark.parametrize(
-    "strategies", [["ewc:samples=8"], ["zscl"], ["replay:size=20"], ["ewc:samples=8", "replay:size=20"]], ids="+".join
-)
+@pytest.mark.parametrize("strategies", [["zscl"], ["ewc:samples=8", "replay:size=20"]], ids="+".join)
 def test_a_killed_run_that_is_resumed_ends_with_the_same_numbers(
     strategies: list[str], embedded_mtil: Path, cache: Path, tmp_path: Path
 ) -> None:
     chosen = [part for name in strategies for part in ("--strategy", name)]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    finish(cache, "run", "mtil", "--embedded", *chosen, *SMALL, "--out", str(whole))
+    finish("run", "mtil", "--embedded", *chosen, *SMALL, "--out", str(whole))
     process = start(cache, "run", "mtil", "--embedded", *chosen, *SMALL, "--out", str(killed))
     wanted = random.Random("+".join(strategies)).choice([0, 1, 2])
     while process.poll() is None:
@@ -74,7 +73,7 @@ def test_a_killed_run_that_is_resumed_ends_with_the_same_numbers(
     time.sleep(random.Random("later".join(strategies)).uniform(0, 0.5))
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    finish(cache, "resume", str(killed))
+    finish("resume", str(killed))
     assert numbers(killed) == numbers(whole)
 
 
