@@ -1,6 +1,6 @@
 """Questions: what a person asks a trained model about, of any make, as samples without a class.
 
-picture.jpg, array.npy    a file
+picture.jpg, array.npy    a file; also an array as lines of numbers in a .csv file
 DATA/                     all pictures below a folder, or all arrays where the model knows no pictures
 DATA.csv                  a question in each row; files are named relative to it
 DATA/                     what ``save_to_disk`` of Hugging Face's ``datasets`` wrote, or such a data set in memory
@@ -128,7 +128,7 @@ def _of(
 def _at(path: Path, modalities: Collection[str], columns: Mapping[str, str | None]) -> Iterator[Question]:
     if not path.exists():
         raise _unfit(f"file {path}", "no such file or folder", modalities)
-    if path.suffix.lower() == ".csv":
+    if path.suffix.lower() == ".csv" and not _is_window(path, modalities):
         yield from _rows(rows_at(path), CSV, str(path), modalities, columns)
     elif not path.is_dir():
         yield _question(str(path), {_alone(modalities, f"file {path}"): path})
@@ -140,6 +140,17 @@ def _at(path: Path, modalities: Collection[str], columns: Mapping[str, str | Non
             kind = "picture" if IMAGE in modalities else "array"
             raise _unfit(f"folder {path}", f"no {kind} in it", modalities)
         yield from (_question(str(file), {_alone(modalities, str(file)): file}) for file in files)
+
+
+def _is_window(path: Path, modalities: Collection[str]) -> bool:
+    """Whether a file without a header is what the model has learned from: lines of numbers."""
+    if len(modalities) != 1 or {IMAGE, TEXT}.intersection(modalities):
+        return False
+    try:
+        open_array(path)
+    except DataError:
+        return False
+    return True
 
 
 def _files_below(folder: Path, modalities: Collection[str]) -> Sequence[Path]:

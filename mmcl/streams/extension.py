@@ -15,6 +15,7 @@ from mmcl.data.label_space import ClassLabel, LabelSpace
 from mmcl.data.names import plain_name
 from mmcl.data.places import holds_sets, sets_below
 from mmcl.data.table import Table
+from mmcl.errors import DataError
 from mmcl.remarks import Remarks
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.pairs import pair_experience
@@ -31,12 +32,20 @@ def with_data(benchmark: Benchmark, place: Path, recorded: Sequence[Mapping[str,
             stay, whatever lies in the place today.
 
     Raises:
-        DataError: if the data cannot be read, a class has a single row, or the scenario's promises are broken.
+        DataError: if the data cannot be read, a class has a single row, an experience is called as one that has been
+            learned, or the scenario's promises are broken.
     """
     make = pair_experience if benchmark.objective == "contrastive" else None
     for number, (called, table, rows) in enumerate(_parts(benchmark, place)):
         known = recorded[number] if number < len(recorded) else None
         title = called if known is None else known["name"]
+        if title in [part.name for part in benchmark.experiences]:
+            raise DataError(
+                f"data {place}",
+                found=f"{title!r}, which has been learned already",
+                allowed="experiences that are new to the run, each with a name of its own",
+                remedy="Leave out what has been learned, or rename what is new.",
+            )
         sides = Sides(replace(table, name=title, known_keys=table.keys), None, rows)
         remarks = Remarks()
         for sentence in sides.remarks:

@@ -3,7 +3,7 @@
 import csv
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -14,15 +14,13 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor, nn
 from typer.testing import CliRunner
 
 import mmcl
 from mmcl.backbones.openclip import tiny_clip
 from mmcl.cli import app
-from mmcl.data.modality import ModalitySpec
 from mmcl.errors import ConfigError
-from mmcl.models.backbone import Backbone, BackbonePlugin, Features
+from mmcl.models.backbone import Backbone, BackbonePlugin
 from mmcl.run_folder import RunFolder
 from mmcl.use import trained_model
 
@@ -30,6 +28,7 @@ OWN = "mmcl_benchmarks.own.benchmark:Own"
 SETTINGS = {"iterations": 1, "batch_size": 4, "lr": 1e-3, "warmup": 0}
 LAYOUTS = ("folder", "csv", "huggingface")
 WINDOW = (8, 3)
+SMALL, WATCH = f"{__name__}:Small", "tests.mmcl.backbones.windows:SensorWindows"
 Row = Mapping[str, Any]
 
 
@@ -41,49 +40,6 @@ class Small(BackbonePlugin):
 
     def build(self) -> Backbone:
         return tiny_clip()
-
-    def miniature(self) -> Backbone:
-        return tiny_clip()
-
-
-class Windows(Backbone):
-    """A linear layer over a window of acceleration."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(WINDOW[0] * WINDOW[1], 8)
-        self.specs, self.embed_dim = {"acceleration": ModalitySpec(WINDOW)}, 8
-        self.preprocess_train = self.preprocess_eval = {"acceleration": torch.as_tensor}
-
-    def encode(self, modality: str, value: Tensor) -> Features:
-        return Features(self.layer(value.float().flatten(1)))
-
-    def tower(self, modality: str) -> nn.Module:
-        return self.layer
-
-    def tokenize(self, texts: Sequence[str]) -> Tensor:
-        raise AssertionError
-
-    @property
-    def logit_scale(self) -> Tensor:
-        return torch.tensor(1.0)
-
-    def export(self, folder: Path) -> None:
-        raise AssertionError
-
-
-@dataclass(kw_only=True)
-class Watch(BackbonePlugin):
-    """Smart-watch windows."""
-
-    modalities: ClassVar[frozenset[str]] = frozenset({"acceleration"})
-
-    def build(self) -> Backbone:
-        torch.manual_seed(0)
-        return Windows()
-
-    def miniature(self) -> Backbone:
-        return self.build()
 
 
 @dataclass(frozen=True)
@@ -106,7 +62,7 @@ class Kind:
     more: tuple[str, ...]
     columns: tuple[str, ...]
     scenario: str = "DIL"
-    model: type[BackbonePlugin] = Small
+    model: str = SMALL
     strategies: tuple[str, ...] = ()
 
     def rows(self, groups: Sequence[str]) -> list[Row]:
@@ -131,7 +87,7 @@ KINDS = {
     "categories": Kind("column", "category", ("sky", "sea"), ("ice", "air"), ("image", "label"), "CIL"),
     "pairs": Kind("pairs", "season", ("spring", "summer"), ("winter", "autumn"), ("image", "text")),
     "sensors": Kind(
-        "domain", "domain", ("ada", "bob"), ("cyd", "dan"), ("acceleration", "label"), "DIL", Watch, ("replay:size=4",)
+        "domain", "domain", ("ada", "bob"), ("cyd", "dan"), ("acceleration", "label"), "DIL", WATCH, ("replay:size=4",)
     ),
 }
 
@@ -210,7 +166,7 @@ def stream(kind: Kind, data: Path, layout: str) -> Any:
     if layout == "huggingface":
         source = pytest.importorskip("datasets").load_from_disk(str(data))
     named = {} if layout == "folder" else {"domain" if kind.by == "domain" else "column": kind.group}
-    declared = {"columns": {"array": "acceleration"}} if kind.model is Watch and layout == "folder" else {}
+    declared = {"columns": {"array": "acceleration"}} if kind.model == WATCH and layout == "folder" else {}
     return make(source, order=kind.groups, **named, **declared)
 
 
@@ -219,25 +175,35 @@ def options(kind: Kind, layout: str) -> list[str]:
     said = [f"by={kind.by}", f"order={json.dumps(kind.groups)}", f"experiences={len(kind.groups) - 1}"]
     if layout != "folder" and kind.by != "domain":
         said.append(f"column={kind.group}")
-    if layout == "folder" and kind.model is Watch:
+    if layout == "folder" and kind.model == WATCH:
         said.append("columns.array=acceleration")
     return [word for option in said for word in ("--set", f"benchmark.{option}")]
 
 
+@pytest.fixture(scope="module")
+def repository() -> Iterator[None]:
+    """The models of these tests can be imported by their place in the repository."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).parents[2]))
+        yield
+
+
 @pytest.fixture(scope="module", params=list(product(KINDS, LAYOUTS)), ids="-".join)
-def learned(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Learned:
+def learned(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, cache: Path, repository: None
+) -> Learned:
     kind, layout = KINDS[request.param[0]], request.param[1]
-    place, model = tmp_path_factory.mktemp("own"), f"{__name__}:{kind.model.__name__}"
+    place = tmp_path_factory.mktemp("own")
     data, out = write(place / "data", kind, kind.groups, layout), place / "run"
     settings = [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={value}")]
     settings += [word for name in kind.strategies for word in ("--strategy", name)]
-    command("run", OWN, "--data", data, "--backbone", model, "--out", out, *settings, *options(kind, layout))
+    command("run", OWN, "--data", data, "--backbone", kind.model, "--out", out, *settings, *options(kind, layout))
     first = RunFolder.open(out).results
     command("extend", out)
     made = stream(kind, data, layout)
     python = mmcl.run(
         benchmark=made,
-        backbone=model,
+        backbone=kind.model,
         strategies=kind.strategies,
         training=SETTINGS,
         out=place / "python",
@@ -294,13 +260,20 @@ def test_predict_takes_the_data_themselves(learned: Learned, tmp_path: Path) -> 
     assert len(said) == len(made if learned.layout != "folder" else {row["image"] for row in made})
     classes = texts or {row["label"] for row in made}
     assert all({found["name"] for found in row["classes"]} == set(classes) for row in said)
+    if kind.model == WATCH:
+        np.savetxt(tmp_path / "window.csv", np.ones(WINDOW), delimiter=",")
+        assert shares(learned.out, tmp_path / "window.csv") == shares(learned.out, np.ones(WINDOW, "f4"))
     if learned.layout != "folder":
         alone = mmcl.predict(learned.out, {kind.columns[0]: thing(made[-1][kind.columns[0]])}, texts=texts)
         assert dict(alone[0].classes) == pytest.approx(dict(expected[-1].classes), abs=1e-6)
 
 
+def shares(run: Path, asked: Any) -> list[Any]:
+    return [answer.classes for answer in mmcl.predict(run, asked)]
+
+
 def test_models_that_are_an_open_clip_model_are_exported_and_others_refused(learned: Learned, tmp_path: Path) -> None:
-    if learned.kind.model is Watch:
+    if learned.kind.model == WATCH:
         with pytest.raises(ConfigError, match=r"parameters outside the backbone.*mmcl predict"):
             command("export", learned.out, "--to", "open_clip")
         return

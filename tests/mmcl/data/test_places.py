@@ -1,11 +1,13 @@
-"""Saved data sets of somebody else: damaged ones are refused before Arrow, which trusts its files, meets a row."""
+"""Own data where they lie: arrays in class folders; saved data sets, which are refused before Arrow meets damage."""
 
 import random
 import struct
 from pathlib import Path
 
 import datasets
+import numpy as np
 import pytest
+from PIL import Image
 
 from mmcl.data.places import rows_at
 from mmcl.errors import DataError
@@ -21,6 +23,21 @@ def saved(tmp_path: Path) -> Path:
 
 def test_a_saved_data_set_is_read(saved: Path) -> None:
     assert [row["text"] for row in rows_at(saved).rows] == TEXTS
+
+
+def test_arrays_lie_as_pictures_do_and_count_where_there_is_no_picture(tmp_path: Path) -> None:
+    for side, number in (("train", 0), ("train", 1), ("test", 2)):
+        (tmp_path / side / "walk_fast").mkdir(parents=True, exist_ok=True)
+        np.save(tmp_path / side / "walk_fast" / f"{number}.npy", np.zeros(3))
+    (tmp_path / "train" / "walk_fast" / "notes.txt").write_text("a file of another kind")
+    place = rows_at(tmp_path)
+    assert place.rows == [
+        {"array": f"{side}/walk_fast/{number}.npy", "label": "walk fast", "split": side}
+        for side, number in (("train", 0), ("train", 1), ("test", 2))
+    ]
+    assert ["notes.txt" in remark for remark in place.remarks] == [True]
+    Image.new("RGB", (2, 2)).save(tmp_path / "train" / "walk_fast" / "0.png")
+    assert [row["image"] for row in rows_at(tmp_path).rows] == ["train/walk_fast/0.png"]
 
 
 @pytest.mark.parametrize("place", [1, 2, 3])

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import mmcl
+from mmcl.errors import DataError
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.extension import with_data
 
@@ -90,6 +91,12 @@ def test_what_tells_experiences_apart_in_the_stream_tells_them_apart_in_its_exte
     assert [sample.task_id for sample in samples] == [
         len(before.experiences) + position for position, part in enumerate(added) for _ in part.train.targets
     ]
+
+
+def test_what_has_been_learned_is_no_extension(tmp_path: Path) -> None:
+    stream, grown = domains(tmp_path / "old"), table(tmp_path / "new", ["dora", "bert"])
+    with pytest.raises(DataError, match=r"data .*rows\.csv: 'bert', which has been learned already.*Leave out"):
+        with_data(stream, grown)
 
 
 def test_files_that_list_pairs_may_lie_beside_a_folder_of_what_they_name(tmp_path: Path) -> None:
