@@ -188,7 +188,9 @@ def setting_differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> 
 
 def remark_on(recorded: Identity, now: Identity) -> str:
     """What differs and should not matter, as one sentence; empty if nothing does."""
-    odd = [*setting_differences(recorded.surroundings, now.surroundings)]
+    known = recorded.surroundings[EXTENSIONS]
+    here = now.surroundings | {EXTENSIONS: now.surroundings[EXTENSIONS][: len(known)]}  # to be extended is no change
+    odd = [*setting_differences(recorded.surroundings, here)]
     odd += [f"the option {name} is new" for name in now.settings if name not in recorded.settings]
     odd += [f"the option {name} is gone" for name in recorded.settings if name not in now.settings]
     if not odd:
@@ -277,9 +279,10 @@ def _surroundings(config: RunConfig, benchmark: Benchmark, device: torch.device)
     plugins = [(BACKBONES, config.backbone), *((STRATEGIES, strategy) for strategy in config.strategies)]
     if not config.benchmark.name.startswith(IN_MEMORY):
         plugins.append((BENCHMARKS, config.benchmark))
+    said = config.to_dict()["benchmark"]  # as the file says it, from which the run may have come
     return {
         # the experiences themselves are compared, not the option that counts them
-        **{f"benchmark.{name}": value for name, value in config.benchmark.options.items() if name != "experiences"},
+        **{f"benchmark.{name}": value for name, value in said.items() if name not in ("name", "experiences")},
         **{
             f"{plugin.name}.{name}": plugin.options[name]
             for plugin in config.strategies

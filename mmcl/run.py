@@ -17,7 +17,7 @@ from typing import Any
 from mmcl.arguments import default_backbone, parse_backbone, parse_strategy
 from mmcl.build import benchmark_plugin, check_before_loading, located
 from mmcl.claim import claimed, held
-from mmcl.config import PluginConfig, RunConfig
+from mmcl.config import IN_MEMORY, PluginConfig, RunConfig
 from mmcl.errors import CheckpointError, ConfigError
 from mmcl.experiment import Experiment, names_of
 from mmcl.identity import EXTENSIONS
@@ -96,7 +96,7 @@ def run(
                 allowed="a name, mmcl.benchmark(...), or a Benchmark",
                 remedy="For example: mmcl.run(benchmark=mmcl.benchmark('mtil', embedded=True)).",
             )
-        named = PluginConfig(f"in-memory:{built.name}") if built else _as_config(BENCHMARKS, benchmark)
+        named = _in_memory(built) if built else _as_config(BENCHMARKS, benchmark)
         config = RunConfig(
             benchmark=named,
             backbone=_as_config(BACKBONES, backbone) if backbone is not None else default_backbone(named),
@@ -293,6 +293,12 @@ def _moved(folder: RunFolder, place: str, option: str) -> CheckpointError:
         allowed="the data that the run was begun with, wherever they lie",
         remedy=f"Say where they are now: 'mmcl resume {folder.path} {option}'.",
     )
+
+
+def _in_memory(stream: Benchmark) -> PluginConfig:
+    """What is known of a stream made in Python: its name, and what its columns hold, to ask its model about more."""
+    declared = stream.read.columns
+    return PluginConfig(f"{IN_MEMORY}{stream.name}", {"columns": dict(declared)} if declared else {})
 
 
 def _as_config(group: str, plugin: Any) -> PluginConfig:

@@ -21,6 +21,7 @@ from mmcl.data.picture_files import folders_in, left_out_remark, pictures_below
 from mmcl.data.pixels import is_picture_name
 from mmcl.errors import DataError
 
+LABEL = "label"  # the column of the class that a folder of classes has
 ARRAY = "array"  # the column of arrays in class folders, of which nothing says what they hold
 _SAVED = ("dataset_dict.json", "dataset_info.json")  # by which a saved data set is known
 
@@ -33,11 +34,13 @@ class Place:
         rows: dictionaries by number.
         root: below which the files lie that they name, if they name any.
         remarks: what has been left out.
+        label: column of the class, where the place itself says which one it is.
     """
 
     rows: Any
     root: Path | None
     remarks: tuple[str, ...] = ()
+    label: str | None = None
 
 
 def rows_at(path: Path) -> Place:
@@ -130,7 +133,7 @@ def _class_rows(folder: Path) -> Place:
         if rows:
             root = sides.train if sides.test is None else folder
             unused = {*listing.left_out, *listing.files} - {root / row[column] for row in rows}
-            return Place(rows, root, tuple(left_out_remark(who, sorted(unused), folder)))
+            return Place(rows, root, tuple(left_out_remark(who, sorted(unused), folder)), LABEL)
     raise DataError(
         who,
         found="no picture in a sub-folder, and no array",
@@ -147,7 +150,7 @@ def _side_rows(column: str, files: Iterable[Path], sides: FolderSides, side: str
     here = [path.relative_to(top) for path in files if top in path.parents and path.parent != top]
     require_one_spelling([path.parts[0] for path in here], "class folder", who)
     below, said = ("", {}) if sides.test is None else (f"{top.name}/", {"split": side})
-    return [{column: below + path.as_posix(), "label": path.parts[0].replace("_", " "), **said} for path in here]
+    return [{column: below + path.as_posix(), LABEL: path.parts[0].replace("_", " "), **said} for path in here]
 
 
 def _saved_rows(folder: Path) -> Place:

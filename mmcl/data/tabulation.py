@@ -44,7 +44,8 @@ def tabulated(
     Args:
         data: a map-style data set, rows, a data frame, or the path of a file or folder.
         name: begins the ids of its samples.
-        label: column of the class, in dictionaries and files; ``None`` for rows that have none.
+        label: column of the class, in dictionaries and files; ``None`` for rows that have none. Folders of classes need
+            none to be named.
         column: of the group, such as the domain, where it is asked for.
         columns: column -> modality it holds, or ``None`` if it is not needed; beside ``COLUMNS``.
         ready: whether values are tensors that a backbone takes as they are.
@@ -55,7 +56,8 @@ def tabulated(
     """
     if isinstance(data, (str, Path)) and str(data).strip():
         place = rows_at(Path(data))
-        table = Records(place.rows, name, place.root).table(label, column, columns or {}, ready)
+        called = label if label is None or place.label is None else place.label
+        table = Records(place.rows, name, place.root).table(called, column, columns or {}, ready)
         return replace(table, remarks=(*place.remarks, *table.remarks))
     rows = rows_of(data, name)
     first = _first(rows, name)

@@ -234,6 +234,7 @@ def test_each_group_of_further_data_is_an_experience_and_a_kill_in_between_chang
     results = RunFolder.open(run).results
     groups = [*kind.groups, *(sorted(kind.more) if learned.layout == "folder" else kind.more)]
     assert results["columns"] == groups
+    assert not [remark for remark in results["remarks"] if "has changed" in remark]
     assert results["matrix"][-3][: len(kind.groups)] == learned.python["matrix"][-1]
     assert results["test_sizes"][-1] == results["test_sizes"][0]
     spaces = RunFolder.open(run).read_json("progress.json")["label_spaces"].values()
@@ -263,6 +264,9 @@ def test_predict_takes_the_data_themselves(learned: Learned, tmp_path: Path) -> 
     if kind.model == WATCH:
         np.savetxt(tmp_path / "window.csv", np.ones(WINDOW), delimiter=",")
         assert shares(learned.out, tmp_path / "window.csv") == shares(learned.out, np.ones(WINDOW, "f4"))
+    if kind.model == WATCH and learned.layout == "folder":
+        (tmp_path / "asked.csv").write_text("array,note\nwindow.csv,in the columns that Python was told of\n")
+        assert shares(learned.out.parent / "python", tmp_path / "asked.csv") == shares(learned.out, np.ones(WINDOW))
     if learned.layout != "folder":
         alone = mmcl.predict(learned.out, {kind.columns[0]: thing(made[-1][kind.columns[0]])}, texts=texts)
         assert dict(alone[0].classes) == pytest.approx(dict(expected[-1].classes), abs=1e-6)

@@ -93,6 +93,15 @@ def test_what_tells_experiences_apart_in_the_stream_tells_them_apart_in_its_exte
     ]
 
 
+def test_a_folder_of_classes_extends_a_file_whatever_its_columns_are_called(tmp_path: Path) -> None:
+    file = table(tmp_path / "old")
+    file.write_text(file.read_text().replace("image,label", "picture,kind"))
+    stream = mmcl.streams.by_domain(file, domain="maker", label="kind", columns={"picture": "image"})
+    longer = with_data(stream, folder(tmp_path / "emil"))
+    assert [part.name for part in longer.experiences] == ["dora", "carl", "emil"]
+    assert longer.experiences[2].label_space == longer.experiences[0].label_space
+
+
 def test_what_has_been_learned_is_no_extension(tmp_path: Path) -> None:
     stream, grown = domains(tmp_path / "old"), table(tmp_path / "new", ["dora", "bert"])
     with pytest.raises(DataError, match=r"data .*rows\.csv: 'bert', which has been learned already.*Leave out"):
