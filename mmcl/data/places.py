@@ -8,7 +8,7 @@ DATA/                 what ``save_to_disk`` of Hugging Face's ``datasets`` wrote
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from mmcl.data.arrays import is_array_path
@@ -74,10 +74,11 @@ def sets_below(folder: Path, classes: bool = True) -> dict[str, Path]:
         classes: whether sub-folders of classes are among them; where texts are needed they hold what the files name.
 
     Raises:
-        DataError: if there is none, or two have one name.
+        DataError: if there is none, two have one name, or a file lists what lies in a sub-folder that is one of them.
     """
-    below = [path for path in folders_in(folder) if classes or _is_saved(path)]
-    found = sorted([*below, *_csv_files(folder)], key=lambda path: path.stem if path.is_file() else path.name)
+    below, tables = [path for path in folders_in(folder) if classes or _is_saved(path)], _csv_files(folder)
+    _require_apart(folder, {path.name for path in below}, tables)
+    found = sorted([*below, *tables], key=lambda path: path.stem if path.is_file() else path.name)
     sets = {path.stem if path.is_file() else path.name: path for path in found}
     if len(sets) < max(1, len(found)):
         raise DataError(
@@ -87,6 +88,20 @@ def sets_below(folder: Path, classes: bool = True) -> dict[str, Path]:
             remedy="Arrange them as FOLDER/NAME or FOLDER/NAME.csv.",
         )
     return sets
+
+
+def _require_apart(folder: Path, below: set[str], tables: Iterable[Path]) -> None:
+    """Refuse samples that would arrive twice, in training here and in a test there."""
+    for table in tables:
+        cells = (cell for row in csv_rows(table) for cell in row.values() if cell and "/" in cell)
+        tops = ((PurePath(cell).parts[0], cell) for cell in cells)
+        if listed := next((top for top, cell in tops if top in below and os.path.exists(folder / cell)), None):
+            raise DataError(
+                f"folder {folder}",
+                found=f"the CSV file {table.name!r}, which lists what lies in the sub-folder {listed!r} beside it",
+                allowed="every sample in one data set",
+                remedy=f"Name the file itself ({table}), or put it elsewhere.",
+            )
 
 
 def holds_sets(folder: Path, classes: bool = True) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmcl.data.places import rows_at
+from mmcl.data.places import rows_at, sets_below
 from mmcl.errors import DataError
 
 TEXTS = ["one", "two and three", "four"]
@@ -38,6 +38,18 @@ def test_arrays_lie_as_pictures_do_and_count_where_there_is_no_picture(tmp_path:
     assert ["notes.txt" in remark for remark in place.remarks] == [True]
     Image.new("RGB", (2, 2)).save(tmp_path / "train" / "walk_fast" / "0.png")
     assert [row["image"] for row in rows_at(tmp_path).rows] == ["train/walk_fast/0.png"]
+
+
+def test_no_sample_arrives_twice_by_a_folder_and_by_a_file_that_lists_it(tmp_path: Path) -> None:
+    for maker in ("anna", "bert"):
+        (tmp_path / maker / "cat").mkdir(parents=True)
+    (tmp_path / "texts.csv").write_text("text,label\nanna/bert is no file,a\n")
+    assert list(sets_below(tmp_path)) == ["anna", "bert", "texts"]
+    Image.new("RGB", (2, 2)).save(tmp_path / "bert" / "cat" / "0.png")
+    (tmp_path / "rows.csv").write_text("image,label\nbert/cat/0.png,cat\n")
+    with pytest.raises(DataError, match=r"'rows\.csv', which lists what lies in the sub-folder 'bert'.*Name the file"):
+        sets_below(tmp_path)
+    assert list(sets_below(tmp_path, classes=False)) == ["rows", "texts"]
 
 
 @pytest.mark.parametrize("place", [1, 2, 3])
