@@ -1,24 +1,32 @@
 """The command line: light where it can be, and one sentence where the user erred."""
 
 import json
-import os
+import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mmcl.cli import main
+from mmcl.learning.learner import Learner
+
+from .command import Done, finish, start
 
 RUN = ["run", "mtil", "--embedded", "--set", "iterations=2", "--set", "benchmark.experiences=1"]
 
 
-def mmcl(*arguments: str, cache: Path | None = None) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    if cache is not None:
-        environment["MMCL_CACHE"] = str(cache)
-    command = [sys.executable, "-W", "ignore", "-c", "from mmcl.cli import main; main()", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+@pytest.fixture
+def mmcl(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Done]:
+    """Runs the command in a process of its own."""
+    notes = tmp_path_factory.mktemp("notes")
+
+    def run(*arguments: str, first: Callable[[], Any] = int) -> Done:
+        return finish(start(arguments, notes, {"COLUMNS": "200", "MMCL_CACHE": str(cache)}, first), notes)
+
+    return run
 
 
 @pytest.mark.parametrize("arguments", [["list"], ["show", "zscl"], ["--help"], ["list", "strategies", "--json"]])
@@ -33,14 +41,14 @@ def test_light_commands_load_neither_torch_nor_avalanche(arguments: list[str]) -
     assert done.returncode == 0, done.stderr
 
 
-def test_everything_that_is_registered_is_listed() -> None:
+def test_everything_that_is_registered_is_listed(mmcl: Callable[..., Done]) -> None:
     rows = json.loads(mmcl("list", "--json").stdout)
     names = {row["name"] for row in rows}
     assert {"finetune", "joint", "ewc", "lwf", "zscl", "replay", "mtil", "glyph-clip", "openclip"} <= names
     assert not any(row["broken"] for row in rows)
 
 
-def test_show_prints_card_and_options() -> None:
+def test_show_prints_card_and_options(mmcl: Callable[..., Done]) -> None:
     text = mmcl("show", "ewc").stdout
     assert "Kirkpatrick" in text
     assert "strength" in text
@@ -88,11 +96,13 @@ def test_bad_input_gets_a_sentence_and_exit_code_2(
     assert not list(tmp_path.rglob("*.*")), "a refused run must leave nothing behind"
 
 
-def test_an_output_folder_that_holds_a_run_is_left_alone(embedded_mtil: Path, cache: Path, tmp_path: Path) -> None:
+def test_an_output_folder_that_holds_a_run_is_left_alone(
+    mmcl: Callable[..., Done], embedded_mtil: Path, tmp_path: Path
+) -> None:
     out = str(tmp_path / "run")
-    assert mmcl(*RUN, "--out", out, cache=cache).returncode == 0
+    assert mmcl(*RUN, "--out", out).returncode == 0
     before = (tmp_path / "run" / "results.json").read_bytes()
-    again = mmcl(*RUN, "--out", out, cache=cache)
+    again = mmcl(*RUN, "--out", out)
     assert again.returncode == 2
     assert "it holds another run" in again.stderr.replace("\n", " ")
     assert (tmp_path / "run" / "results.json").read_bytes() == before
@@ -100,7 +110,7 @@ def test_an_output_folder_that_holds_a_run_is_left_alone(embedded_mtil: Path, ca
     assert "mtil" in mmcl("compare", out, "--markdown").stdout
 
 
-def test_an_output_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_an_output_folder_that_cannot_be_written_is_named(mmcl: Callable[..., Done], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     done = mmcl(*RUN, "--out", str(tmp_path / "file" / "run"))
     assert done.returncode == 2
@@ -108,35 +118,25 @@ def test_an_output_folder_that_cannot_be_written_is_named(tmp_path: Path) -> Non
 
 
 def test_a_full_disk_is_named_and_the_last_good_checkpoint_is_kept(
-    embedded_mtil: Path, cache: Path, tmp_path: Path
+    mmcl: Callable[..., Done], embedded_mtil: Path, tmp_path: Path
 ) -> None:
     """A limit on the size of files stands for a disk that is full when the second checkpoint is written."""
-    out, code = (
-        tmp_path / "run",
-        (
-            "import resource, sys\nfrom mmcl.cli import main\nfrom mmcl.learning.learner import Learner\n"
-            "train = Learner.train\n"
-            "def full(self, *arguments):\n"
-            "    train(self, *arguments)\n"
-            "    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-            "Learner.train = full\nmain()\n"
-        ),
-    )
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code, *RUN, "--out", str(out)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "MMCL_CACHE": str(cache)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    out, train = tmp_path / "run", Learner.train
+
+    def full(self: Learner, *arguments: Any) -> None:
+        train(self, *arguments)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    done = mmcl(*RUN, "--out", str(out), first=lambda: setattr(Learner, "train", full))
     assert done.returncode == 2, done.stderr
     assert "cannot be written" in done.stderr
     assert json.loads((out / "progress.json").read_text())["experiences_done"] == 0
-    assert mmcl("resume", str(out), cache=cache).returncode == 0
+    assert mmcl("resume", str(out)).returncode == 0
 
 
-def test_an_unreadable_image_is_named_before_training(embedded_mtil: Path, cache: Path, tmp_path: Path) -> None:
+def test_an_unreadable_image_is_named_before_training(
+    mmcl: Callable[..., Done], embedded_mtil: Path, tmp_path: Path
+) -> None:
     import shutil
 
     shutil.copytree(embedded_mtil, tmp_path / "data")
@@ -145,17 +145,16 @@ def test_an_unreadable_image_is_named_before_training(embedded_mtil: Path, cache
     done = mmcl(
         *["run", "mtil", "--data-root", str(tmp_path / "data"), "--set", "benchmark.experiences=1"],
         *["--out", str(tmp_path / "run")],
-        cache=cache,
     )
     assert done.returncode == 2
     assert "0000005.jpg" in done.stderr.replace("\n", "")
     assert not (tmp_path / "run" / "progress.json").exists()
 
 
-def test_a_configuration_file_reproduces_a_run(embedded_mtil: Path, cache: Path, tmp_path: Path) -> None:
+def test_a_configuration_file_reproduces_a_run(mmcl: Callable[..., Done], embedded_mtil: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
-    assert mmcl(*RUN, "--strategy", "ewc:samples=4", "--seed", "3", "--out", str(first), cache=cache).returncode == 0
-    done = mmcl("run", "--config", str(first / "config.toml"), "--out", str(second), cache=cache)
+    assert mmcl(*RUN, "--strategy", "ewc:samples=4", "--seed", "3", "--out", str(first)).returncode == 0
+    done = mmcl("run", "--config", str(first / "config.toml"), "--out", str(second))
     assert done.returncode == 0, done.stderr
     results = [json.loads((folder / "results.json").read_text()) for folder in (first, second)]
     assert results[0]["matrix"] == results[1]["matrix"]

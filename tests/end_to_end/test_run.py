@@ -1,12 +1,8 @@
 """Runs as a whole: interrupted, extended, exported, used."""
 
 import json
-import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -27,6 +23,8 @@ from mmcl.streams.scenario import TIL
 from mmcl.testing.toy import toy_benchmark
 from mmcl.use import trained_model
 
+from .command import start
+
 SMALL = [
     "--set",
     "iterations=3",
@@ -38,12 +36,6 @@ SMALL = [
     "check_data=false",
 ]
 NUMBERS = ("matrix", "rows", "columns", "summary", "parameters", "strategies", "training", "metadata", "test_sizes")
-
-
-def start(cache: Path, *arguments: str) -> "subprocess.Popen[bytes]":
-    environment = {**os.environ, "MMCL_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-W", "ignore", "-c", "from mmcl.cli import main; main()", *arguments]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
 def finish(*arguments: str) -> None:
@@ -58,21 +50,21 @@ def numbers(folder: Path) -> dict[str, object]:
 
 @pytest.mark.parametrize("strategies", [["zscl"], ["ewc:samples=8", "replay:size=20"]], ids="+".join)
 def test_a_killed_run_that_is_resumed_ends_with_the_same_numbers(
-    strategies: list[str], embedded_mtil: Path, cache: Path, tmp_path: Path
+    strategies: list[str], embedded_mtil: Path, tmp_path: Path
 ) -> None:
     chosen = [part for name in strategies for part in ("--strategy", name)]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     finish("run", "mtil", "--embedded", *chosen, *SMALL, "--out", str(whole))
-    process = start(cache, "run", "mtil", "--embedded", *chosen, *SMALL, "--out", str(killed))
+    process = start(("run", "mtil", "--embedded", *chosen, *SMALL, "--out", str(killed)), tmp_path, {})
     wanted = random.Random("+".join(strategies)).choice([0, 1, 2])
-    while process.poll() is None:
+    while process.is_alive():
         progress = killed / "progress.json"
         if progress.exists() and json.loads(progress.read_text())["experiences_done"] >= wanted:
             break
         time.sleep(0.02)
     time.sleep(random.Random("later".join(strategies)).uniform(0, 0.5))
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.kill()
+    process.join()
     finish("resume", str(killed))
     assert numbers(killed) == numbers(whole)
 

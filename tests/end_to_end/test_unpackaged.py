@@ -5,7 +5,10 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+
+from .command import Done, finish, start
 
 MODULE = """
 from dataclasses import dataclass
@@ -34,7 +37,7 @@ class Small(BackbonePlugin):
 """
 
 
-def mmcl(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def installed(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """The installed command, in a folder."""
     return subprocess.run(
         [Path(sys.executable).with_name("mmcl"), *arguments],
@@ -47,6 +50,11 @@ def mmcl(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+def mmcl(folder: Path, *arguments: str) -> Done:
+    """The same without its start."""
+    return finish(start(arguments, folder, {"COLUMNS": "200"}, partial(os.chdir, folder)), folder)
+
+
 def test_a_module_in_the_working_directory_is_run_and_resumed(embedded_mtil: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(MODULE)
     (tmp_path / "stop").touch()
@@ -55,7 +63,7 @@ def test_a_module_in_the_working_directory_is_run_and_resumed(embedded_mtil: Pat
     done = mmcl(tmp_path, "run", "mtil", "--embedded", *parts, *small)
     assert done.returncode == 130, done.stderr
     (tmp_path / "stop").unlink()
-    done = mmcl(tmp_path, "resume", "run")
+    done = installed(tmp_path, "resume", "run")
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["strategies"] == [{"name": "mine:Mine", "strength": 2.5}]

@@ -1,0 +1,1 @@
+"""Runs and commands as a whole."""
