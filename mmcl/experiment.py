@@ -231,9 +231,8 @@ class Experiment:
         for logger in self.loggers:
             for column, score in scores.items():
                 logger.cell(row, column, score)
-        if (
-            not answers.empty
-        ):  # before the checkpoint: a run that goes on from the one before writes the same file again
+        if not answers.empty:
+            # before the checkpoint: a run that goes on from the one before writes the same file again
             experiences = 0 if row == BEFORE_TRAINING else self.done + 1
             self.folder.write_bytes(answers_of(experiences), answers.packed())
         self.view.row(row, scores)
