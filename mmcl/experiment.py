@@ -10,13 +10,13 @@ from mmcl.config import RunConfig, resolve_training
 from mmcl.data.readable import check_readable
 from mmcl.data.targets import check_targets
 from mmcl.errors import ConfigError
-from mmcl.evaluation.answers import AnswerTable
+from mmcl.evaluation.answers import AnswerTable, answers_of
 from mmcl.evaluation.loggers import RunLogger, make_loggers
 from mmcl.evaluation.report import markdown_report
 from mmcl.evaluation.result_matrix import BEFORE_TRAINING, ResultMatrix
 from mmcl.foresight import foreseen
 from mmcl.history import History, Watch
-from mmcl.identity import identity_of, recorded_identity, remark_on, require_same
+from mmcl.identity import identity_of, recorded_identity
 from mmcl.learning.compose import check_composition
 from mmcl.learning.learner import Learner
 from mmcl.learning.objectives import OBJECTIVES
@@ -29,7 +29,8 @@ from mmcl.progress import LogTerms, View
 from mmcl.registry import BACKBONES
 from mmcl.remarks import Remarks
 from mmcl.results import RunResult, results_of
-from mmcl.run_folder import RunFolder, answers_of
+from mmcl.run_folder import RunFolder
+from mmcl.sameness import remark_on, require_same
 from mmcl.streams.benchmark import Benchmark
 from mmcl.views import Silent
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from mmcl.environment import environment
 from mmcl.errors import CheckpointError
 from mmcl.escaping import markdown
+from mmcl.evaluation.answers import answers_of
 from mmcl.evaluation.comparison import Comparison, compare_results
 from mmcl.evaluation.frame import answers_frame, frame
 from mmcl.evaluation.metric import AMONG_OWN
 from mmcl.evaluation.report import results_table, title
 from mmcl.evaluation.result_matrix import ResultMatrix
-from mmcl.run_folder import RunFolder, answers_of
+from mmcl.run_folder import RunFolder
 from mmcl.stored import stored_results
 
 if TYPE_CHECKING:

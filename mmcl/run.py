@@ -25,6 +25,7 @@ from mmcl.learning.strategy import StrategyPlugin
 from mmcl.models.backbone import BackbonePlugin
 from mmcl.progress import View
 from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES, kind_of, name_of
+from mmcl.relocation import relocated
 from mmcl.results import RunResult
 from mmcl.run_folder import RunFolder
 from mmcl.signature import checked
@@ -159,7 +160,7 @@ def resume(
     view = make_view(progress, quiet)
     with held(Path(path), trust) as folder:
         folder.require_plugins(names_of(plugins))
-        config = _relocated(folder, data_root, data)
+        config = relocated(folder, data_root, data)
         experiment = Experiment(config, folder, benchmark, view, plugins)
         experiment.restore(may_grow=_extension_was_interrupted(experiment, benchmark is None))
         experiment.begin()
@@ -205,7 +206,7 @@ def _extended(
 ) -> RunResult:
     path = folder.path
     folder.require_plugins(names_of(plugins))
-    config, progress = _relocated(folder), folder.progress
+    config, progress = relocated(folder), folder.progress
     if progress is None or progress["experiences_done"] < progress["experiences"]:
         raise CheckpointError(
             f"run folder {path}",
@@ -252,47 +253,6 @@ def _extension_was_interrupted(experiment: Experiment, configured: bool) -> bool
     if progress is None or recorded is None or progress["experiences_done"] < len(recorded.experiences):
         return False
     return configured or len(experiment.config.extensions) > len(recorded.surroundings[EXTENSIONS])
-
-
-def _relocated(folder: RunFolder, data_root: str | Path | None = None, data: Sequence[str | Path] = ()) -> RunConfig:
-    """The configuration of a run with its data where they are now.
-
-    Raises:
-        CheckpointError: if they are not there, or the run has none in such a place.
-    """
-    config = folder.config
-    if data_root is not None:
-        options = {**config.benchmark.options, "data_root": str(data_root)}
-        if "data_root" not in config.benchmark.options:
-            raise _no_such_place(folder, "its benchmark has no data root", "--data-root")
-        config = replace(config, benchmark=PluginConfig(config.benchmark.name, options))
-    if data:
-        if len(data) != len(config.extensions):
-            raise _no_such_place(folder, f"{len(config.extensions)} data sets have extended it", "--data once for each")
-        config = replace(config, extensions=tuple(map(str, data)))
-    config = located(config)
-    root = config.benchmark.options.get("data_root")
-    if root is not None and not Path(root).exists():
-        raise _moved(folder, root, "--data-root PLACE")
-    for place in config.extensions:
-        if not Path(place).exists():
-            raise _moved(folder, place, " ".join(["--data PLACE"] * len(config.extensions)))
-    return config
-
-
-def _no_such_place(folder: RunFolder, found: str, option: str) -> CheckpointError:
-    return CheckpointError(
-        f"run folder {folder.path}", found=found, allowed=f"{option} for runs with such data", remedy="Leave it out."
-    )
-
-
-def _moved(folder: RunFolder, place: str, option: str) -> CheckpointError:
-    return CheckpointError(
-        f"run folder {folder.path}",
-        found=f"its data are no longer in {place}",
-        allowed="the data that the run was begun with, wherever they lie",
-        remedy=f"Say where they are now: 'mmcl resume {folder.path} {option}'.",
-    )
 
 
 def _in_memory(stream: Benchmark) -> PluginConfig:

@@ -303,11 +303,6 @@ class RunFolder:
                 yield draft
 
 
-def answers_of(experiences: int) -> str:
-    """The name of the file with what the model said after so many experiences."""
-    return f"predictions/{experiences}.csv.gz"
-
-
 def _remove(paths: Iterable[Path]) -> None:
     for path in list(paths):
         if path.is_dir():

@@ -17,7 +17,7 @@ from mmcl.data.loader import ordered_batches
 from mmcl.data.modality import TEXT
 from mmcl.data.questions import Question, Questions, questions
 from mmcl.errors import CheckpointError, ConfigError, nearest
-from mmcl.identity import model_settings, recorded_identity, refuse, setting_differences
+from mmcl.identity import model_settings, recorded_identity
 from mmcl.learning.compose import Need
 from mmcl.learning.learner import Learner
 from mmcl.learning.weights import restore_model
@@ -29,6 +29,7 @@ from mmcl.probe import as_evaluated
 from mmcl.registry import BACKBONES
 from mmcl.remarks import Remark
 from mmcl.run_folder import RunFolder
+from mmcl.sameness import refuse, setting_differences
 from mmcl.signature import checked
 from mmcl.stored_json import reading
 from mmcl.streams.scenario import SCENARIOS

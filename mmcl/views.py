@@ -22,6 +22,7 @@ T = TypeVar("T")
 _HEARTBEAT = 30.0  # seconds between two lines where nothing can be drawn over
 _ROOMY = 60  # columns from which on there is room for bars
 _REDRAWN = 0.5  # seconds between two pictures of the bars
+_RARELY = 100  # times as long as drawing one takes, at least
 _PAUSE = 0.5  # seconds between two objects about parts of one phase
 
 
@@ -52,7 +53,7 @@ class Bar(View):
             TextColumn("{task.fields[detail]}", markup=False),
             console=console,
         )
-        self._drawn = 0.0
+        self._due_at = 0.0
         self._values = ""
         self._run: TaskID | None = None
         self._part: tuple[str, TaskID] | None = None
@@ -106,11 +107,13 @@ class Bar(View):
         self._part = None
 
     def _due(self) -> bool:
-        return time.monotonic() - self._drawn > _REDRAWN
+        return time.monotonic() > self._due_at
 
     def _draw(self, values: str) -> None:
-        self._values, self._drawn = values, time.monotonic()
+        self._values, began = values, time.monotonic()
         self._live.refresh()
+        drawn = time.monotonic()
+        self._due_at = drawn + max(_REDRAWN, _RARELY * (drawn - began))
 
     def _picture(self) -> RenderableType:
         return redrawn(Group(self._bars, Text(self._values, overflow="fold")), self.console)

@@ -9,6 +9,11 @@ from typing import Any
 TEST_SET = "test set"
 
 
+def answers_of(experiences: int) -> str:
+    """The file, below a run folder, with what the model said after so many experiences."""
+    return f"predictions/{experiences}.csv.gz"
+
+
 class AnswerTable:
     """A line for every row of every test set; compressed as they come, since pictures have long names.
 

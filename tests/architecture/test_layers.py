@@ -27,6 +27,7 @@ LAYER = {
     "import_trial": 0,
     "registry": 0,
     "config": 0,
+    "training_config": 0,
     "options": 0,
     "signature": 0,
     "arguments": 0,
