@@ -24,7 +24,7 @@ def predict(
         Optional[Path],  # noqa: UP045
         typer.Option(help="Let the lines of this file compete, for models of pairs."),
     ] = None,
-    batch_size: Annotated[Optional[int], typer.Option(help="How many at once. [default: the run's]")] = None,  # noqa: UP045
+    batch_size: Annotated[Optional[int], typer.Option(help="How many at once.", show_default="the run's")] = None,  # noqa: UP045
     as_json: Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A table with a row for each class.")] = False,
     trust: Trust = False,

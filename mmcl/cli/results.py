@@ -27,7 +27,7 @@ def compare(
     folders: Annotated[list[Path], typer.Argument(help="Run folders, or folders of them.", show_default=False)],
     against: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(help="Strategies to test against, as the table names them. [default: the first row]"),
+        typer.Option(help="Strategies to test against, as the table names them.", show_default="the first row"),
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX with booktabs.")] = False,

@@ -44,7 +44,7 @@ def run(
         Optional[list[str]],  # noqa: UP045
         typer.Option("--set", help="key=value: lr=1e-4, benchmark.order=2, ewc.strength=3, ..."),
     ] = None,
-    seed: Annotated[Optional[int], typer.Option(help="Every random choice follows from it. [default: 0]")] = None,  # noqa: UP045
+    seed: Annotated[Optional[int], typer.Option(help="Every random choice follows from it.", show_default="0")] = None,  # noqa: UP045
     out: Annotated[Optional[str], typer.Option(help="The run folder, new or empty.")] = None,  # noqa: UP045
     config: Annotated[Optional[Path], typer.Option(help="A TOML configuration; options change it.")] = None,  # noqa: UP045
     log: Annotated[Optional[list[str]], typer.Option(help="wandb and/or tensorboard.")] = None,  # noqa: UP045

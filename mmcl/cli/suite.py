@@ -18,7 +18,7 @@ def suite(
     file: Annotated[Path, typer.Argument(help="What to run, as TOML.", show_default=False)],
     cores: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(help="Cores of the processor that cells may use together. [default: all]"),
+        typer.Option(help="Cores of the processor that cells may use together.", show_default="all"),
     ] = None,
     threads: Annotated[int, typer.Option(help="Threads that every cell computes with.")] = 1,
     out: Annotated[Optional[Path], typer.Option(help="A folder instead of the one that the file names.")] = None,  # noqa: UP045

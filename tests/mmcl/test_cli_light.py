@@ -101,6 +101,15 @@ def test_every_command_has_both_forms_of_help(command: str) -> None:
     assert short.stdout == long.stdout
 
 
+@pytest.mark.parametrize(
+    ("command", "default"),
+    [("run", "0"), ("suite", "all"), ("compare", "the first row"), ("predict", "the run's")],
+)
+def test_help_says_defaults_that_are_no_values_in_words(command: str, default: str) -> None:
+    shown = CliRunner().invoke(app, [command, "-h"], env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"}).stdout
+    assert f"[default: ({default})]" in " ".join(shown.replace("\u2502", " ").split())
+
+
 def test_the_version_is_that_of_the_package() -> None:
     assert CliRunner().invoke(app, ["--version"]).stdout == f"mmcl {mmcl.__version__}\n"
 
