@@ -78,6 +78,16 @@ def test_pictures_texts_and_windows_are_learned_in_one_stream_and_resumed(tmp_pa
     assert (mmcl.resume(tmp_path / "run", benchmark=stream, quiet=True).matrix == result.matrix).all()
 
 
+def test_exemplars_may_be_windows_and_are_there_after_a_restart(tmp_path: Path) -> None:
+    rows = [{**row, "label": f"{row['label']} {number % 4 // 2}"} for number, row in enumerate(windows(20))]
+    stream = mmcl.streams.by_class(rows, experiences=2, training={"iterations": 2, "batch_size": 4})
+    options: dict[str, Any] = {"backbone": WINDOWS, "strategies": ["icarl:size=4"], "quiet": True}
+    whole = mmcl.run(benchmark=stream, out=tmp_path / "whole", **options)
+    assert np.isfinite(whole.matrix[2]).all()
+    mmcl.run(benchmark=stream.first(1), out=tmp_path / "run", **options)
+    assert (mmcl.extend(tmp_path / "run", benchmark=stream, quiet=True).matrix[2] == whole.matrix[2]).all()
+
+
 def test_sensor_windows_with_words_are_learned_by_contrast(tmp_path: Path, cache: Path) -> None:
     rows = [
         {"acceleration": np.full((8, 3), i, float), "text": [f"walks {i}", f"goes {i}"], "day": "ab"[i % 2]}
