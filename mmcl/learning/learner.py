@@ -665,8 +665,8 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
             f"experience {self.experience.name!r}, step {self.step}",
             found=f"the loss is {self.loss.item()}, from the term {', '.join(map(repr, broken)) or 'sum'}",
             allowed="finite losses",
-            remedy="Begin another run with a lower learning rate, or a lower strength of the term; the checkpoint of the "
-            "experience before is kept.",
+            remedy="Begin another run with a lower learning rate, or a lower strength of the term; "
+            "the checkpoint of the experience before is kept.",
         )
 
 
