@@ -56,6 +56,11 @@ def test_a_later_layer_wins_as_a_whole() -> None:
     assert resolve_training({"optimizer": "sgd"}, {"momentum": 0.5}).momentum == 0.5
 
 
+def test_an_epoch_has_a_step_for_every_batch_the_last_one_included() -> None:
+    assert TrainingConfig(epochs=3, batch_size=4).steps(10) == 9
+    assert TrainingConfig(iterations=5, batch_size=4).steps(10) == 5
+
+
 @pytest.mark.parametrize("option", [{"momentum": 0.5}, {"optimizer": "sgd", "betas": (0.9, 0.98)}])
 def test_an_option_of_an_optimizer_that_was_not_chosen_is_refused_beside_a_default(option: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="it has no effect"):

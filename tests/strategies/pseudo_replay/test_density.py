@@ -50,6 +50,15 @@ def test_a_mixture_has_the_modes_that_one_gaussian_fills_in() -> None:
         assert bool((distances < 8).any()) == near
 
 
+def test_components_are_drawn_as_often_as_they_weigh() -> None:
+    density = {
+        "weights": torch.tensor([0.9, 0.1]),
+        "means": torch.tensor([[-5.0], [5.0]]),
+        "factors": torch.full((2, 1), 0.1),
+    }
+    assert abs(float((drawn(density, 500) > 0).float().mean()) - 0.1) < 0.04
+
+
 def test_one_component_is_the_gaussian_of_all_samples() -> None:
     few = normal(9)  # too few for two components of five
     one, five = fit(few), fit(few, components=5)
