@@ -122,11 +122,12 @@ def test_a_weight_that_rests_at_its_only_solution_is_not_pulled_at_all(seed: int
 
 
 def test_the_centre_stays_where_an_experience_has_no_fisher_and_starts_where_none_had_one() -> None:
-    first = {"w": torch.tensor([0.3, 0.0, 0.7])}, {"w": torch.tensor([0.1, 0.2, 0.3])}
-    second = {"w": torch.tensor([0.0, 0.9, 0.7])}, {"w": torch.tensor([5.0, 6.0, 7.0])}
+    # moved all the way from half a million, a tenth would not be a tenth in single precision
+    first = {"w": torch.tensor([0.3, 0.0, 0.7])}, {"w": torch.tensor([0.1, 5e5, 0.3])}
+    second = {"w": torch.tensor([0.0, 0.9, 0.7])}, {"w": torch.tensor([5.0, 0.1, 7.0])}
     third = {"w": torch.zeros(3)}, {"w": torch.tensor([8.0, 9.0, 10.0])}
     sums = folded([first, second, third])
-    assert torch.equal(sums.centre["w"][:2], torch.tensor([0.1, 6.0]))
+    assert torch.equal(sums.centre["w"][:2], torch.tensor([0.1, 0.1]))
     torch.testing.assert_close(sums.centre["w"][2], torch.tensor((0.3 + 7.0) / 2))
     torch.testing.assert_close(sums.constant["w"], torch.tensor(0.7 * 2 * 3.35**2, dtype=torch.float64))
 
