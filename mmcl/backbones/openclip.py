@@ -162,7 +162,7 @@ def tiny_clip(seed: int = 0) -> OpenCLIPBackbone:
 
 @cache
 def _first_tiny_clip(seed: int) -> OpenCLIPBackbone:
-    """What all are copies of: copying takes a tenth of the time that drawing weights and reading the tokeniser do."""
+    """What all are copies of: copying takes a third of the time that drawing weights and reading the tokeniser do."""
     config: dict[str, Any] = {
         "embed_dim": 16,
         "vision_cfg": {"image_size": 32, "patch_size": 16, "width": 32, "layers": 1, "head_width": 16},

@@ -3,9 +3,8 @@
 import csv
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +12,11 @@ from PIL import Image, ImageDraw
 from typer.testing import CliRunner
 
 import mmcl
-from mmcl.backbones.openclip import tiny_clip
 from mmcl.cli import app
 from mmcl.errors import CheckpointError, ConfigError, DataError
-from mmcl.models.backbone import Backbone, BackbonePlugin
 from mmcl.run_folder import RunFolder
+
+from .small import SMALL
 
 MAKERS = ("anna", "bert", "carl")
 CLASSES = ("cat", "red_fox")
@@ -25,19 +24,6 @@ OWN = "mmcl_benchmarks.own.benchmark:Own"
 SETTINGS = {"iterations": 2, "batch_size": 4, "lr": 1e-3}
 
 Row = Mapping[str, Any]
-
-
-@dataclass(kw_only=True)
-class Small(BackbonePlugin):
-    """A CLIP that learns in no time."""
-
-    modalities: ClassVar[frozenset[str]] = frozenset({"image", "text"})
-
-    def build(self) -> Backbone:
-        return tiny_clip()
-
-    def miniature(self) -> Backbone:
-        return tiny_clip()
 
 
 def picture(seed: int) -> Image.Image:
@@ -85,7 +71,7 @@ def run(out: Path, data: Path, *options: str) -> Any:
         *(f"benchmark.{option}" for option in options),
     ]
     words = [word for setting in settings for word in ("--set", setting)]
-    mmcl_("run", OWN, "--data", data, "--backbone", f"{__name__}:Small", "--out", out, *words)
+    mmcl_("run", OWN, "--data", data, "--backbone", SMALL, "--out", out, *words)
     return RunFolder.open(out).results
 
 

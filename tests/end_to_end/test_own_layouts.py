@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -17,29 +17,19 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import mmcl
-from mmcl.backbones.openclip import tiny_clip
 from mmcl.cli import app
 from mmcl.errors import ConfigError
-from mmcl.models.backbone import Backbone, BackbonePlugin
 from mmcl.run_folder import RunFolder
 from mmcl.use import trained_model
+
+from .small import SMALL
 
 OWN = "mmcl_benchmarks.own.benchmark:Own"
 SETTINGS = {"iterations": 1, "batch_size": 4, "lr": 1e-3, "warmup": 0}
 LAYOUTS = ("folder", "csv", "huggingface")
 WINDOW = (8, 3)
-SMALL, WATCH = f"{__name__}:Small", "tests.mmcl.backbones.windows:SensorWindows"
+WATCH = "tests.mmcl.backbones.windows:SensorWindows"
 Row = Mapping[str, Any]
-
-
-@dataclass(kw_only=True)
-class Small(BackbonePlugin):
-    """A CLIP that learns in no time."""
-
-    modalities: ClassVar[frozenset[str]] = frozenset({"image", "text"})
-
-    def build(self) -> Backbone:
-        return tiny_clip()
 
 
 @dataclass(frozen=True)
