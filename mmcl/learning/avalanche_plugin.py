@@ -89,7 +89,7 @@ class AvalanchePlugin(SupervisedPlugin[Any]):
         self._tell("before_train_dataset_adaptation")
 
     def after_train_dataset_adaptation(self, template: Any, **_: Any) -> None:
-        """Passed on."""
+        """The samples are there."""
         self._tell("after_train_dataset_adaptation")
 
     def before_training_exp(self, template: Any, **_: Any) -> None:
@@ -104,7 +104,7 @@ class AvalanchePlugin(SupervisedPlugin[Any]):
         self._tell("before_training_exp")
 
     def before_training_epoch(self, template: Any, **_: Any) -> None:
-        """Passed on in every epoch.
+        """The beginning of every epoch.
 
         Raises:
             CompositionError: if a plugin of avalanche has replaced the batches that a strategy builds.
@@ -126,7 +126,7 @@ class AvalanchePlugin(SupervisedPlugin[Any]):
         self.learner.call("before_training_iteration")
 
     def before_forward(self, template: Any, **_: Any) -> None:
-        """Passed on; then the classes seen so far compete, and teachers follow."""
+        """The classes seen so far compete, and teachers follow."""
         self.learner.call("before_forward")
         self.learner.consider(self.learner.batch)
         self.learner.move_teachers()
@@ -151,21 +151,21 @@ class AvalanchePlugin(SupervisedPlugin[Any]):
         self.learner.finish_gradient()
 
     def before_update(self, template: Any, **_: Any) -> None:
-        """Passed on."""
+        """The gradient is complete, and the template has not clipped it."""
         self.learner.call("before_update")
 
     def after_update(self, template: Any, **_: Any) -> None:
-        """Passed on."""
+        """The template's optimiser has moved the weights."""
         self.learner.call("after_update")
 
     def after_training_iteration(self, template: Any, **_: Any) -> None:
-        """Passed on."""
+        """The end of a step."""
         self.learner.call("after_training_iteration")
 
     # The end of an experience.
 
     def after_training_epoch(self, template: Any, **_: Any) -> None:
-        """Passed on in every epoch."""
+        """The end of every epoch."""
         self._tell("after_training_epoch")
 
     def after_training_exp(self, template: Any, **_: Any) -> None:
@@ -173,7 +173,7 @@ class AvalanchePlugin(SupervisedPlugin[Any]):
         self.learner.consolidate()
 
     def after_training(self, template: Any, **_: Any) -> None:
-        """Passed on."""
+        """The end of what the template was asked to train."""
         self._tell("after_training")
 
     # Helpers.

@@ -590,11 +590,11 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
 
     def _overridden(self, event: str) -> list[Callable[..., Any]]:
         """Bound hooks of the plugins that define ``event``; inherited empty ones would only cost time."""
-        empty = getattr(SupervisedPlugin, event)
+        empty = getattr(SupervisedPlugin, event), getattr(StrategyPlugin, event)
         return [
             getattr(plugin, event)
             for plugin in self.plugins
-            if isinstance(plugin, EvaluationPlugin) or getattr(type(plugin), event, empty) is not empty
+            if isinstance(plugin, EvaluationPlugin) or getattr(type(plugin), event, empty[0]) not in empty
         ]
 
     def _occupant(self, slot: Slot) -> StrategyPlugin | None:

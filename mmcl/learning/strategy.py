@@ -1,12 +1,10 @@
-"""StrategyPlugin: avalanche's hooks under their own names, plus declared facts, loss terms and state."""
+"""StrategyPlugin: what a strategy declares, what it is asked and told in the order of time, and what it keeps."""
 
-from abc import ABC
 from collections.abc import Callable, Iterable
-from dataclasses import fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import torch
-from avalanche.core import SupervisedPlugin
 from torch import Tensor, nn
 
 from mmcl.data.reference import ReferenceData
@@ -44,23 +42,19 @@ class MemoryBudget(NamedTuple):
     references: int | None = 0
 
 
-class StrategyPlugin(SupervisedPlugin[Any], ABC):
+class StrategyPlugin:
     """Base of all strategies. A strategy is a final, keyword-only dataclass with ``eq=False``.
 
-    Its fields are the hyper-parameters; what it remembers between experiences is the dataclass ``state``. Besides
-    avalanche's hooks (``before_training_exp``, ``after_update``, ``after_training_exp``, ...), each called with the
-    learner, it may override the methods below.
+    Its fields are the hyper-parameters; what it remembers between experiences is the dataclass ``state``. Everything
+    else it may override: the facts first, then all that it is asked and told, in the order of time. The names of the
+    hooks are avalanche's. None of them does anything here, and what a strategy leaves out is never called.
 
     Attributes:
-        slots: exclusive places it takes; where options decide it, a property.
         needs: what it cannot work without.
-        teachers: frozen copies it reads: ``"initial"``, ``"previous"``, or other policies; where options decide it, a
-            property.
-        rewrites_weights: whether it changes the weights at the end of an experience; such strategies run first there.
-            Where options decide it, a property.
-        grows: whether what it keeps, or the work of a step, goes on growing with every experience; where options decide
-            it, a property.
+        state: what has to survive the end of an experience.
     """
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]  # what makes a dataclass for a type checker
 
     needs: ClassVar[frozenset[Need]] = frozenset()
 
@@ -72,22 +66,22 @@ class StrategyPlugin(SupervisedPlugin[Any], ABC):
 
     @property
     def slots(self) -> frozenset[Slot]:
-        """None."""
+        """Exclusive places it takes; two strategies that want the same one are refused."""
         return frozenset()
 
     @property
     def teachers(self) -> frozenset[str | Policy]:
-        """None."""
+        """Frozen copies of the model that the learner keeps for it: ``"initial"``, ``"previous"``, other policies."""
         return frozenset()
 
     @property
     def rewrites_weights(self) -> bool:
-        """No."""
+        """Whether it changes the weights in ``after_training_exp``; then it runs there before those that store them."""
         return False
 
     @property
     def grows(self) -> bool:
-        """No."""
+        """Whether what it keeps, or the work of a step, goes on growing with every experience; ``explain`` says it."""
         return False
 
     def requirements(self) -> frozenset[Need]:
@@ -114,12 +108,27 @@ class StrategyPlugin(SupervisedPlugin[Any], ABC):
         """Whether it defines a hook or method of this class anew; inherited ones do nothing."""
         return getattr(type(self), method) is not getattr(StrategyPlugin, method)
 
+    # Once, and at the beginning of an experience.
+
     def adapt_model(self, learner: "Learner") -> None:
         """Change the model, once, before there is an optimiser and any data.
 
         Occupants of slots HEAD and FUSION put their module in the place of ``learner.model.head`` or ``.fusion``;
         ``learner.model.attach`` adds modules to blocks of the backbone. Random numbers are seeded here.
         """
+
+    def before_training(self, learner: "Learner", **_: object) -> None:
+        """An experience is about to be learned; ``learner.experience`` does not say yet which."""
+
+    def before_train_dataset_adaptation(self, learner: "Learner", **_: object) -> None:
+        """``learner.experience`` and its settings are there, its classes compete and the teachers are made."""
+
+    def after_train_dataset_adaptation(self, learner: "Learner", **_: object) -> None:
+        """The samples are those that will be trained on; there are no batches yet."""
+
+    def training_batches(self, learner: "Learner") -> Batches:
+        """Build the batches of the coming experience; asked only of the occupant of slot BATCHES."""
+        raise NotImplementedError(f"{type(self).__name__} takes slot BATCHES and must build the training batches")
 
     def rates(self, learner: "Learner") -> Iterable[tuple[nn.Parameter, float]]:
         """Parameters that have a learning rate of their own, such as new ones beside pre-trained ones.
@@ -129,21 +138,36 @@ class StrategyPlugin(SupervisedPlugin[Any], ABC):
         """
         return ()
 
-    def training_batches(self, learner: "Learner") -> Batches:
-        """Build the batches of the coming experience; asked only of the occupant of slot BATCHES."""
-        raise NotImplementedError(f"{type(self).__name__} takes slot BATCHES and must build the training batches")
+    def before_training_exp(self, learner: "Learner", **_: object) -> None:
+        """Batches and optimiser are there. What a strategy needs in this experience alone, it sets up here."""
+
+    def before_training_epoch(self, learner: "Learner", **_: object) -> None:
+        """The first step comes next. Called once for all epochs; inside avalanche's templates, in every epoch."""
+
+    # One step.
+
+    def before_training_iteration(self, learner: "Learner", **_: object) -> None:
+        """``learner.batch`` is there, on the device; ``learner.step`` is its index."""
+
+    def before_forward(self, learner: "Learner", **_: object) -> None:
+        """The gradient is zero and the rate is that of this step; the model has not seen the batch."""
+
+    def after_forward(self, learner: "Learner", **_: object) -> None:
+        """``learner.output`` is there, and ``learner.label_space`` has the classes that compete in it."""
 
     def objective(self, learner: "Learner") -> Tensor:
         """The task loss of the current batch, a scalar; asked only of the occupant of slot OBJECTIVE."""
         raise NotImplementedError(f"{type(self).__name__} takes slot OBJECTIVE and must give the task loss")
 
-    def edit_gradient(self, learner: "Learner") -> None:
-        """Edit ``.grad`` in place, last of all; asked only of the occupant of slot GRADIENT."""
-        raise NotImplementedError(f"{type(self).__name__} takes slot GRADIENT and must edit the gradient")
-
     def loss_terms(self, learner: "Learner") -> dict[str, Tensor]:
         """Named scalars to add to the loss of the current batch."""
         return {}
+
+    def before_backward(self, learner: "Learner", **_: object) -> None:
+        """``learner.loss`` is the sum of all terms, and finite."""
+
+    def after_backward(self, learner: "Learner", **_: object) -> None:
+        """Every ``.grad`` is that of the loss."""
 
     def gradient_terms(self, learner: "Learner") -> GradientValues:
         """Add to ``.grad`` in place, after the backward pass; return named functions that compute the values.
@@ -151,6 +175,64 @@ class StrategyPlugin(SupervisedPlugin[Any], ABC):
         The functions are called only when the values are logged.
         """
         return {}
+
+    def edit_gradient(self, learner: "Learner") -> None:
+        """Edit ``.grad`` in place, last of all; asked only of the occupant of slot GRADIENT."""
+        raise NotImplementedError(f"{type(self).__name__} takes slot GRADIENT and must edit the gradient")
+
+    def before_update(self, learner: "Learner", **_: object) -> None:
+        """The gradient is complete and clipped."""
+
+    def after_update(self, learner: "Learner", **_: object) -> None:
+        """The optimiser has moved the weights."""
+
+    def after_training_iteration(self, learner: "Learner", **_: object) -> None:
+        """The end of a step: values of all terms are there."""
+
+    # The end of an experience.
+
+    def after_training_epoch(self, learner: "Learner", **_: object) -> None:
+        """All steps are done."""
+
+    def after_training_exp(self, learner: "Learner", **_: object) -> None:
+        """Consolidate: rewrite the weights, or store what the next experience needs. Those that rewrite come first."""
+
+    def after_training(self, learner: "Learner", **_: object) -> None:
+        """The weights are those that are handed over and evaluated."""
+
+    # Evaluation, one test set after the other.
+
+    def before_eval(self, learner: "Learner", **_: object) -> None:
+        """A test set is about to be evaluated."""
+
+    def before_eval_dataset_adaptation(self, learner: "Learner", **_: object) -> None:
+        """``learner.experience`` is that of the test set."""
+
+    def after_eval_dataset_adaptation(self, learner: "Learner", **_: object) -> None:
+        """The samples are those that will be predicted."""
+
+    def before_eval_exp(self, learner: "Learner", **_: object) -> None:
+        """The batches are there."""
+
+    def before_eval_iteration(self, learner: "Learner", **_: object) -> None:
+        """``learner.batch`` is there, without task ids where the scenario hides them."""
+
+    def before_eval_forward(self, learner: "Learner", **_: object) -> None:
+        """The model has not seen the batch."""
+
+    def after_eval_forward(self, learner: "Learner", **_: object) -> None:
+        """``learner.output`` is there; the metric has not read it."""
+
+    def after_eval_iteration(self, learner: "Learner", **_: object) -> None:
+        """The metric has counted the batch."""
+
+    def after_eval_exp(self, learner: "Learner", **_: object) -> None:
+        """All batches are done."""
+
+    def after_eval(self, learner: "Learner", **_: object) -> None:
+        """The test set is done."""
+
+    # What it keeps.
 
     def state_dict(self) -> dict[str, Any]:
         """Everything in ``state`` as tensors, numbers, strings, lists and dictionaries."""
