@@ -6,6 +6,7 @@ from mmcl_strategies.baselines.joint import Joint
 from mmcl_strategies.maths.stored_features import drawn_slots
 from mmcl_strategies.replay.decomposed_head import DecomposedHead
 from mmcl_strategies.replay.kdr import KDR, hardest_hinge, replay_divergence
+from mmcl_strategies.replay.replay import Replay
 from torch import Tensor
 
 from mmcl.build import surroundings
@@ -117,6 +118,31 @@ def test_each_experience_has_a_private_part_and_only_the_current_one_learns() ->
     for name, value in head_of(learner).frozen.state_dict().items():
         assert torch.equal(value, frozen[name])
     assert not any(parameter.requires_grad for parameter in head_of(learner).frozen.parameters())
+
+
+def test_an_earlier_private_part_learns_nothing_from_replayed_pairs_either() -> None:
+    benchmark = toy_pairs(TIL)
+    learner = toy_learner(benchmark, {"kdr": KDR(samples=4), "replay": Replay(size=8)}, lr=1e-2)
+    learner.train(benchmark.train[0])
+    before = {name: value.clone() for name, value in head_of(learner).private["0"].state_dict().items()}
+    learner.train(benchmark.train[1])
+    for name, value in head_of(learner).private["0"].state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_cosines_of_remembered_pairs_ignore_lengths_and_inner_products_do_not(normalize: bool) -> None:
+    benchmark, strategy = toy_pairs(TIL), KDR(samples=6, normalize=normalize)
+    learner = toy_learner(benchmark, {"kdr": strategy})
+    for experience in benchmark.train[:2]:
+        learner.train(experience)
+    before = strategy.loss_terms(learner)["replay"].detach()
+    with torch.no_grad():
+        for parameter in head_of(learner).shared.common.parameters():
+            parameter.mul_(3)
+    after = strategy.loss_terms(learner)["replay"].detach()
+    assert float(before) > 0
+    assert torch.allclose(after, before, rtol=1e-4) is normalize
 
 
 def test_every_row_goes_through_the_part_of_its_own_experience() -> None:
