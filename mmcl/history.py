@@ -93,9 +93,8 @@ class Watch:
 
     def before_training_exp(self, learner: "Learner", **_: object) -> None:
         """An experience begins."""
-        assert learner.experience is not None
         self._began, self._looked = time.perf_counter(), 0.0
-        index = learner.experience.index
+        index = learner.current.index
         self.steps[index] = self._steps = len(learner.dataloader)
         self._start = self._start or (self._began, sum(self.steps[:index]))
 
@@ -115,7 +114,7 @@ class Watch:
         self.history.flush()
 
     def _moment(self, learner: "Learner", step: int, now: float) -> Moment:
-        experience = learner.experience
+        experience = learner.current
         assert experience is not None
         assert self._start is not None
         begun, before = self._start

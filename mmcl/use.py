@@ -109,9 +109,7 @@ def _require_task(run: RunFolder, experience: str | None, known: Sequence[str]) 
 
 def _competing(run: RunFolder, met: Sequence[Mapping[str, Any]]) -> LabelSpace:
     """The classes of some experiences."""
-    space = LabelSpace()
-    for stored in met:
-        space = space.union(LabelSpace.from_list(stored["classes"]))
+    space = LabelSpace.joined(LabelSpace.from_list(stored["classes"]) for stored in met)
     if not len(space):
         raise CheckpointError(
             f"run folder {run.path}",

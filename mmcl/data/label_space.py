@@ -105,6 +105,10 @@ class LabelSpace:
     def __iter__(self) -> Iterator[ClassLabel]:
         return iter(self.classes)
 
+    def __hash__(self) -> int:
+        """Of the ids alone: equal spaces have equal ones, and whole numbers hash alike in every process."""
+        return hash(self.ids)
+
     @cached_property
     def ids(self) -> tuple[int, ...]:
         """Global class ids in column order."""
@@ -125,6 +129,25 @@ class LabelSpace:
         """Global class ids ``int64[B]`` -> column indices ``int64[B]``, -1 where a class is not in this space."""
         table = self._column_of.to(ids.device)
         return table[ids.clamp(-1, len(table) - 1)]
+
+    @classmethod
+    def joined(cls, spaces: "Iterable[LabelSpace]") -> "LabelSpace":
+        """The classes of several spaces, each once, in the order in which they come; of one space, itself."""
+        every = list(spaces)
+        if len(every) == 1:
+            return every[0]
+        known: dict[int, ClassLabel] = {}
+        for space in every:
+            for label in space:
+                known.setdefault(label.id, label)
+        return cls(tuple(known.values()))
+
+    def members(self, spaces: "Sequence[LabelSpace]") -> Tensor:
+        """``bool[len(spaces), C]``: which classes of this space belong to which of ``spaces``."""
+        found = torch.zeros(len(spaces), len(self), dtype=torch.bool)
+        for row, space in enumerate(spaces):
+            found[row, self.columns(torch.tensor(space.ids, dtype=torch.long))] = True
+        return found
 
     def union(self, other: Iterable[ClassLabel]) -> "LabelSpace":
         """This space followed by those classes of ``other`` that are new, by id."""
@@ -148,7 +171,7 @@ class LabelSpace:
         return LabelSpace(tuple(ClassLabel.stored(label.id, label.name, label.templates[:1]) for label in self.classes))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "LabelSpace":
-        """Itself: it never changes, and copies of a model may recognise it by identity."""
+        """Itself: it never changes."""
         return self
 
     def to_list(self) -> list[dict[str, Any]]:

@@ -94,7 +94,6 @@ class Retrieval(Metric):
 
     def update(self, output: Output, batch: Batch, label_space: LabelSpace) -> None:
         """Keep the features of one batch."""
-        assert output.fused is not None
         kept, fused = self._pool[-1], _unit(output.fused)
         ids = batch.inputs.sample_ids or ("",) * len(fused)
         asking = [row for row, id_ in enumerate(ids) if id_ in self.queries]

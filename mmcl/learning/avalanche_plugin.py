@@ -211,10 +211,9 @@ class AvalanchePlugin(SupervisedPlugin[Any]):
 
     def _batch(self, template: Any) -> Batch:
         values, targets, *more = template.mbatch
-        assert self.learner.experience is not None
         # only batches of a strategy carry indices of experiences; avalanche's task labels are something else
         known = more[-1] if self.learner.batch_builder is not None else None
-        task_ids = torch.full_like(targets, self.learner.experience.index) if known is None else known
+        task_ids = torch.full_like(targets, self.learner.current.index) if known is None else known
         present = torch.ones(len(targets), dtype=torch.bool, device=targets.device)
         return Batch(Inputs({IMAGE: values}, {IMAGE: present}, task_ids=task_ids), targets, task_ids)
 

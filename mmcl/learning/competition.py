@@ -1,5 +1,6 @@
 """Competition: which classes compete for a prediction, as the scenario says it."""
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 import torch
@@ -9,7 +10,7 @@ from mmcl.data.label_space import LabelSpace
 from mmcl.streams.experience import Experience
 from mmcl.streams.scenario import Scenario
 
-_UNIONS = 64  # of mixed batches, which are kept because heads recognise a label space by identity
+_UNIONS = 64  # of mixed batches and of strategies, which ask for the same ones in every step
 
 
 class Competition:
@@ -28,7 +29,7 @@ class Competition:
         self.seen: list[Experience] = []
         self._spaces: dict[int, LabelSpace] = {}
         self._in_training = self._at_test = LabelSpace()
-        self._union = lru_cache(_UNIONS)(self._joined)
+        self._joined = lru_cache(_UNIONS)(self._join)
 
     def meet(self, experience: Experience) -> bool:
         """Take note of an experience; whether it was new."""
@@ -39,12 +40,16 @@ class Competition:
         self._spaces[experience.index] = space
         self._in_training = self._in_training.union(space)
         self._at_test = self._at_test.union(experience.label_space)
-        self._union.cache_clear()
+        self._joined.cache_clear()
         return True
 
     def label_space_of(self, task_id: int) -> LabelSpace:
         """The classes of an experience met before, with their training prompts."""
         return self._spaces[task_id]
+
+    def classes_of(self, tasks: Iterable[int]) -> tuple[LabelSpace, Tensor]:
+        """The classes of experiences met before, and ``bool[T, C]``: which of them belong to which experience."""
+        return self._joined(tuple(tasks))
 
     def in_batch(self, task_ids: Tensor, own: bool) -> tuple[LabelSpace, Tensor | None]:
         """The classes that compete in a training batch, and ``bool[B, C]`` if not all of them do in every row.
@@ -59,7 +64,7 @@ class Competition:
         tasks = tuple(task_ids.unique().tolist())
         if len(tasks) == 1:
             return self._spaces[tasks[0]], None
-        space, member = self._union(tasks)
+        space, member = self._joined(tasks)
         return space, member[torch.searchsorted(task_ids.new_tensor(tasks), task_ids)]
 
     def at_test(self, experience: Experience) -> LabelSpace:
@@ -71,12 +76,7 @@ class Competition:
             return experience.label_space
         return self._at_test.followed_by(experience.label_space)
 
-    def _joined(self, tasks: tuple[int, ...]) -> tuple[LabelSpace, Tensor]:
-        """The classes of several experiences and ``bool[T, C]``: which of them belong to which experience."""
-        space = self._spaces[tasks[0]]
-        for task in tasks[1:]:
-            space = space.union(self._spaces[task])
-        member = torch.zeros(len(tasks), len(space), dtype=torch.bool)
-        for row, task in enumerate(tasks):
-            member[row, space.columns(torch.tensor(self._spaces[task].ids, dtype=torch.long))] = True
-        return space, member.to(self.device)
+    def _join(self, tasks: tuple[int, ...]) -> tuple[LabelSpace, Tensor]:
+        spaces = [self._spaces[task] for task in tasks]
+        joined = LabelSpace.joined(spaces)
+        return joined, joined.members(spaces).to(self.device)

@@ -38,7 +38,7 @@ from mmcl.data.reference import ReferenceData
 from mmcl.data.rows import RowSamples
 from mmcl.data.sample import Batch, Batches, Inputs, SampleDataset
 from mmcl.data.subset import Subset
-from mmcl.errors import CompositionError, ConfigError, TrainingError
+from mmcl.errors import CompositionError, ConfigError, PluginError, TrainingError
 from mmcl.evaluation.metric import Metric
 from mmcl.learning.competition import Competition
 from mmcl.learning.compose import Slot, consolidation_order
@@ -182,6 +182,23 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
     # What strategies and users call.
 
     @property
+    def current(self) -> Experience:
+        """The experience being learned or evaluated; ``experience`` is ``None`` in between.
+
+        Raises:
+            PluginError: in between.
+        """
+        experience: Experience | None = self.experience
+        if experience is None:
+            raise PluginError(
+                "the learner's current experience",
+                found="it is asked for while nothing is learned or evaluated",
+                allowed="any hook from before_train_dataset_adaptation to after_training, and those of evaluation",
+                remedy="Ask for it in one of these, or read learner.seen.",
+            )
+        return experience
+
+    @property
     def batch(self) -> Batch:
         """The current batch."""
         batch: Batch | None = self.mbatch
@@ -234,6 +251,17 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
     def label_space_of(self, task_id: int) -> LabelSpace:
         """The classes of an experience met before, with their training prompts."""
         return self._competition.label_space_of(task_id)
+
+    def classes_of(self, task_ids: Iterable[int]) -> tuple[LabelSpace, Tensor]:
+        """The classes of experiences met before, with their training prompts, and who has which.
+
+        Args:
+            task_ids: indices of T experiences.
+
+        Returns:
+            the C classes that any of them has, and ``bool[T, C]`` on the device: which belong to which experience.
+        """
+        return self._competition.classes_of(task_ids)
 
     def iterations(self, experience: Experience) -> int:
         """Number of training steps an experience gets."""
@@ -379,8 +407,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
 
     def eval_epoch(self, **_: Any) -> None:
         """One pass over a test set. What the scenario hides is not in the batch that model and plugins see."""
-        assert self.experience is not None
-        self.label_space, self.allowed = self._competition.at_test(self.experience), None
+        self.label_space, self.allowed = self._competition.at_test(self.current), None
         self.model.label_space = self.label_space
         for batch in self.dataloader:
             complete = batch.to(self.device, non_blocking=True)
@@ -468,8 +495,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
     # What avalanche's shell calls.
 
     def _before_training_exp(self, **kwargs: Any) -> None:
-        assert self.experience is not None
-        self.begin(self.experience)
+        self.begin(self.current)
         super()._before_training_exp(**kwargs)
         if self._has_foreign_plugins:
             self._check_batches()
@@ -482,37 +508,33 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
 
     def train_dataset_adaptation(self, **_: Any) -> None:
         """Wrap the data set for avalanche only if one of its plugins is there to read it."""
-        assert self.experience is not None
         self.adapted_dataset = None
         if self._has_foreign_plugins:
-            self.experience.offer(self._prepared(self.experience.samples, augment=True), self._collate)
-            self.adapted_dataset = self.experience.dataset
+            self.current.offer(self._prepared(self.current.samples, augment=True), self._collate)
+            self.adapted_dataset = self.current.dataset
 
     def make_train_dataloader(self, **_: Any) -> None:
         """Batches from the strategy that builds them, or shuffled ones of what a plugin put in place of the data."""
-        assert self.experience is not None
         if self.batch_builder is not None:
             self.dataloader = self.batch_builder.training_batches(self)
         else:
-            samples: SampleDataset = self.experience.samples
+            samples: SampleDataset = self.current.samples
             if self._data_replaced:
                 assert self.adapted_dataset is not None
                 samples = RowSamples(self.adapted_dataset)
-            self.dataloader = self.batches(samples, self.iterations(self.experience))
+            self.dataloader = self.batches(samples, self.iterations(self.current))
         self._built = self.dataloader
 
     def eval_dataset_adaptation(self, **_: Any) -> None:
         """As in training, without augmentation."""
-        assert self.experience is not None
         self.adapted_dataset = None
         if self._has_foreign_plugins:
-            self.experience.offer(self._prepared(self.experience.samples, augment=False), self._collate)
-            self.adapted_dataset = self.experience.dataset
+            self.current.offer(self._prepared(self.current.samples, augment=False), self._collate)
+            self.adapted_dataset = self.current.dataset
 
     def make_eval_dataloader(self, **_: Any) -> None:
         """One ordered pass."""
-        assert self.experience is not None
-        self.dataloader = self._ordered(self.experience.samples, self.config.eval_batch_size)
+        self.dataloader = self._ordered(self.current.samples, self.config.eval_batch_size)
 
     def check_model_and_optimizer(self, **_: Any) -> None:
         """Every experience gets a fresh optimiser, over the model that a plugin may have put in place."""
@@ -521,7 +543,6 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
 
     def make_optimizer(self, **_: Any) -> None:
         """A fresh optimiser over what is trainable now; avalanche would re-register every parameter."""
-        assert self.experience is not None
         rates = [pair for strategy in self.strategies.values() for pair in strategy.rates(self)]
         self.optimizer = make_optimizer(self.model, self.config, rates)
         self.untouched = frozen(self.model, self.untouched)
@@ -623,8 +644,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
 
     @property
     def _data_replaced(self) -> bool:
-        assert self.experience is not None
-        return self._has_foreign_plugins and self.adapted_dataset is not self.experience.dataset
+        return self._has_foreign_plugins and self.adapted_dataset is not self.current.dataset
 
     def _check_batches(self) -> None:
         """A plugin may put other batches in place; there are as many steps as without it.
@@ -632,7 +652,6 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         Raises:
             CompositionError: if a strategy builds the batches too.
         """
-        assert self.experience is not None
         replaced = self.dataloader is not self._built
         if self.batch_builder is not None and (replaced or self._data_replaced):
             name = next(name for name, strategy in self.strategies.items() if strategy is self.batch_builder)
@@ -643,14 +662,13 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
                 remedy=f"Remove {name!r}, or the plugin that replaces 'dataloader' or 'adapted_dataset'.",
             )
         if replaced:
-            self.dataloader = Cycled(self.dataloader, self.iterations(self.experience))
+            self.dataloader = Cycled(self.dataloader, self.iterations(self.current))
 
     def _remark_on_pulls(self) -> None:
-        assert self.experience is not None
         for name, ratio in self._pulls.dominant().items():
             terms = ", ".join(term for term in self.gradient_values if term.startswith(f"{name}/"))
             self.remarks.add(
-                f"Experience {self.experience.name!r}: {terms} pulled at the weights {ratio:.1f} times as hard as the "
+                f"Experience {self.current.name!r}: {terms} pulled at the weights {ratio:.1f} times as hard as the "
                 "loss, in the median: little can be learned against it, and steps may overshoot. Lower the strength of "
                 f"{name!r}, by a factor of ten to begin with (docs/strengths.md)."
             )
@@ -660,9 +678,8 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
             return
         broken = [name for name, value in self.loss_terms.items() if not bool(value.isfinite())]
         self._remark_on_pulls()
-        assert self.experience is not None
         raise TrainingError(
-            f"experience {self.experience.name!r}, step {self.step}",
+            f"experience {self.current.name!r}, step {self.step}",
             found=f"the loss is {self.loss.item()}, from the term {', '.join(map(repr, broken)) or 'sum'}",
             allowed="finite losses",
             remedy="Begin another run with a lower learning rate, or a lower strength of the term; "

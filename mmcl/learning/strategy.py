@@ -118,10 +118,10 @@ class StrategyPlugin:
         """
 
     def before_training(self, learner: "Learner", **_: object) -> None:
-        """An experience is about to be learned; ``learner.experience`` does not say yet which."""
+        """An experience is about to be learned; ``learner.current`` does not say yet which."""
 
     def before_train_dataset_adaptation(self, learner: "Learner", **_: object) -> None:
-        """``learner.experience`` and its settings are there, its classes compete and the teachers are made."""
+        """``learner.current`` and its settings are there, its classes compete and the teachers are made."""
 
     def after_train_dataset_adaptation(self, learner: "Learner", **_: object) -> None:
         """The samples are those that will be trained on; there are no batches yet."""
@@ -206,7 +206,7 @@ class StrategyPlugin:
         """A test set is about to be evaluated."""
 
     def before_eval_dataset_adaptation(self, learner: "Learner", **_: object) -> None:
-        """``learner.experience`` is that of the test set."""
+        """``learner.current`` is that of the test set."""
 
     def after_eval_dataset_adaptation(self, learner: "Learner", **_: object) -> None:
         """The samples are those that will be predicted."""

@@ -12,7 +12,7 @@ from mmcl.data.label_space import ClassLabel, LabelSpace
 from mmcl.data.modality import TEXT
 from mmcl.data.sample import Inputs
 from mmcl.models.backbone import Backbone
-from mmcl.models.by_identity import ByIdentity
+from mmcl.models.by_value import ByValue
 from mmcl.models.output import Output
 
 
@@ -77,14 +77,13 @@ class TextHead(Head):
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self._backbone = [backbone]  # in a list: the backbone is a child of the model, not of its head
-        self._tokens: ByIdentity[LabelSpace, tuple[Tensor, Tensor | None]] = ByIdentity()
-        self._kept: ByIdentity[LabelSpace, Tensor] = ByIdentity()
+        self._tokens: ByValue[LabelSpace, tuple[Tensor, Tensor | None]] = ByValue()
+        self._kept: ByValue[LabelSpace, Tensor] = ByValue()
         self._kept_at: tuple[object, ...] = ()
         self._held: tuple[LabelSpace, Tensor] | None = None
 
     def score(self, output: Output, inputs: Inputs, label_space: LabelSpace) -> Tensor:
         """The logits of the fused features."""
-        assert output.fused is not None
         return self.logits(output.fused, label_space)
 
     def logits(self, fused: Tensor, label_space: LabelSpace) -> Tensor:
@@ -95,7 +94,7 @@ class TextHead(Head):
 
     def text_features(self, label_space: LabelSpace) -> Tensor:
         """Unit-length class embeddings ``[C, D]``."""
-        if self._held is not None and self._held[0] is label_space:
+        if self._held is not None and self._held[0] == label_space:
             return self._held[1]
         if torch.is_grad_enabled():
             return self._embed(label_space)
@@ -104,9 +103,10 @@ class TextHead(Head):
         half = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
         version = half, *((p.data_ptr(), p._version) for p in backbone.parameters())
         if version != self._kept_at:
-            self._kept, self._kept_at = ByIdentity(), version
-        kept = self._kept.get(label_space)
-        return self._kept.put(label_space, self._joined(label_space)) if kept is None else kept
+            self._kept, self._kept_at = ByValue(), version
+        if (kept := self._kept.get(label_space)) is None:
+            kept = self._kept[label_space] = self._joined(label_space)
+        return kept
 
     @contextmanager
     def holding(self, label_space: LabelSpace, features: Tensor) -> Iterator[None]:
@@ -131,7 +131,7 @@ class TextHead(Head):
     def train(self, mode: bool = True) -> "TextHead":
         """Switch the mode and forget kept text features: weights written through ``.data`` leave no version."""
         if mode != self.training:
-            self._kept = ByIdentity()
+            self._kept = ByValue()
         return super().train(mode)
 
     def _joined(self, label_space: LabelSpace) -> Tensor:
@@ -159,7 +159,8 @@ class TextHead(Head):
         device = self._backbone[0].logit_scale.device
         tokens = self._backbone[0].tokenize(prompts).to(device)
         several = len(prompts) > len(label_space)
-        return self._tokens.put(label_space, (tokens, torch.tensor(owner, device=device) if several else None))
+        known = self._tokens[label_space] = tokens, torch.tensor(owner, device=device) if several else None
+        return known
 
 
 class LinearHead(Head):
@@ -191,7 +192,6 @@ class LinearHead(Head):
 
     def score(self, output: Output, inputs: Inputs, label_space: LabelSpace) -> Tensor:
         """The logits of the fused features."""
-        assert output.fused is not None
         return self.logits(output.fused, label_space)
 
     def logits(self, fused: Tensor, label_space: LabelSpace) -> Tensor:

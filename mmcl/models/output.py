@@ -9,18 +9,18 @@ from torch import Tensor
 
 @dataclass(slots=True)
 class Output:
-    """Parts that a model does not produce are ``None``.
+    """What a model makes of a batch.
 
     Attributes:
-        logits: ``[B, C]``, one column per class of the label space considered.
-        features: modality -> pooled features ``[B, D]``, not normalised: the backbone's or what the head makes of them.
         fused: ``[B, D]``, the features the head works on.
+        features: modality -> pooled features ``[B, D]``, not normalised: the backbone's or what the head makes of them.
+        logits: ``[B, C]``, one column per class of the label space considered; ``None`` where nothing has been scored.
         predictions: generated texts.
     """
 
-    logits: Tensor | None = None
+    fused: Tensor
     features: dict[str, Tensor] = field(default_factory=dict)
-    fused: Tensor | None = None
+    logits: Tensor | None = None
     predictions: list[str] | None = None
 
     @classmethod

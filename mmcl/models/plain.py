@@ -67,5 +67,4 @@ class ColumnHead(Head):
 
     def score(self, output: Output, inputs: Inputs, label_space: LabelSpace) -> Tensor:
         """The columns ``[B, C]`` of the fused ``[B, K]`` that belong to the classes."""
-        assert output.fused is not None
         return output.fused[:, list(label_space.ids)]

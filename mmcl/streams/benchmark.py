@@ -140,10 +140,7 @@ class Benchmark(CLScenario[EagerCLStream[Experience]]):
     @property
     def label_space(self) -> LabelSpace:
         """All classes of the stream."""
-        space = LabelSpace()
-        for data in self.experiences:
-            space = space.union(data.label_space)
-        return space
+        return LabelSpace.joined(data.label_space for data in self.experiences)
 
     @property
     def modalities(self) -> frozenset[str]:

@@ -90,8 +90,7 @@ class _Last(StrategyPlugin):
     def after_training_iteration(self, learner: Learner, **_: object) -> None:
         """The last strategy of all."""
         sys.setprofile(self.first.profile)
-        assert learner.experience is not None
-        index = learner.experience.index
+        index = learner.current.index
         if learner.step:  # the first step fills caches
             self.calls[index] = min(self.calls.get(index, sys.maxsize), self.first.count)
 

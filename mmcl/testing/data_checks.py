@@ -34,7 +34,7 @@ def hidden_experience(strategy: Subject) -> None:
                 raise BrokenPromiseError(
                     f"in {trial.setting} the scores of the same samples {found.partition(' ')[2]} if they are said to "
                     f"belong to experience {claimed} instead of {true}",
-                    "Infer the experience from the inputs, not from 'learner.experience', sample ids or task ids; or "
+                    "Infer the experience from the inputs, not from 'learner.current', sample ids or task ids; or "
                     "refuse scenarios that hide it.",
                 )
 

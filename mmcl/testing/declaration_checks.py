@@ -229,9 +229,8 @@ class _Gradients(StrategyPlugin):
 
     def gradient_terms(self, learner: Learner) -> GradientValues:
         """At the first step of the second experience both runs have the same weights."""
-        assert learner.experience is not None
         for name, parameter in learner.model.named_parameters():
-            if parameter.grad is not None and learner.experience.index == 1:
+            if parameter.grad is not None and learner.current.index == 1:
                 parameter.grad.add_(self.number)
                 self.seen[name] = parameter.grad.clone()
         return {}

@@ -45,8 +45,7 @@ class Every(StrategyPlugin):
     def adapt_model(self, learner: Learner) -> None: ...
 
     def training_batches(self, learner: Learner) -> Any:
-        assert learner.experience is not None
-        return learner.batches(learner.experience.samples, ITERATIONS)
+        return learner.batches(learner.current.samples, ITERATIONS)
 
     def loss_terms(self, learner: Learner) -> dict[str, Any]:
         return {}

@@ -36,11 +36,10 @@ class KnowsTheExperience(StrategyPlugin):
 
     @torch.no_grad()
     def before_eval_exp(self, learner: Learner, **_: object) -> None:
-        assert learner.experience is not None
         weights = [weight for _, weight in learner.model.shared_parameters()]
         self._kept = [weight.clone() for weight in weights]
         for weight in weights:
-            weight.mul_(1.0 + 0.01 * learner.experience.index)
+            weight.mul_(1.0 + 0.01 * learner.current.index)
 
     @torch.no_grad()
     def after_eval_exp(self, learner: Learner, **_: object) -> None:
@@ -59,8 +58,7 @@ class LooksBack(StrategyPlugin):
 @dataclass(kw_only=True, eq=False)
 class LooksAtTests(StrategyPlugin):
     def before_training_exp(self, learner: Learner, **_: object) -> None:
-        assert learner.experience is not None
-        learner.experience.data.test[0]
+        learner.current.data.test[0]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -69,8 +67,7 @@ class LooksAhead(StrategyPlugin):
         return Terms(loss=("size",))
 
     def loss_terms(self, learner: Learner) -> dict[str, Tensor]:
-        assert learner.experience is not None
-        return {"size": len(learner.experience.origin_stream) * size(learner)}
+        return {"size": len(learner.current.origin_stream) * size(learner)}
 
 
 @dataclass(kw_only=True, eq=False)
@@ -179,8 +176,7 @@ class Images:
 
 def keep(state: Images, learner: Learner, room: int) -> None:
     """Images of the experience, until there is no room."""
-    assert learner.experience is not None
-    samples = learner.experience.samples
+    samples = learner.current.samples
     for index in range(min(len(samples), room - len(state.images))):
         image = samples[index].inputs.get(IMAGE)
         if isinstance(image, Tensor):
@@ -298,9 +294,8 @@ class LeavesTheMode(StrategyPlugin):
 @dataclass(kw_only=True, eq=False)
 class MovesTheStatistics(StrategyPlugin):
     def after_training_exp(self, learner: Learner, **_: object) -> None:
-        assert learner.experience is not None
         with torch.no_grad():
-            for batch in learner.one_pass(learner.experience.samples):
+            for batch in learner.one_pass(learner.current.samples):
                 learner.model.encode(batch.inputs)
 
 

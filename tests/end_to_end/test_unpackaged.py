@@ -24,7 +24,7 @@ class Mine(StrategyPlugin):
     strength: float = 1.0
 
     def before_training_exp(self, learner, **_):
-        if learner.experience.index == 1 and Path("stop").exists():
+        if learner.current.index == 1 and Path("stop").exists():
             raise KeyboardInterrupt
 
 

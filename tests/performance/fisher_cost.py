@@ -32,8 +32,7 @@ Parameters = dict[str, nn.Parameter]
 
 def chosen(learner: Learner) -> Subset:
     """The samples that the pass draws."""
-    assert learner.experience is not None
-    samples = learner.experience.samples
+    samples = learner.current.samples
     return Subset(samples, torch.randperm(len(samples), generator=learner.generator("fisher"))[:SAMPLES].tolist())
 
 

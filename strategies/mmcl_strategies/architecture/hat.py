@@ -126,8 +126,7 @@ class HAT(StrategyPlugin):
 
     def before_training_exp(self, learner: Learner, **_: object) -> None:
         """Learn the gates of this experience; guard what earlier ones need."""
-        assert learner.experience is not None
-        model, experience = learner.model, learner.experience
+        model, experience = learner.model, learner.current
         earlier = [other for other in learner.seen if other is not experience]
         for module in model.backbone.modules():  # what is frozen keeps its statistics too
             if self.network != "transformer" or (earlier and isinstance(module, _BatchNorm)):
@@ -204,8 +203,7 @@ class HAT(StrategyPlugin):
         return Gate(units, s_max=self.s_max, idle=idle, open_start=self.open_start, exact_slope=exact_slope)
 
     def _sharpness(self, learner: Learner) -> float:
-        assert learner.experience is not None
-        samples, size = len(learner.experience.samples), learner.config.batch_size
+        samples, size = len(learner.current.samples), learner.config.batch_size
         epoch = -(-samples // size)
         batch, batches = stretch(learner.step, len(learner.dataloader), epoch)
         if self.annealing == "paper":

@@ -38,10 +38,9 @@ class Joint(StrategyPlugin):
 
     def training_batches(self, learner: Learner) -> Batches:
         """Batches from the union of all experiences, or none if they have been learned."""
-        assert learner.experience is not None
-        if learner.experience.index in self.state.learned:
+        if learner.current.index in self.state.learned:
             return []
-        stream = learner.experience.origin_stream
+        stream = learner.current.origin_stream
         for experience in stream:
             learner.meet(experience)
         self.state.learned = [experience.index for experience in stream]

@@ -184,7 +184,7 @@ class CTP(StrategyPlugin):
             self.state.queues[TEXT],
             self.temperature,
         )
-        if learner.experience is learner.seen[0]:
+        if learner.current is learner.seen[0]:
             return {"cmc": self.cmc_weight * cmc}
         old = learner.teacher("previous").output(learner.batch).features
         cross, same = topology(new[IMAGE], new[TEXT], old[IMAGE], old[TEXT], self.temperature)

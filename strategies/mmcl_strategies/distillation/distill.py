@@ -96,7 +96,6 @@ class Distill(StrategyPlugin):
     per_experience: Width = 8  # of these, compared in a step
 
     state: StoredFeatures = field(default_factory=StoredFeatures, init=False, repr=False)
-    _spaces: dict[tuple[int, ...], LabelSpace] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Refuse what does not go together."""
@@ -137,7 +136,7 @@ class Distill(StrategyPlugin):
 
     def loss_terms(self, learner: Learner) -> dict[str, Tensor]:
         """The loss under the name of its kind; nothing where there is nothing to compare."""
-        if not self.first and learner.experience is learner.seen[0]:
+        if not self.first and learner.current is learner.seen[0]:
             return {}
         if self.kind == "logits":
             loss, rows = self._of_logits(learner)
@@ -202,21 +201,13 @@ class Distill(StrategyPlugin):
     def _views(self, output: Output) -> dict[str, Tensor]:
         """The features that are compared, by name."""
         if self.features == FUSED and self._form != "cross":
-            assert output.fused is not None
             return {FUSED: full_precision(output.fused)}
         every = self.features == "each" or self._form == "cross"
         return {n: full_precision(rows) for n, rows in output.features.items() if every or n == self.features}
 
     def _old_classes(self, learner: Learner) -> LabelSpace:
-        """The classes of the earlier experiences, one object as long as they are the same; heads recognise it."""
-        assert learner.experience is not None
-        earlier = tuple(met.index for met in learner.seen if met.index != learner.experience.index)
-        if earlier not in self._spaces:
-            space = LabelSpace()
-            for index in earlier:
-                space = space.union(learner.label_space_of(index))
-            self._spaces = {earlier: space}
-        return self._spaces[earlier]
+        """The classes of the earlier experiences."""
+        return learner.classes_of(met.index for met in learner.seen if met.index != learner.current.index)[0]
 
     @property
     def _form(self) -> str:

@@ -56,9 +56,8 @@ class LwF(StrategyPlugin):
     samples: str = "batch"  # what is distilled on: the "batch", or a "second" one, un-augmented, in another order
     warmup_epochs: Natural = 1  # in which the new units of a linear head learn alone, from the second experience on
 
-    _spaces: dict[tuple[int, ...], tuple[LabelSpace, list[Tensor]]] = field(
-        default_factory=dict, init=False, repr=False
-    )
+    _space: LabelSpace = field(default_factory=LabelSpace, init=False, repr=False)
+    _heads: list[Tensor] = field(default_factory=list, init=False, repr=False)
     _second: Iterator[Batch] = field(default_factory=lambda: iter(()), init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -76,16 +75,16 @@ class LwF(StrategyPlugin):
         return Terms(loss=("logits", "transposed"))
 
     def before_training_exp(self, learner: Learner, **_: object) -> None:
-        """Warm up; begin a second order of the samples."""
-        assert learner.experience is not None
+        """Warm up; choose what is distilled; begin a second order of the samples."""
         train_new_units(learner, self.warmup_epochs)
+        self._space, self._heads = self._distilled(learner)
         if self.samples == "second":
-            samples, steps = learner.experience.samples, len(learner.dataloader)
+            samples, steps = learner.current.samples, len(learner.dataloader)
             self._second = iter(learner.batches(samples, steps, augment=False, name="lwf"))
 
     def loss_terms(self, learner: Learner) -> dict[str, Tensor]:
         """``logits`` and, for text classifiers, ``transposed``; nothing while there are no classes to distil."""
-        space, heads = self._distilled(learner)
+        space, heads = self._space, self._heads
         if not heads:
             return {}
         teacher = learner.teacher("previous")
@@ -100,7 +99,6 @@ class LwF(StrategyPlugin):
             assert isinstance(teacher_head, TextHead)
             with torch.no_grad(), teacher.model.computing():
                 keys = teacher_head.text_features(space)
-            assert output.fused is not None
             student = contrast_logits(output.fused, keys, learner.model.backbone.logit_scale)
         else:
             student = full_precision(learner.model.score(output, inputs, space))
@@ -126,16 +124,9 @@ class LwF(StrategyPlugin):
 
     def _distilled(self, learner: Learner) -> tuple[LabelSpace, list[Tensor]]:
         """The classes to distil and the columns of each softmax over them."""
-        assert learner.experience is not None
-        current = learner.experience.index
-        tasks = tuple(e.index for e in learner.seen if (e.index == current) == (self.prompts == "current"))
-        if tasks not in self._spaces:
-            union = LabelSpace()
-            for task in tasks:
-                union = union.union(learner.label_space_of(task))
-            parts = [learner.label_space_of(task) for task in tasks]
-            if learner.scenario.label_space_at_test != "own" and parts:
-                parts = [union]
-            columns = [union.columns(torch.tensor(part.ids)).to(learner.device) for part in parts]
-            self._spaces = {tasks: (union, columns)}
-        return self._spaces[tasks]
+        tasks = [e.index for e in learner.seen if (e.index == learner.current.index) == (self.prompts == "current")]
+        space, _ = learner.classes_of(tasks)
+        parts = [learner.label_space_of(task) for task in tasks]
+        if learner.scenario.label_space_at_test != "own" and parts:
+            parts = [space]
+        return space, [space.columns(torch.tensor(part.ids)).to(learner.device) for part in parts]

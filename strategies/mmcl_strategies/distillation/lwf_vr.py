@@ -63,8 +63,7 @@ class LwFVR(StrategyPlugin):
 
     def before_training_exp(self, learner: Learner, **_: object) -> None:
         """Draw the sentences of this experience and a second order of its images."""
-        assert learner.experience is not None
-        modalities = learner.experience.modalities_of_stream
+        modalities = learner.current.modalities_of_stream
         require(IMAGE in modalities, "lwf_vr", sorted(modalities), "streams with images")
         model = learner.teacher("previous").model
         size, generator = model.backbone.vocabulary.size, learner.generator("lwf_vr", "sentences")
@@ -72,7 +71,7 @@ class LwFVR(StrategyPlugin):
         self._keys = self._encoded(model, ids.to(learner.device))
         self._stream = iter(
             learner.batches(
-                learner.experience.samples,
+                learner.current.samples,
                 len(learner.dataloader),
                 batch_size=self.batch_size,
                 augment=False,

@@ -101,7 +101,7 @@ class ModX(StrategyPlugin):
 
     def loss_terms(self, learner: Learner) -> dict[str, Tensor]:
         """The alignment of the current batch with the previous model."""
-        if not self.first and learner.experience is learner.seen[0]:
+        if not self.first and learner.current is learner.seen[0]:
             return {}
         new, old = learner.output.features, learner.teacher("previous").output(learner.batch).features
         found = alignment(new[IMAGE], new[TEXT], old[IMAGE], old[TEXT])

@@ -23,7 +23,7 @@ def train_new_units(learner: Learner, epochs: int) -> None:
         learner: with an experience that has begun.
         epochs: passes over its samples.
     """
-    head, experience = learner.model.head, learner.experience
+    head, experience = learner.model.head, learner.current
     assert experience is not None
     known = {id_ for met in learner.seen if met is not experience for id_ in met.label_space.ids}
     fresh = [id_ for id_ in experience.label_space.ids if id_ not in known]
@@ -39,7 +39,6 @@ def train_new_units(learner: Learner, epochs: int) -> None:
             learner.consider(batch)
             with torch.no_grad():
                 fused = learner.model.encode(batch.inputs).fused
-            assert fused is not None
             units = head.units(learner.label_space)
             every = [old.detach().index_copy(0, rows, new) for old, new in ((head.weight, weight), (head.bias, bias))]
             logits = functional.linear(fused.to(weight.dtype), every[0][units], every[1][units])

@@ -57,9 +57,8 @@ class FisherPass:
         Raises:
             TrainingError: if it is not finite.
         """
-        assert learner.experience is not None
         generator = learner.generator("fisher")
-        samples = learner.experience.samples
+        samples = learner.current.samples
         chosen = Subset(samples, torch.randperm(len(samples), generator=generator)[: self.samples].tolist())
 
         def batches() -> Iterator[Batch]:
@@ -70,7 +69,7 @@ class FisherPass:
         table = partial(learner.log_probabilities, own_classes=own_classes)
 
         with auxiliary_pass(learner.model):
-            towers = [learner.model.backbone.tower(modality) for modality in learner.experience.modalities]
+            towers = [learner.model.backbone.tower(modality) for modality in learner.current.modalities]
             learner.consider(next(iter(learner.one_pass(chosen, 1))), own_classes)
             shared = _class_embeddings(learner)
             draw = partial(fisher.draw_labels, generator=generator)
@@ -84,7 +83,7 @@ class FisherPass:
         for name, values in information.items():
             if not bool(values.isfinite().all()):
                 raise TrainingError(
-                    f"Fisher information of experience {learner.experience.name!r}",
+                    f"Fisher information of experience {learner.current.name!r}",
                     found=f"values that are not finite, for parameter {name!r}",
                     allowed="finite log-likelihoods with finite gradients",
                     remedy="Lower the learning rate; the last experience's checkpoint is kept.",

@@ -45,8 +45,7 @@ def drawn_slots(tasks: Sequence[int], count: int, generator: torch.Generator) ->
 @torch.no_grad()
 def remember(state: StoredFeatures, learner: Learner, count: int, encode: Encode, generator: torch.Generator) -> None:
     """Keep up to ``count`` random samples of the current experience with what ``encode`` makes of them now."""
-    assert learner.experience is not None
-    samples = learner.experience.samples
+    samples = learner.current.samples
     chosen = torch.randperm(len(samples), generator=generator)[:count].tolist()
     with auxiliary_pass(learner.model):
         parts = [encode(batch.inputs) for batch in learner.one_pass(Subset(samples, chosen))]

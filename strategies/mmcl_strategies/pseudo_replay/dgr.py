@@ -218,11 +218,7 @@ class DGR(StrategyPlugin):
 
 def turns(learner: Learner) -> list[Turn]:
     """The old experiences where the classes of a sample's own one compete; elsewhere all old classes at every step."""
-    assert learner.experience is not None
-    old = [experience.index for experience in learner.seen if experience.index != learner.experience.index]
+    old = [experience.index for experience in learner.seen if experience.index != learner.current.index]
     if learner.own_classes:
         return [Turn(learner.label_space_of(task_id), task_id) for task_id in old]
-    joined = LabelSpace()
-    for task_id in old:
-        joined = joined.union(learner.label_space_of(task_id))
-    return [Turn(joined)]
+    return [Turn(learner.classes_of(old)[0])]

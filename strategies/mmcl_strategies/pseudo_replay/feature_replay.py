@@ -23,7 +23,7 @@ trained in a phase of its own after each experience, here replay accompanies the
 fewer classes than the current one counts as one, where ``n0 // n`` would forget it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
@@ -110,16 +110,15 @@ class FeatureReplay(StrategyPlugin):
 
     def before_training_exp(self, learner: Learner, **_: object) -> None:
         """How much the old classes count, and which of them compete."""
-        assert learner.experience is not None
         self._densities, self._factor, self._weights = None, 0, NOTHING_REPLAYED
         if not self.state.densities:
             return
         self._densities = ClassDensities(self.state.densities)
-        classes, first = len(learner.experience.label_space), len(learner.seen[0].label_space)
+        classes, first = len(learner.current.label_space), len(learner.seen[0].label_space)
         self._factor = old_factor(first, classes, len(learner.seen) - 1)
         self._weights = by_classes(self._factor)
         self._chance = learner.generator("feature_replay")
-        self._old, self._member = membership(learner, self._densities.task_ids)
+        self._old, self._member = learner.classes_of(self._densities.task_ids)
 
     def before_training_epoch(self, learner: Learner, **_: object) -> None:
         """The extractor is distilled in evaluation mode."""
@@ -144,10 +143,9 @@ class FeatureReplay(StrategyPlugin):
 
     def after_training_exp(self, learner: Learner, **_: object) -> None:
         """Fit the densities of this experience's classes to what the extractor that is handed over makes of them."""
-        assert learner.experience is not None
         seed = int(torch.randint(2**31, (), generator=learner.generator("feature_replay", "fit")))
         with auxiliary_pass(learner.model), torch.no_grad():
-            batches = learner.one_pass(learner.experience.samples)
+            batches = learner.one_pass(learner.current.samples)
             passed = ((batch, learner.model.encode(batch.inputs).features) for batch in batches)
             fitted = fit_classes(passed, self._fit(seed))
         self.state.densities = [*self.state.densities, *fitted]
@@ -172,15 +170,3 @@ class FeatureReplay(StrategyPlugin):
             competing, allowed = self._old, self._member[torch.searchsorted(tasks, drawn.task_ids)]
         logits = full_precision(learner.model.score(output, inputs, competing))
         return cross_entropy(logits, competing.columns(drawn.targets), allowed, learner.config.label_smoothing)
-
-
-def membership(learner: Learner, task_ids: Sequence[int]) -> tuple[LabelSpace, Tensor]:
-    """The classes of several experiences and ``bool[T, C]``, which of them belong to which experience."""
-    spaces = [learner.label_space_of(task_id) for task_id in task_ids]
-    union = LabelSpace()
-    for space in spaces:
-        union = union.union(space)
-    member = torch.zeros(len(spaces), len(union), dtype=torch.bool)
-    for row, space in enumerate(spaces):
-        member[row, union.columns(torch.tensor(space.ids))] = True
-    return union, member.to(learner.device)

@@ -200,8 +200,7 @@ class IncCLIP(StrategyPlugin):
 
     def after_training_exp(self, learner: Learner, **_: object) -> None:
         """Let the pairs of this experience enter the memory: a reservoir over everything seen."""
-        assert learner.experience is not None
-        samples, known = learner.experience.samples, len(self.state.records)
+        samples, known = learner.current.samples, len(self.state.records)
         new = torch.rand(len(samples), generator=learner.generator("incclip", "memory"), dtype=torch.float64)
         keys = torch.cat([torch.tensor(self.state.keys, dtype=torch.float64), new])
         kept = largest_keys(keys, self.size).tolist()
@@ -232,9 +231,8 @@ class PairBatches:
     """The mixed batches of an experience."""
 
     def __init__(self, strategy: IncCLIP, learner: Learner) -> None:
-        assert learner.experience is not None
         self.strategy, self.learner = strategy, learner
-        self.samples, self.iterations = learner.experience.samples, learner.iterations(learner.experience)
+        self.samples, self.iterations = learner.current.samples, learner.iterations(learner.current)
 
     def __len__(self) -> int:
         return self.iterations

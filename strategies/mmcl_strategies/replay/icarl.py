@@ -168,19 +168,15 @@ class ICaRL(StrategyPlugin):
 
     def training_batches(self, learner: Learner) -> Batches:
         """New samples and exemplars, shuffled together; an epoch is one pass over all of them."""
-        assert learner.experience is not None
-        samples, config = Union([learner.experience.samples, self._memory()]), learner.config
+        samples, config = Union([learner.current.samples, self._memory()]), learner.config
         steps = config.iterations or config.epochs * ceil(len(samples) / config.batch_size)
         return learner.batches(samples, steps, name="icarl")
 
     def before_training_exp(self, learner: Learner, **_: object) -> None:
         """Which columns are old: those of classes that the current experience does not have."""
-        assert learner.experience is not None
         spaces = [learner.label_space_of(met.index) for met in learner.seen]
-        current = learner.label_space_of(learner.experience.index)
-        self._space = LabelSpace()
-        for space in spaces:
-            self._space = self._space.union(space)
+        current = learner.label_space_of(learner.current.index)
+        self._space = learner.classes_of(met.index for met in learner.seen)[0]
         gone = [[id_ for id_ in space.ids if id_ not in current.ids] for space in spaces]
         if learner.scenario.label_space_at_test != "own":
             gone = [list(dict.fromkeys(id_ for ids in gone for id_ in ids))]
@@ -204,13 +200,12 @@ class ICaRL(StrategyPlugin):
 
     def after_training_exp(self, learner: Learner, **_: object) -> None:
         """Quota, cut, herd, and all means anew."""
-        assert learner.experience is not None
-        samples, state = learner.experience.samples, self.state
+        samples, state = learner.current.samples, self.state
         features, labels = self._features(learner, samples)
         state.exemplars = next_exemplars(
             state.exemplars,
             self.size // len(self._space) if self.fixed_per_class is None else self.fixed_per_class,
-            learner.experience.index,
+            learner.current.index,
             features.double(),
             labels,
             take=lambda index: by_value(samples[index]),

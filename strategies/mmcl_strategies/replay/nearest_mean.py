@@ -17,7 +17,6 @@ FUSED = "fused"
 
 def exemplar_features(output: Output, inputs: Inputs, which: str) -> Tensor:
     """What herding and means work on, ``[B, D]``: the fused features, or one modality's in rows that have it."""
-    assert output.fused is not None
     if which not in output.features:
         return output.fused
     return torch.where(inputs.present[which].unsqueeze(1), output.features[which], output.fused)

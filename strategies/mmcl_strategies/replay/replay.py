@@ -99,18 +99,17 @@ class Replay(StrategyPlugin):
 
     def offer(self, learner: Learner, index: int, target: Tensor, generator: torch.Generator) -> None:
         """Let a sample of the current experience enter the memory, if its key is large enough and it fits at all."""
-        assert learner.experience is not None
         state = self.state
         key = float(torch.rand((), generator=generator, dtype=torch.float64))
         key = float(state.offered) if self.selection == "ring" else key
-        group = self._group(learner.experience.index, target)
+        group = self._group(learner.current.index, target)
         state.offered += 1
         if key <= state.closed.get(group, -inf):
             return
         record = (
-            by_value(learner.experience.samples[index])
+            by_value(learner.current.samples[index])
             if self.keep == "values"
-            else by_reference(learner.experience.index, index)
+            else by_reference(learner.current.index, index)
         )
         if self.max_bytes is not None and nbytes([record]) > self.max_bytes:
             return
@@ -138,10 +137,9 @@ class ReplayBatches:
     """The mixed batches of one experience; consuming a batch lets its new samples enter the memory afterwards."""
 
     def __init__(self, strategy: Replay, learner: Learner) -> None:
-        assert learner.experience is not None
         self.strategy, self.learner = strategy, learner
-        self.samples = learner.experience.samples
-        self.iterations = learner.iterations(learner.experience)
+        self.samples = learner.current.samples
+        self.iterations = learner.iterations(learner.current)
 
     def __len__(self) -> int:
         return self.iterations

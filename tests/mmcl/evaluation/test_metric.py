@@ -20,7 +20,7 @@ def counted(metric: Accuracy, logits: list[list[float]], targets: list[int], own
     for row, target in zip(logits, targets, strict=True):
         ids: Tensor = torch.tensor([target])
         batch = Batch(Inputs({"image": torch.zeros(1, 1)}, {}), ids, torch.zeros(1, dtype=torch.long))
-        metric.update(Output(logits=torch.tensor([row])), batch, SEEN)
+        metric.update(Output(torch.empty(1, 0), logits=torch.tensor([row])), batch, SEEN)
     return metric
 
 

@@ -65,7 +65,7 @@ class Trouble(StrategyPlugin):
 
     def after_training_exp(self, learner, **_):
         for what in ("kill", "fail", "wait"):
-            file = Path(self.place) / f"{what}{learner.experience.index}"
+            file = Path(self.place) / f"{what}{learner.current.index}"
             if file.exists():
                 file.unlink()
                 getattr(self, what)()

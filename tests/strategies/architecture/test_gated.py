@@ -144,9 +144,11 @@ def convolutions() -> GatedHead:
 
 def test_convolutions_read_the_images_themselves() -> None:
     head, batch = convolutions(), inputs([0, 0])
-    scores = head.score(Output(), batch, LabelSpace.of(["a", "b"]))
+    scores = head.score(Output(torch.empty(0)), batch, LabelSpace.of(["a", "b"]))
     assert scores.shape == (2, 2)
-    assert not torch.equal(scores, head.score(Output(), inputs([0, 0], batch[IMAGE] + 1), LabelSpace.of(["a", "b"])))
+    assert not torch.equal(
+        scores, head.score(Output(torch.empty(0)), inputs([0, 0], batch[IMAGE] + 1), LabelSpace.of(["a", "b"]))
+    )
 
 
 def test_a_free_input_of_a_flattened_map_is_a_position_of_a_closed_channel() -> None:

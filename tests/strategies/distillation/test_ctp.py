@@ -191,7 +191,7 @@ def test_every_term_reads_the_model_that_the_definition_names() -> None:
                 return divergence(*((rows @ rows.T).masked_fill(own, -1000) for rows in (old, new)))
 
             expected = {"ctp/cmc": 2.0 * (contrast(i, xm, TEXT) + contrast(x, im, IMAGE)) / 2}
-            if learner.experience is not learner.seen[0]:
+            if learner.current is not learner.seen[0]:
                 expected["ctp/cross"] = 3.0 * (divergence(ir @ xr.T, i @ x.T) + divergence(xr @ ir.T, x @ i.T)) / 2
                 expected["ctp/same"] = 5.0 * (within(ir, i) + within(xr, x)) / 2
             assert expected.keys() == learner.loss_terms.keys() - {"task"}

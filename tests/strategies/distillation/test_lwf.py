@@ -57,9 +57,8 @@ def test_til_has_one_softmax_per_old_experience_and_cil_one_for_all() -> None:
         learner = toy_learner(benchmark, {"lwf": strategy})
         for experience in benchmark.train:
             learner.train(experience)
-        ((space, columns),) = strategy._spaces.values()
-        assert set(space.ids) == {0, 1, 2, 3}
-        assert len(columns) == heads
+        assert set(strategy._space.ids) == {0, 1, 2, 3}
+        assert len(strategy._heads) == heads
 
 
 def test_frozen_texts_leave_the_text_tower_to_the_task_loss() -> None:

@@ -45,7 +45,7 @@ def of_class_names(model: MultimodalModel, space: LabelSpace) -> Tensor:
 
 def old_spaces(learner: Learner) -> list[LabelSpace]:
     """The classes of each earlier experience; of all of them together where they compete together."""
-    spaces = [met.label_space for met in learner.seen if met is not learner.experience]
+    spaces = [met.label_space for met in learner.seen if met is not learner.current]
     if learner.scenario.label_space_at_test == "own" or not spaces:
         return spaces
     joined = LabelSpace()
@@ -56,9 +56,8 @@ def old_spaces(learner: Learner) -> list[LabelSpace]:
 
 def lwf(view: View) -> Terms:
     learner, it = view.learner, view.strategy
-    assert learner.experience is not None
     current = it.prompts == "current"
-    spaces = [learner.experience.label_space] if current else old_spaces(learner)
+    spaces = [learner.current.label_space] if current else old_spaces(learner)
     if not spaces:
         return {}
     teacher, inputs = learner.teacher("previous").model, learner.batch.inputs
@@ -241,7 +240,6 @@ def dgr(view: View) -> Terms:
 
 def icarl(view: View) -> Terms:
     learner, it = view.learner, view.strategy
-    assert learner.experience is not None
     seen = LabelSpace()
     for met in learner.seen:
         seen = seen.union(met.label_space)
@@ -249,7 +247,7 @@ def icarl(view: View) -> Terms:
         model.head.linear.logits(features(model, learner.batch.inputs)[IMAGE], seen)
         for model in ((learner.model, learner.teacher("previous").model))
     ]
-    old = [column for column, id_ in enumerate(seen.ids) if id_ not in learner.experience.label_space.ids]
+    old = [column for column, id_ in enumerate(seen.ids) if id_ not in learner.current.label_space.ids]
     columns = seen.columns(learner.batch.targets)
     if it.loss == "ce_kd":
         task = functional.cross_entropy(heads[0], columns, label_smoothing=learner.config.label_smoothing)
@@ -273,8 +271,7 @@ def penalty(view: View) -> Terms:
 
 def hat(view: View) -> Terms:
     learner, it = view.learner, view.strategy
-    assert learner.experience is not None
-    batches = -(-len(learner.experience.samples) // learner.config.batch_size)
+    batches = -(-len(learner.current.samples) // learner.config.batch_size)
     assert len(learner.dataloader) == batches
     s = 1 / it.s_max + (it.s_max - 1 / it.s_max) * learner.step / (batches - 1)
     head: Any = learner.model.head

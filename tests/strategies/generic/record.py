@@ -76,9 +76,8 @@ class Phases(StrategyPlugin):
         self.begin = len(self.calls)
 
     def before_forward(self, learner: Learner, **_: object) -> None:
-        assert learner.experience is not None
         modes = {module.training for module in learner.model.backbone.modules()}
-        self.steps.append(Step(learner.experience.index, learner.batch, modes))
+        self.steps.append(Step(learner.current.index, learner.batch, modes))
 
     def after_training_iteration(self, learner: Learner, **_: object) -> None:
         self.steps[-1].calls = self.calls[self.begin :]

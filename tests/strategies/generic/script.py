@@ -62,7 +62,7 @@ class View:
     @property
     def first(self) -> bool:
         """Whether it is the first experience."""
-        return self.learner.experience is self.learner.seen[0]
+        return self.learner.current is self.learner.seen[0]
 
 
 Definition = Callable[[View], Mapping[str, Tensor]]
@@ -83,8 +83,7 @@ class Script(StrategyPlugin):
         self.encoded.clear()
 
     def before_backward(self, learner: Learner, **_: object) -> None:
-        assert learner.experience is not None
-        moment = Moment(learner.experience.index, learner.step)
+        moment = Moment(learner.current.index, learner.step)
         named = {name: p for name, p in learner.model.named_parameters() if p.requires_grad}
         for term, value in learner.loss_terms.items():
             name = term.removeprefix(f"{NAME}/")
@@ -114,13 +113,12 @@ class Script(StrategyPlugin):
 
     @torch.no_grad()
     def _put(self, learner: Learner, step: int) -> None:
-        assert learner.experience is not None
         for name, parameter in learner.model.named_parameters():
             if parameter.requires_grad:
                 old = self.base.get(name)
                 if old is None or old.shape != parameter.shape:
                     self.base[name] = parameter.detach().clone()
-                noise = derive_generator(0, name, learner.experience.index, step)
+                noise = derive_generator(0, name, learner.current.index, step)
                 moved = self.base[name] + 0.05 * torch.randn(parameter.shape, generator=noise)
                 parameter.copy_(moved)
 

@@ -129,7 +129,7 @@ def test_remembered_pairs_and_no_others_are_distilled_in_both_directions() -> No
 
     class Definition(StrategyPlugin):
         def before_backward(self, learner: Learner, **_: object) -> None:
-            rows = learner.batch.task_ids != learner.experience.index  # type: ignore[union-attr]
+            rows = learner.batch.task_ids != learner.current.index  # type: ignore[union-attr]
             if not bool(rows.any()):
                 return
             models, scores = (learner.model, learner.teacher("previous").model), []

@@ -349,7 +349,7 @@ def test_a_step_has_the_loss_of_the_definition(scenario: object, loss: str) -> N
 
         def after_forward(self, learner: Learner, **_: object) -> None:
             batch, fused = learner.batch, learner.output.fused
-            new, units = learner.experience.index * 2, head(learner).linear  # type: ignore[union-attr]
+            new, units = learner.current.index * 2, head(learner).linear  # type: ignore[union-attr]
             teacher = learner.teacher("previous").model
             with torch.no_grad():
                 answers = functional.linear(

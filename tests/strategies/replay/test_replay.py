@@ -36,7 +36,7 @@ class Sizes(StrategyPlugin):
         self.batches: list[tuple[int, int]] = []
 
     def before_forward(self, learner: Learner, **_: object) -> None:
-        current = int((learner.batch.task_ids == learner.experience.index).sum())  # type: ignore[union-attr]
+        current = int((learner.batch.task_ids == learner.current.index).sum())  # type: ignore[union-attr]
         self.batches.append((current, len(learner.batch.targets)))
 
 
@@ -163,7 +163,7 @@ def test_whatever_is_offered_both_limits_hold_and_the_largest_keys_stay(
 ) -> None:
     samples = [Sample({"text": "x" * length}, label, str(i), 0) for i, (label, length) in enumerate(texts)]
     strategy, generator = Replay(size=size, max_bytes=max_bytes, selection=selection), torch.Generator().manual_seed(0)
-    learner = SimpleNamespace(experience=SimpleNamespace(samples=samples, index=0))
+    learner = SimpleNamespace(current=SimpleNamespace(samples=samples, index=0))
     state, keys = strategy.state, dict[str, float]()
     for index, sample in enumerate(samples):
         strategy.offer(learner, index, torch.tensor(sample.target), generator)  # type: ignore[arg-type]
@@ -191,7 +191,7 @@ def test_a_reservoir_limited_in_bytes_does_not_depend_on_the_order_of_the_stream
 ) -> None:
     samples = [Sample({"text": "x" * length}, 0, str(i), 0) for i, length in enumerate(lengths)]
     strategy, generator = Replay(size=size, max_bytes=max_bytes), torch.Generator().manual_seed(0)
-    learner = SimpleNamespace(experience=SimpleNamespace(samples=samples, index=0))
+    learner = SimpleNamespace(current=SimpleNamespace(samples=samples, index=0))
     for index in range(len(samples)):
         strategy.offer(learner, index, torch.tensor(0), generator)  # type: ignore[arg-type]
     generator.manual_seed(0)
@@ -316,7 +316,7 @@ def test_every_item_of_all_experiences_is_kept_equally_often() -> None:
         strategy, generator = Replay(size=size), torch.Generator().manual_seed(seed)
         for task in range(3):
             samples = [Sample({"text": "x"}, 0, f"{task}/{i}", task) for i in range(6)]
-            learner = SimpleNamespace(experience=SimpleNamespace(samples=samples, index=task))
+            learner = SimpleNamespace(current=SimpleNamespace(samples=samples, index=task))
             for index in range(6):
                 strategy.offer(learner, index, torch.tensor(0), generator)  # type: ignore[arg-type]
         for record in strategy.state.records:

@@ -88,7 +88,6 @@ class DERPP(StrategyPlugin):
 
     def after_update(self, learner: Learner, **_: object) -> None:
         """Offer the samples of this step to the reservoir, with their logits."""
-        assert learner.experience is not None
         assert learner.output.logits is not None
         classes = torch.tensor(learner.label_space.ids)
         memory, state = Memory(self.state.records), self.state
@@ -98,7 +97,7 @@ class DERPP(StrategyPlugin):
             state.offered += 1
             if slot == REJECTED:
                 continue
-            memory.put(slot, learner.experience.samples[index])
+            memory.put(slot, learner.current.samples[index])
             state.logits[slot : slot + 1] = [logits.clone()]
             state.classes[slot : slot + 1] = [classes]
 
@@ -133,10 +132,9 @@ class NotedBatches:
     """The batches of one experience; ``shown`` always holds the indices of the samples in the latest one."""
 
     def __init__(self, learner: Learner, shown: list[int]) -> None:
-        assert learner.experience is not None
         self.learner, self.shown = learner, shown
-        self.samples = learner.experience.samples
-        self.iterations = learner.iterations(learner.experience)
+        self.samples = learner.current.samples
+        self.iterations = learner.iterations(learner.current)
 
     def __len__(self) -> int:
         return self.iterations

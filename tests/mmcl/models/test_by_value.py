@@ -1,13 +1,14 @@
-"""What is known of an object goes with it."""
+"""What is known of a value goes with it."""
 
 import gc
+import pickle
 from copy import deepcopy
 
 import torch
 
 from mmcl.backbones.openclip import tiny_clip
 from mmcl.data.label_space import LabelSpace
-from mmcl.models.by_identity import ByIdentity
+from mmcl.models.by_value import ByValue
 from mmcl.models.heads import TextHead
 
 
@@ -15,12 +16,12 @@ def space(*names: str, first: int = 0) -> LabelSpace:
     return LabelSpace.of(names, first_id=first, templates=["{}", "a {}"])
 
 
-def test_equal_keys_are_told_apart_and_forgotten_when_they_are_gone() -> None:
-    known: ByIdentity[LabelSpace, str] = ByIdentity()
-    one, other = space("alpha"), space("alpha")
-    known.put(one, "one")
-    assert (known.get(one), known.get(other)) == ("one", None)
-    assert len(deepcopy(known)) == 0
+def test_equal_keys_are_one_and_forgotten_when_they_are_gone() -> None:
+    known: ByValue[LabelSpace, str] = ByValue()
+    one, equal, other = space("alpha"), space("alpha"), space("beta")
+    known[one] = "one"
+    assert (known.get(one), known.get(equal), known.get(other)) == ("one", "one", None)
+    assert len(deepcopy(known)) == len(pickle.loads(pickle.dumps(known))) == 0
     del one
     gc.collect()
     assert len(known) == 0
