@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 BEFORE_TRAINING = "before training"
 _PERCENT = (0.0, 100.0)
+_LEGIBLE = 48  # rows and columns of a picture that are named and have room for a number
 
 HEADLINE = (
     "acc",
@@ -185,15 +186,18 @@ class ResultMatrix:
 
     @property
     def size(self) -> tuple[float, float]:
-        """Of a picture, in inches."""
-        return max(5.0, 3.5 + 0.6 * len(self.columns)), 2.3 + 0.4 * (len(self.rows) + 1)
+        """Of a picture, in inches; of a long stream it grows no more, and its cells shrink."""
+        across, down = min(len(self.columns), _LEGIBLE), min(len(self.rows) + 1, _LEGIBLE)
+        return max(5.0, 3.5 + 0.6 * across), 2.3 + 0.4 * down
 
     def _draw(self, axes: "Axes", title: str) -> None:
         names, rows = zip(*self._named_rows(), strict=True)
         values: Array = np.vstack(rows)
         no_code: dict[str, Any] = {"parse_math": False}  # a dollar sign in a name is one
-        axes.set_xticks(range(len(self.columns)), list(map(plain, self.columns)), rotation=45, ha="right", **no_code)
-        axes.set_yticks(range(len(names)), list(map(plain, names)), **no_code)
+        down, across = (slice(None, None, -(-length // _LEGIBLE) or 1) for length in values.shape)
+        columns = range(len(self.columns))[across]
+        axes.set_xticks(columns, [plain(self.columns[j]) for j in columns], rotation=45, ha="right", **no_code)
+        axes.set_yticks(range(len(names))[down], list(map(plain, names[down])), **no_code)
         axes.set_xlabel("tested on")
         axes.set_ylabel("after")
         axes.set_title(plain(title or self.metric), wrap=True, fontsize=10, **no_code)
@@ -205,7 +209,7 @@ class ResultMatrix:
         image = axes.imshow(np.ma.masked_invalid(values), aspect="auto", cmap="viridis", vmin=low, vmax=high)
         figure: Any = axes.get_figure()
         figure.colorbar(image, ax=axes).set_label(plain(self.metric), **no_code)
-        for i, j in np.argwhere(np.isfinite(values)):
+        for i, j in np.argwhere(np.isfinite(values)) if max(values.shape) <= _LEGIBLE else ():
             colour = "black" if float(np.asarray(image.norm(values[i, j]))) > 0.5 else "white"
             axes.text(j, i, f"{values[i, j]:.1f}", ha="center", va="center", color=colour, fontsize=8)
 

@@ -147,3 +147,16 @@ def test_a_script_that_the_font_lacks_is_no_warning(tmp_path: Path) -> None:
     matrix.set_zero_shot([1.0])
     matrix.plot(tmp_path / "matrix.png")
     assert (tmp_path / "matrix.png").stat().st_size > 0
+
+
+def test_a_long_stream_has_a_picture_of_the_usual_size_without_numbers() -> None:
+    columns = [f"experience {index}" for index in range(1500)]
+    matrix = ResultMatrix(columns, metric="accuracy")
+    matrix.set_zero_shot(dict.fromkeys(columns, 10.0))
+    matrix.set_row(0, dict.fromkeys(columns, 50.0), columns[0])
+    axes = Figure().subplots()
+    matrix.plot(axes)
+    assert not axes.texts
+    assert 24 <= len(axes.get_xticklabels()) <= 48
+    assert axes.get_xticklabels()[1].get_text() == "experience 32"
+    assert max(matrix.size) < 40
