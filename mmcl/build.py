@@ -2,15 +2,15 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mmcl.config import IN_MEMORY, PluginConfig, RunConfig
-from mmcl.data.modality import IMAGE, TEXT
 from mmcl.errors import ConfigError
 from mmcl.evaluation.loggers import check_loggers
-from mmcl.learning.compose import Surroundings, check_composition
+from mmcl.learning.compose import Surroundings
+from mmcl.learning.composition import check_composition
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.models.backbone import BackbonePlugin
 from mmcl.options import PLACES, instantiate
@@ -49,22 +49,50 @@ def backbone(name: str, **options: Any) -> Any:
     return build_plugin(BACKBONES, PluginConfig(name, options))
 
 
-def check_before_loading(config: RunConfig, benchmark: Benchmark | None = None) -> None:
-    """Refuse what does not fit together before any data or weights are touched.
+@dataclass(frozen=True)
+class Plan:
+    """The parts of a run, which fit together as far as that is known before any data and weights are read."""
+
+    config: RunConfig
+    strategies: Mapping[str, StrategyPlugin]
+    backbone: BackbonePlugin
+    benchmark: BenchmarkPlugin | Benchmark
+
+    def read(self, learned: Sequence[Mapping[str, Any]] = ()) -> Benchmark:
+        """Read the data, those included that ``extend`` has added.
+
+        Args:
+            learned: the experiences that the run has recorded, those of the benchmark included.
+
+        Raises:
+            CompositionError: if a strategy needs what reading has shown not to be there.
+        """
+        benchmark = self.benchmark if isinstance(self.benchmark, Benchmark) else self.benchmark.build()
+        for place in self.config.extensions:
+            benchmark = with_data(benchmark, Path(place), learned[len(benchmark.experiences) :])
+        around = surroundings(self.backbone, benchmark, benchmark.reference is not None)
+        check_composition(list(self.strategies.values()), list(self.strategies), around)
+        return benchmark
+
+
+def planned(config: RunConfig, benchmark: Benchmark | None = None) -> Plan:
+    """Build the parts that a configuration names and refuse what does not fit together.
 
     Args:
         config: what is to be run.
         benchmark: the one that was built in Python, for configurations that name none.
+
+    Raises:
+        MMCLError: a subclass says what is wrong; no data and no weights have been touched.
     """
     strategies = build_strategies(config)
     check_loggers(config.log)
-    backbone = build_plugin(BACKBONES, config.backbone)
-    if benchmark is None:
-        around = surroundings(backbone, benchmark_plugin(config.benchmark))
-    else:
-        around = surroundings(backbone, benchmark, benchmark.reference is not None)
+    backbone: BackbonePlugin = build_plugin(BACKBONES, config.backbone)
+    stream = benchmark or benchmark_plugin(config.benchmark)
+    around = surroundings(backbone, stream, None if benchmark is None else benchmark.reference is not None)
     check_composition(list(strategies.values()), list(strategies), around)
     check_probe(config, around)
+    return Plan(config, strategies, backbone, stream)
 
 
 def surroundings(
@@ -81,14 +109,11 @@ def surroundings(
     """
     return Surroundings(
         scenario=None if benchmark is None else benchmark.scenario,
-        backbone_modalities=None if backbone is None else backbone.modalities,
+        towers=None if backbone is None else backbone.reads,
         reference_data=reference_data,
-        stream_modalities=None if benchmark is None else benchmark.modalities,
-        generates=None if backbone is None else backbone.generates,
-        classifies=None if benchmark is None else benchmark.objective == "classification",
-        contrasts=None
-        if benchmark is None
-        else benchmark.objective == "contrastive" and benchmark.modalities == {IMAGE, TEXT},
+        modalities=None if benchmark is None else benchmark.modalities,
+        answers=None if benchmark is None else benchmark.objective.answers,
+        writes=None if backbone is None else backbone.writes,
     )
 
 
@@ -142,27 +167,3 @@ def benchmark_plugin(config: PluginConfig) -> BenchmarkPlugin:
         )
     plugin: BenchmarkPlugin = build_plugin(BENCHMARKS, config)
     return plugin
-
-
-def build_benchmark(config: RunConfig, strategies: Mapping[str, StrategyPlugin], backbone: BackbonePlugin) -> Benchmark:
-    """Check the composition against the benchmark's declared scenario, then read its data.
-
-    Raises:
-        ConfigError: if the configuration names a stream that was made in Python.
-    """
-    plugin = benchmark_plugin(config.benchmark)
-    check_composition(list(strategies.values()), list(strategies), surroundings(backbone, plugin))
-    return plugin.build()
-
-
-def extended(benchmark: Benchmark, config: RunConfig, learned: Sequence[Mapping[str, Any]] = ()) -> Benchmark:
-    """The benchmark with the data that ``extend`` has added.
-
-    Args:
-        benchmark: without them.
-        config: which names their places.
-        learned: the experiences that the run has recorded, those of the benchmark included.
-    """
-    for place in config.extensions:
-        benchmark = with_data(benchmark, Path(place), learned[len(benchmark.experiences) :])
-    return benchmark

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from mmcl.build import build_benchmark, build_plugin, build_strategies, extended, surroundings
-from mmcl.config import RunConfig, resolve_training
+from mmcl.build import Plan
+from mmcl.config import resolve_training
+from mmcl.data.asked import AnswerKind
 from mmcl.data.readable import check_readable
 from mmcl.data.targets import check_targets
 from mmcl.errors import ConfigError
@@ -17,21 +18,16 @@ from mmcl.evaluation.result_matrix import BEFORE_TRAINING, ResultMatrix
 from mmcl.foresight import foreseen
 from mmcl.history import History, Watch
 from mmcl.identity import identity_of, recorded_identity
-from mmcl.learning.compose import check_composition
 from mmcl.learning.learner import Learner
-from mmcl.learning.objectives import OBJECTIVES
 from mmcl.learning.weights import model_tensors, restore_model
-from mmcl.models.backbone import BackbonePlugin
 from mmcl.models.digest import weights_digest
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.probe import Probe
 from mmcl.progress import LogTerms, View
-from mmcl.registry import BACKBONES
 from mmcl.remarks import Remarks
 from mmcl.results import RunResult, results_of
 from mmcl.run_folder import RunFolder
 from mmcl.sameness import remark_on, require_same
-from mmcl.streams.benchmark import Benchmark
 from mmcl.views import Silent
 
 
@@ -39,9 +35,8 @@ class Experiment:
     """Everything a run consists of, built from its configuration.
 
     Args:
-        config: what to run.
+        plan: what to run.
         folder: where it is kept.
-        benchmark: a benchmark that was built in Python; otherwise the one the configuration names is read.
         view: what shows the run; by default nothing does.
         plugins: avalanche plugins, called after the strategies.
 
@@ -54,30 +49,23 @@ class Experiment:
 
     def __init__(
         self,
-        config: RunConfig,
+        plan: Plan,
         folder: RunFolder,
-        benchmark: Benchmark | None = None,
         view: View | None = None,
         plugins: Sequence[Any] = (),
     ) -> None:
-        self.config = config
+        self.config = config = plan.config
         self.folder = folder
         self.plugin_names = names_of(plugins)
         self.remarks = Remarks((folder.progress or {}).get("remarks", ()))
         self.seconds: dict[str, float] = {}
         self.recorded = recorded_identity(folder)
-        self.strategies = build_strategies(config)
-        backbone_plugin = build_plugin(BACKBONES, config.backbone)
-        assert isinstance(backbone_plugin, BackbonePlugin)
+        self.strategies = plan.strategies
         with self._timed("benchmark"):
-            stream = benchmark or build_benchmark(config, self.strategies, backbone_plugin)
-            self.benchmark = extended(stream, config, self.recorded.experiences if self.recorded else ())
+            self.benchmark = plan.read(self.recorded.experiences if self.recorded else ())
         self.remarks.keep(self.benchmark.remarks)
-        around = surroundings(backbone_plugin, self.benchmark, self.benchmark.reference is not None)
-        check_composition(list(self.strategies.values()), list(self.strategies), around)
         self.training = resolve_training(self.benchmark.training, config.training)
-        objective = OBJECTIVES[self.benchmark.objective]
-        if unread := sorted(objective.unread & config.training.keys()):
+        if unread := sorted(self.benchmark.objective.unread & config.training.keys()):
             raise ConfigError(
                 f"training.{unread[0]}",
                 found=f"it has no effect: the objective of {self.benchmark.name!r} is {self.benchmark.objective}",
@@ -106,7 +94,7 @@ class Experiment:
         ]
         observers = [Watch(self.history, self.view, steps), *([LogTerms(self.loggers)] if config.log else [])]
         with self._timed("backbone"):
-            backbone = backbone_plugin.build()
+            backbone = plan.backbone.build()
             self.model = {**backbone.description, "digest": weights_digest(backbone)}
             for sentence in backbone.remarks:
                 self.remarks.add(sentence)
@@ -118,14 +106,14 @@ class Experiment:
                 training=config.training,
                 defaults=self.benchmark.training,
                 reference=self.benchmark.reference,
-                objective=objective(),
+                objective=self.benchmark.objective,
                 remarks=self.remarks,
                 seed=config.seed,
             )
         with self._timed("identity"):
             digest = self.model["digest"]
             self.identity = identity_of(
-                config, self.benchmark, backbone_plugin, self.strategies, references, digest, self.learner.device
+                config, self.benchmark, plan.backbone, self.strategies, references, digest, self.learner.device
             )
         for sentence in foreseen(self.benchmark, settings, self.learner.model):
             self.remarks.add(sentence)
@@ -282,7 +270,7 @@ class Experiment:
         self.folder.write_json("results.json", results_of(self))
 
     def _check_targets(self) -> None:
-        if self.benchmark.objective != "classification":
+        if self.benchmark.objective.answers is not AnswerKind.CLASS:
             return
         for side, experiences in (("training", self.benchmark.train), ("test", self.benchmark.test)):
             for experience in experiences:

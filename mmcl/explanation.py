@@ -13,7 +13,8 @@ from mmcl.arguments import parse_backbone, parse_strategy
 from mmcl.build import build_plugin, check_distinct, surroundings
 from mmcl.errors import CompositionError, ConfigError, nearest
 from mmcl.escaping import plain
-from mmcl.learning.compose import Surroundings, check_composition, consolidation_order, needs, occupants
+from mmcl.learning.compose import Surroundings
+from mmcl.learning.composition import check_composition, consolidation_order, needs, occupants
 from mmcl.learning.strategy import StrategyPlugin, Terms
 from mmcl.learning.timeline import METHOD_OF_SLOT, STEP, TIMELINE
 from mmcl.models.backbone import BackbonePlugin
@@ -139,7 +140,7 @@ def explain(
         refusal=refusal,
         slots={slot.name: " and ".join(who) for slot, who in occupants(objects, names).items()},
         needs=tuple(
-            Requirement(who, need.value, around.meets(need)) for who, need in needs(objects, names, around.scenario)
+            Requirement(who, need.what, need.met(around)) for who, need in needs(objects, names, around.scenario)
         ),
         hooks=_hooks(dict(built)),
         terms={name: strategy.terms() for name, strategy in built if strategy.overrides("terms")},

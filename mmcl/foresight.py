@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 
 from mmcl.config import TrainingConfig
+from mmcl.data.asked import AnswerKind
 from mmcl.data.captions import one_of
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import TEXT
@@ -32,7 +33,7 @@ def foreseen(benchmark: Benchmark, settings: Sequence[TrainingConfig], model: Mu
         DataError: if values are none that the model takes.
     """
     check_ready(benchmark, model.backbone)
-    if benchmark.objective == "classification":
+    if benchmark.objective.answers is AnswerKind.CLASS:
         yield from single_classes(benchmark, settings)
         yield from alike_prompts(benchmark, model.head)
     steps = {data.name: of.steps(len(data.train)) for data, of in zip(benchmark.experiences, settings, strict=True)}

@@ -107,7 +107,7 @@ def identity_of(
     """
     settings = model_settings(config, backbone, strategies, weights) | {
         "scenario": benchmark.scenario.name,
-        "objective": benchmark.objective,
+        "objective": str(benchmark.objective),
         "metric": benchmark.metric.name,
         "probe": config.probe,
     }

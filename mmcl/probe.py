@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mmcl.config import RunConfig
+from mmcl.data.asked import AnswerKind
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.sample import Batch
 from mmcl.data.subset import Subset
@@ -96,7 +97,7 @@ class Probe:
         if not learner.scenario.task_id_known_at_test:
             shown = shown.with_task_ids(None)
         features = learner.encode(shown).features
-        if self.benchmark.objective == "contrastive":
+        if self.benchmark.objective.answers is AnswerKind.PARTNER:
             text, tokens = features[TEXT], shown[TEXT]
         else:
             prompts = {label.id: label.prompts[0] for label in experience.label_space}
@@ -125,7 +126,7 @@ def draw(benchmark: Benchmark, size: int) -> dict[str, list[int]]:
     Raises:
         ConfigError: if there are fewer than ``size``.
     """
-    found = [_candidates(experience, _needed(benchmark.objective)) for experience in benchmark.test]
+    found = [_candidates(experience, _needed(benchmark.objective.answers)) for experience in benchmark.test]
     in_turn = (candidate for candidate in chain.from_iterable(zip_longest(*found)) if candidate is not None)
     drawn: dict[str, list[int]] = {}
     for name, position in islice(in_turn, size):
@@ -149,33 +150,32 @@ def check_probe(config: RunConfig, around: Surroundings) -> None:
     """
     if not config.probe:
         return
-    objective = "contrastive" if around.contrasts else "classification" if around.classifies else None
     for who, has, needed, remedy in (
         (
             f"backbone {config.backbone.name!r}",
-            around.backbone_modalities,
+            around.encodes,
             frozenset({IMAGE, TEXT}),
             "Choose a CLIP-like backbone, such as glyph-clip, or leave the probe out.",
         ),
         (
             f"benchmark {config.benchmark.name!r}",
-            frozenset() if objective is None else around.stream_modalities,
-            _needed(objective),
+            around.modalities,
+            _needed(around.answers),
             "Choose a benchmark of images with classes or texts, or leave the probe out.",
         ),
     ):
         if has is not None and not needed <= has:
             raise ConfigError(
                 f"probe = {config.probe}",
-                found=f"{who} has {' and '.join(sorted(has)) or 'neither classes nor pairs'}",
+                found=f"{who} has {' and '.join(sorted(has))}",
                 allowed=f"one that has {' and '.join(sorted(needed))}",
                 remedy=remedy,
             )
 
 
-def _needed(objective: str | None) -> frozenset[str]:
+def _needed(answers: AnswerKind | None) -> frozenset[str]:
     """What a sample must have; where it has a class, that is put into words."""
-    return frozenset({IMAGE, TEXT} if objective == "contrastive" else {IMAGE})
+    return frozenset({IMAGE, TEXT} if answers is AnswerKind.PARTNER else {IMAGE})
 
 
 def _candidates(experience: Experience, needed: frozenset[str]) -> Iterator[tuple[str, int]]:

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from mmcl.arguments import default_backbone, parse_backbone, parse_strategy
-from mmcl.build import benchmark_plugin, check_before_loading, located
+from mmcl.build import benchmark_plugin, located, planned
 from mmcl.claim import claimed, held
 from mmcl.config import IN_MEMORY, PluginConfig, RunConfig
 from mmcl.errors import CheckpointError, ConfigError
@@ -120,9 +120,9 @@ def run_config(
 ) -> RunResult:
     """Run a configuration into a new folder."""
     view, config = make_view(progress, quiet), located(config)
-    check_before_loading(config, benchmark)
+    plan = planned(config, benchmark)
     with claimed(config.folder) as folder:
-        experiment = Experiment(config, folder, benchmark, view, plugins)
+        experiment = Experiment(plan, folder, view, plugins)
         experiment.begin()
         return experiment.run()
 
@@ -161,7 +161,7 @@ def resume(
     with held(Path(path), trust) as folder:
         folder.require_plugins(names_of(plugins))
         config = relocated(folder, data_root, data)
-        experiment = Experiment(config, folder, benchmark, view, plugins)
+        experiment = Experiment(planned(config, benchmark), folder, view, plugins)
         experiment.restore(may_grow=_extension_was_interrupted(experiment, benchmark is None))
         experiment.begin()
         return experiment.run()
@@ -220,7 +220,7 @@ def _extended(
         longer = _next_of_benchmark(config, folder)
     else:
         longer = config
-    experiment = Experiment(located(longer), folder, benchmark, view, plugins)
+    experiment = Experiment(planned(located(longer), benchmark), folder, view, plugins)
     if len(experiment.benchmark.experiences) == progress["experiences_done"]:
         raise ConfigError(
             f"run folder {path}",

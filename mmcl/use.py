@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mmcl.build import build_plugin, build_strategies
 from mmcl.checkpoint import Checkpoint
+from mmcl.data.asked import Asked
 from mmcl.data.collate import Collator, Prepared
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.loader import ordered_batches
@@ -101,7 +102,7 @@ def _require_task(run: RunFolder, experience: str | None, known: Sequence[str]) 
         if experience is None and Need.TASK_ID in strategy.requirements():
             raise ConfigError(
                 f"strategy {name!r}",
-                found=f"it needs {Need.TASK_ID.value}, and no experience is named",
+                found=f"it needs {Need.TASK_ID.what}, and no experience is named",
                 allowed=", ".join(known) or "none so far",
                 remedy="Name the experience with --experience.",
             )
@@ -186,10 +187,10 @@ def _scores(
     samples = Prepared(Questions(asked), backbone.preprocess_eval)
     size = learner.config.eval_batch_size if batch_size is None else batch_size
     with as_evaluated(learner):
-        model.label_space = space
         for batch in ordered_batches(samples, Collator(backbone.specs, brought), batch_size=size):
             task_ids = None if task_id is None else torch.full_like(batch.task_ids, task_id)
-            logits = learner.predict(batch.inputs.with_task_ids(task_ids).to(learner.device)).logits
+            inputs = batch.inputs.replace(task_ids=task_ids, asked=Asked(space))
+            logits = learner.predict(inputs.to(learner.device)).logits
             assert logits is not None
             found.append(logits.float().cpu())
     return torch.cat(found)

@@ -31,6 +31,7 @@ def facts(name: str) -> list[str]:
         f"| code | `{entry.module}:{entry.attribute}` |",
         f"| takes the slots | {_listed(told.slots)} |",
         f"| needs | {', '.join(need.what for need in told.needs) or 'nothing'} |",
+        *([] if built.order == "any" else [f"| learns experiences | {built.order} |"]),
         f"| reads the teachers | {_listed(told.teachers)} |",
         f"| adds to the loss | {_listed(terms[0])} |",
         f"| adds to the gradient | {_listed(terms[1])} |",

@@ -94,7 +94,7 @@ class Collator:
             elif name in self.modalities:
                 values[name] = spec.missing().expand(rows, *spec.shape).clone()
                 present[name] = torch.zeros(rows, dtype=torch.bool)
-        return batch._replace(inputs=Inputs(values, present, inputs.sample_ids, inputs.task_ids))
+        return batch._replace(inputs=inputs.replace(values=values, present=present))
 
 
 def _stacked(name: str, spec: ModalitySpec, column: Sequence[Any], samples: Sequence[Sample]) -> Tensor:
@@ -176,12 +176,8 @@ class TensorSamples:
 
 def concatenate(first: Batch, second: Batch) -> Batch:
     """Rows of ``first``, then rows of ``second``; both have the same modalities."""
-    ids = first.inputs.sample_ids + second.inputs.sample_ids
-    task_ids = torch.cat([first.task_ids, second.task_ids])
-    inputs = Inputs(
-        {name: torch.cat([value, second.inputs[name]]) for name, value in first.inputs.items()},
-        {name: torch.cat([value, second.inputs.present[name]]) for name, value in first.inputs.present.items()},
-        ids,
-        task_ids,
+    return Batch(
+        first.inputs.followed_by(second.inputs),
+        torch.cat([first.targets, second.targets]),
+        torch.cat([first.task_ids, second.task_ids]),
     )
-    return Batch(inputs, torch.cat([first.targets, second.targets]), task_ids)

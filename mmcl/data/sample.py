@@ -7,6 +7,9 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from mmcl.data.asked import NOTHING, Asked
+from mmcl.errors import DataError
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -43,9 +46,10 @@ class Inputs(Mapping[str, Tensor]):
         present: modality -> ``bool[B]``; rows that are ``False`` hold a fill value.
         sample_ids: the ids of the rows.
         task_ids: ``int64[B]``, or ``None`` where the scenario hides them.
+        asked: what competes for the answers; the learner writes it when it considers a batch.
     """
 
-    __slots__ = ("_values", "present", "sample_ids", "task_ids")
+    __slots__ = ("_values", "asked", "present", "sample_ids", "task_ids")
 
     def __init__(
         self,
@@ -53,11 +57,13 @@ class Inputs(Mapping[str, Tensor]):
         present: Mapping[str, Tensor],
         sample_ids: tuple[str, ...] = (),
         task_ids: Tensor | None = None,
+        asked: Asked = NOTHING,
     ) -> None:
         self._values = dict(values)
         self.present = dict(present)
         self.sample_ids = sample_ids
         self.task_ids = task_ids
+        self.asked = asked
 
     def __getitem__(self, modality: str) -> Tensor:
         return self._values[modality]
@@ -73,36 +79,47 @@ class Inputs(Mapping[str, Tensor]):
         """B, the number of rows."""
         return next(iter(self._values.values())).shape[0]
 
+    def replace(self, **changes: Any) -> "Inputs":
+        """The same inputs but for the named arguments of the constructor: the only way to make others of them."""
+        kept = {
+            "values": self._values,
+            "present": self.present,
+            "sample_ids": self.sample_ids,
+            "task_ids": self.task_ids,
+            "asked": self.asked,
+        }
+        return Inputs(**{**kept, **changes})
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Inputs":
         """The same inputs on ``device``."""
-        return Inputs(
-            {name: value.to(device, non_blocking=non_blocking) for name, value in self._values.items()},
-            {name: value.to(device, non_blocking=non_blocking) for name, value in self.present.items()},
-            self.sample_ids,
-            None if self.task_ids is None else self.task_ids.to(device, non_blocking=non_blocking),
+        return self.replace(
+            values={name: value.to(device, non_blocking=non_blocking) for name, value in self._values.items()},
+            present={name: value.to(device, non_blocking=non_blocking) for name, value in self.present.items()},
+            task_ids=None if self.task_ids is None else self.task_ids.to(device, non_blocking=non_blocking),
+            asked=self.asked.to(device, non_blocking),
         )
 
     def pin_memory(self) -> "Inputs":
         """The same inputs in page-locked memory."""
-        return Inputs(
-            {name: value.pin_memory() for name, value in self._values.items()},
-            {name: value.pin_memory() for name, value in self.present.items()},
-            self.sample_ids,
-            None if self.task_ids is None else self.task_ids.pin_memory(),
+        return self.replace(
+            values={name: value.pin_memory() for name, value in self._values.items()},
+            present={name: value.pin_memory() for name, value in self.present.items()},
+            task_ids=None if self.task_ids is None else self.task_ids.pin_memory(),
         )
 
     def with_task_ids(self, task_ids: Tensor | None) -> "Inputs":
         """The same inputs with the task ids revealed (``int64[B]``) or hidden (``None``)."""
-        return Inputs(self._values, self.present, self.sample_ids, task_ids)
+        return self.replace(task_ids=task_ids)
 
     def select(self, rows: Tensor) -> "Inputs":
         """The rows named by an index or a mask, with everything that belongs to them."""
         ids = torch.arange(self.batch_size, device=rows.device)[rows].tolist() if self.sample_ids else []
-        return Inputs(
-            {name: value[rows] for name, value in self._values.items()},
-            {name: value[rows] for name, value in self.present.items()},
-            tuple(self.sample_ids[i] for i in ids),
-            None if self.task_ids is None else self.task_ids[rows],
+        return self.replace(
+            values={name: value[rows] for name, value in self._values.items()},
+            present={name: value[rows] for name, value in self.present.items()},
+            sample_ids=tuple(self.sample_ids[i] for i in ids),
+            task_ids=None if self.task_ids is None else self.task_ids[rows],
+            asked=self.asked.select(rows),
         )
 
     def having(self, modality: str) -> "Inputs | None":
@@ -110,8 +127,19 @@ class Inputs(Mapping[str, Tensor]):
         present = self.present.get(modality)
         if present is None or not bool(present.any()):
             return None
-        alone = Inputs({modality: self[modality]}, {modality: present}, self.sample_ids, self.task_ids)
+        alone = self.replace(values={modality: self[modality]}, present={modality: present})
         return alone if bool(present.all()) else alone.select(present)
+
+    def followed_by(self, other: "Inputs") -> "Inputs":
+        """These rows, then those of ``other``, which has the same modalities."""
+        known = self.task_ids is not None and other.task_ids is not None
+        return self.replace(
+            values={name: torch.cat([value, other[name]]) for name, value in self._values.items()},
+            present={name: torch.cat([value, other.present[name]]) for name, value in self.present.items()},
+            sample_ids=self.sample_ids + other.sample_ids,
+            task_ids=torch.cat([self.task_ids, other.task_ids]) if known else None,  # type: ignore[list-item]
+            asked=self.asked.followed_by(other.asked, (self.batch_size, other.batch_size)),
+        )
 
 
 class Batch(NamedTuple):
@@ -120,6 +148,22 @@ class Batch(NamedTuple):
     inputs: Inputs
     targets: Tensor
     task_ids: Tensor
+
+    @property
+    def labels(self) -> Tensor:
+        """Class ids ``int64[B]``.
+
+        Raises:
+            DataError: if the targets are something else.
+        """
+        if self.targets.dtype.is_floating_point or self.targets.ndim != 1:
+            raise DataError(
+                "a batch",
+                found=f"targets of type {self.targets.dtype} and shape {list(self.targets.shape)}",
+                allowed="class ids, a whole number in each row",
+                remedy="Choose a benchmark of classes, or declare Need.CLASSES.",
+            )
+        return self.targets
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
         """The same batch on ``device``."""

@@ -14,6 +14,7 @@ from avalanche.core import SupervisedPlugin
 from avalanche.models.utils import is_multi_task_module
 from torch import Tensor
 
+from mmcl.data.asked import AnswerKind
 from mmcl.data.experience_data import ExperienceData
 from mmcl.data.label_space import ClassLabel, LabelSpace
 from mmcl.data.loader import Cycled
@@ -21,7 +22,8 @@ from mmcl.data.modality import IMAGE
 from mmcl.data.rows import LabelledRows
 from mmcl.data.sample import Batch, Batches, Inputs
 from mmcl.errors import CompositionError, DataError
-from mmcl.learning.compose import Need, Slot, Surroundings, check_composition
+from mmcl.learning.compose import Slot, Surroundings
+from mmcl.learning.composition import check_composition
 from mmcl.learning.guard import auxiliary_pass
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
@@ -35,12 +37,11 @@ from mmcl.streams.scenario import CIL
 
 _AROUND = Surroundings(
     scenario=CIL,
-    backbone_modalities=frozenset({IMAGE}),
+    towers=frozenset({frozenset({IMAGE})}),
     reference_data=False,
-    stream_modalities=frozenset({IMAGE}),
-    generates=False,
-    classifies=True,
-    contrasts=False,
+    modalities=frozenset({IMAGE}),
+    answers=AnswerKind.CLASS,
+    writes=False,
 )
 _SLOTS = frozenset({Slot.BATCHES, Slot.GRADIENT})
 _EVALUATION = (*BEFORE_EVALUATION, *EVALUATION_STEP, *AFTER_EVALUATION)
@@ -203,7 +204,7 @@ class AvalanchePlugin(SupervisedPlugin[Any]):
 
     def _experience(self, given: Any) -> Experience:
         """An experience of avalanche as one of MMCL, in its stream if a strategy wants all of it."""
-        if not any(Need.WHOLE_STREAM in strategy.requirements() for strategy in self.strategies.values()):
+        if not any(strategy.order == "at once" for strategy in self.strategies.values()):
             return _converted(given)
         stream = EagerCLStream("train", [_converted(experience) for experience in given.origin_stream])
         experience: Experience = stream[given.current_experience]

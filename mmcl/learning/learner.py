@@ -1,79 +1,46 @@
-"""Learner: one training step and one evaluation pass, on avalanche's supervised template.
+"""Learner: one training step and one evaluation pass.
 
-avalanche contributes the outer shell: the loop over experiences, the clock, the hook names, so that its plugins run
-here. The two inner loops below are MMCL's own and stand in the order in which things happen.
+The loop over experiences and the names of the hooks are avalanche's (``mmcl.learning.shell``); batches come from
+``mmcl.learning.feed``. The two inner loops below stand in the order in which things happen.
 """
 
 import math
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import Any, TypedDict
+from typing import Any
 
 import torch
-from avalanche.core import BasePlugin, SupervisedPlugin
-from avalanche.training.plugins import EvaluationPlugin, LRSchedulerPlugin
-from avalanche.training.plugins.clock import Clock
-from avalanche.training.templates import SupervisedTemplate
-from avalanche.training.templates.base_sgd import PeriodicEval
 from torch import Tensor
 
 from mmcl.config import resolve_training
-from mmcl.data.collate import Collator, TensorSamples
-from mmcl.data.draws import Drawn, Draws, Order
+from mmcl.data.asked import NOTHING, Asked
 from mmcl.data.label_space import LabelSpace
-from mmcl.data.loader import (
-    Cycled,
-    Kept,
-    Loader,
-    as_batch,
-    augmented_batches,
-    ordered_batches,
-    prepared,
-    training_batches,
-)
-from mmcl.data.memory import Memory
 from mmcl.data.reference import ReferenceData
-from mmcl.data.rows import RowSamples
-from mmcl.data.sample import Batch, Batches, Inputs, SampleDataset
-from mmcl.data.subset import Subset
-from mmcl.errors import CompositionError, ConfigError, PluginError, TrainingError
+from mmcl.data.sample import Batch, Inputs
+from mmcl.errors import PluginError, TrainingError
 from mmcl.evaluation.metric import Metric
 from mmcl.learning.competition import Competition
-from mmcl.learning.compose import Slot, consolidation_order
-from mmcl.learning.likelihoods import scores_by_id
-from mmcl.learning.objectives import Classification, Objective
-from mmcl.learning.optimizer import LearningRate, follow, freeze, make_optimizer, require_constant_rate, trainable
+from mmcl.learning.compose import Slot
+from mmcl.learning.composition import consolidation_order
+from mmcl.learning.optimizer import freeze, trainable
 from mmcl.learning.pulls import Pulls
 from mmcl.learning.seeding import derive_seed, seeded
+from mmcl.learning.shell import Shell
 from mmcl.learning.strategy import GradientValues, StrategyPlugin
 from mmcl.learning.teachers import Policy, Teacher, Teachers
-from mmcl.learning.timeline import EVALUATION_STEP, STEP
 from mmcl.learning.weights import frozen
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.models.output import Output
+from mmcl.objectives.classification import Classification
+from mmcl.objectives.objective import Objective
 from mmcl.remarks import Remarks
 from mmcl.signature import checked
 from mmcl.streams.experience import Experience
 from mmcl.streams.scenario import Scenario
 
-# up to these sizes, prepared un-augmented samples stay in memory
-_KEPT_BYTES = 2**28  # of one data set
-_KEPT_BYTES_IN_ALL = 2**30
 
-
-class _Loading(TypedDict):
-    """How batches come to the device: nothing that changes a number."""
-
-    num_workers: int
-    pin: bool
-
-
-_ITERATION_EVENTS = [event for event in (*STEP, *EVALUATION_STEP) if hasattr(SupervisedPlugin, event)]
-
-
-class Learner(SupervisedTemplate[Experience, Batch, Output]):
+class Learner(Shell):
     """Trains a model on one experience after the other and evaluates it.
 
     Args:
@@ -92,8 +59,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
     Attributes:
         batch: the current batch, on the device.
         output: the model's output on it; ``mb_output`` is the same for avalanche's plugins.
-        label_space: the classes that compete in it.
-        allowed: ``bool[B, C]``, which of them compete in each row; ``None`` if all do.
+        asked: what competes in the batch that was considered last; ``label_space`` and ``allowed`` are its parts.
         loss_terms: name -> scalar, ``"task"`` and ``"strategy/term"``.
         gradient_values: functions that compute the values of terms added on the gradient side.
         step: index of the current training step in its experience, from 0.
@@ -101,10 +67,6 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         untouched: names of the pre-trained parameters that have never been trained.
         sizes: how many parameters the model has had from each experience on.
     """
-
-    plugins: list[Any]
-    dataloader: Batches
-    learning_rate: LearningRate
 
     @checked
     def __init__(
@@ -127,41 +89,20 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         self.strategies = dict(strategies or {})
         self.reference = reference
         self.seed = seed
-        self.label_space = LabelSpace()
-        self.allowed: Tensor | None = None
+        self.asked = NOTHING
         self.loss_terms: dict[str, Tensor] = {}
         self.gradient_values: GradientValues = {}
         self._pulls = Pulls()
         self.step = 0
         self.sizes: list[int] = []
-        self._output: Output | None = None
         self._settings = (dict(defaults or {}), dict(training or {}))
         self.config = resolve_training(*self._settings)
         freeze(model, self.config.freeze)
-        evaluator = next((plugin for plugin in plugins if isinstance(plugin, EvaluationPlugin)), _empty_evaluator())
-        super().__init__(
-            model=model,
-            optimizer=torch.optim.SGD(trainable(model), lr=0.0),  # avalanche wants one; each experience makes its own
-            train_mb_size=self.config.batch_size,
-            eval_mb_size=self.config.eval_batch_size,
-            device=_device(self.config.device),
-            plugins=[*self.strategies.values(), *(plugin for plugin in plugins if plugin is not evaluator)],
-            evaluator=evaluator,
-            criterion=self._task_loss,
-        )
-        self.plugins = [plugin for plugin in self.plugins if not _is_idle(plugin)]
-        self._has_foreign_plugins = any(map(_is_foreign, self.plugins))
-        self._schedulers = [plugin.scheduler for plugin in self.plugins if isinstance(plugin, LRSchedulerPlugin)]
-        if self._schedulers:
-            require_constant_rate(self.config)
+        super().__init__(model=model, config=self.config, plugins=plugins, criterion=self._task_loss)
         self.model: MultimodalModel = model.to(self.device)
         self.model.computing = self._computing
         self._competition = Competition(scenario, self.device)
         self._metric: Metric | None = None
-        self._kept: dict[int, tuple[SampleDataset, SampleDataset]] = {}
-        self._room = _KEPT_BYTES_IN_ALL
-        self._draws: dict[str, Draws] = {}
-        self._collator: tuple[Experience | None, Collator] = None, Collator(model.backbone.specs)
         self.batch_builder = self._occupant(Slot.BATCHES)
         self._goal_setter, self._gradient_editor = self._occupant(Slot.OBJECTIVE), self._occupant(Slot.GRADIENT)
         pretrained = {name for name, _ in model.named_parameters()}
@@ -173,7 +114,6 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         self._teachers = Teachers(self.model, {name for s in self.strategies.values() for name in s.teachers})
         if self._has_foreign_plugins:
             self.model.register_forward_pre_hook(self._class_chooser())
-        self._hooks = {event: self._overridden(event) for event in _ITERATION_EVENTS}
         self._with_loss = self._named_overrides("loss_terms")
         self._with_gradient = self._named_overrides("gradient_terms")
         self._edits_gradient = bool(self._with_gradient) or self._gradient_editor is not None
@@ -211,24 +151,19 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         assert self._output is not None
         return self._output
 
-    @property
-    def mb_output(self) -> Tensor | None:
-        """The scores as avalanche's plugins compare them with targets: ``[B, K]``, the column is the class id."""
-        if self._output is None or self._output.logits is None:
-            return None
-        return scores_by_id(self._output.logits, self.label_space.ids, self.allowed)
-
-    @mb_output.setter
-    def mb_output(self, output: Output | None) -> None:
-        self._output = output
-
     def teacher(self, name: str | Policy) -> Teacher:
         """The frozen copy ``"initial"`` or ``"previous"``, or the one of another policy, if a strategy declared it."""
         return self._teachers[name]
 
-    def generator(self, *names: object) -> torch.Generator:
-        """A fresh generator for one purpose in the current experience; the same after a restart."""
-        return torch.Generator().manual_seed(self._seed(*names))
+    @property
+    def label_space(self) -> LabelSpace:
+        """The classes that compete in the batch considered last."""
+        return self.asked.label_space
+
+    @property
+    def allowed(self) -> Tensor | None:
+        """``bool[B, C]``, which of them compete in each of its rows; ``None`` if all do."""
+        return self.asked.allowed
 
     @property
     def own_classes(self) -> bool:
@@ -267,42 +202,6 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         """Number of training steps an experience gets."""
         return self.config.steps(len(experience.samples))
 
-    def batches(
-        self,
-        samples: SampleDataset,
-        iterations: int,
-        *,
-        batch_size: int | None = None,
-        augment: bool = True,
-        name: str = "batches",
-    ) -> Loader:
-        """``iterations`` shuffled batches, on the CPU; their order and augmentation depend on ``name``."""
-        return training_batches(
-            self._prepared(samples, augment),
-            self._collate,
-            batch_size=self.config.batch_size if batch_size is None else batch_size,
-            iterations=iterations,
-            generator=self.generator(name),
-            augmented=augment,
-            **self._loading,
-        )
-
-    def batches_in(self, samples: SampleDataset, order: Order, *, name: str) -> Loader:
-        """One augmented batch per list of indices, on the CPU; the augmentation depends on ``name``."""
-        return augmented_batches(
-            self._prepared(samples, augment=True), self._collate, order, seed=self._seed(name), **self._loading
-        )
-
-    def prepare(self, samples: SampleDataset, indices: Iterable[int], *, name: str = "prepare") -> Batch:
-        """The named samples as one batch on the CPU, augmented anew each time in an experience; depends on ``name``."""
-        draws = self._draws.setdefault(name, Draws(self._seed("prepare", name)))
-        return as_batch(Drawn(self._prepared(samples, augment=True)).__getitems__(draws(indices)), self._collate)
-
-    def one_pass(self, samples: SampleDataset, batch_size: int | None = None) -> Iterator[Batch]:
-        """Un-augmented batches in the order of the data set, on the device."""
-        for batch in self._ordered(samples, self.config.eval_batch_size if batch_size is None else batch_size):
-            yield batch.to(self.device)
-
     def log_probabilities(self, batch: Batch, own_classes: bool | None = None) -> Tensor:
         """``log p(k | x_n)`` of every answer that competes, ``[B, K]``; free of strategies and label smoothing.
 
@@ -313,26 +212,27 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
             batch: on the device.
             own_classes: as in ``consider``.
         """
-        self.consider(batch, own_classes)
-        with self.model.in_full_precision():
-            output = self.model(batch.inputs)
-        return self.objective.log_probabilities(self, output)
+        return self.objective.log_probabilities(self._in_full_precision(batch, own_classes), batch.inputs.asked)
 
     def log_likelihood(self, batch: Batch, own_classes: bool | None = None) -> Tensor:
         """``log p(y_n | x_n)`` of each sample, ``[B]``."""
-        table = self.log_probabilities(batch, own_classes)
-        return table.gather(1, self.objective.true_columns(self, batch.targets).unsqueeze(1)).squeeze(1)
+        output = self._in_full_precision(batch, own_classes)
+        return self.objective.log_likelihood(output, batch.targets, batch.inputs.asked)
 
     def consider(self, batch: Batch, own_classes: bool | None = None) -> None:
-        """Let the right classes compete for ``batch``: set ``label_space``, ``allowed`` and the model's label space.
+        """Let the right classes compete for ``batch``: write what it is asked into its inputs, and remember it.
 
         Args:
             batch: on the device.
             own_classes: whether only those of a sample's own experience do; ``None``: as in training.
         """
+        batch.inputs.asked = self.ask(batch.task_ids, own_classes)
+
+    def ask(self, task_ids: Tensor, own_classes: bool | None = None) -> Asked:
+        """What competes in rows of these experiences, ``int64[B]``; it becomes ``asked``."""
         own = self.own_classes if own_classes is None else own_classes
-        self.label_space, self.allowed = self._competition.in_batch(batch.task_ids, own)
-        self.model.label_space = self.label_space
+        self.asked = Asked(*self._competition.in_batch(task_ids, own))
+        return self.asked
 
     def train(self, experience: Experience, eval_streams: Iterable[Any] = (), **_: Any) -> None:
         """Learn one experience. torch's, NumPy's and Python's global generators are as before afterwards.
@@ -407,10 +307,10 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
 
     def eval_epoch(self, **_: Any) -> None:
         """One pass over a test set. What the scenario hides is not in the batch that model and plugins see."""
-        self.label_space, self.allowed = self._competition.at_test(self.current), None
-        self.model.label_space = self.label_space
+        self.asked = Asked(self._competition.at_test(self.current))
         for batch in self.dataloader:
             complete = batch.to(self.device, non_blocking=True)
+            complete.inputs.asked = self.asked
             self.mbatch = complete if self.scenario.task_id_known_at_test else _without_task_ids(complete)
             self.call("before_eval_iteration")
             self.call("before_eval_forward")
@@ -483,7 +383,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         self.model.computing = self._computing
         self.meet(experience)
         self.gradient_values, self._pulls = {}, Pulls()
-        self._draws = {}
+        self.restart_draws()
         self._teachers.begin_experience(self.model, first=len(self.seen) == 1)
 
     def consolidate(self, **kwargs: Any) -> None:
@@ -492,110 +392,14 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         for strategy in consolidation_order(self.strategies.values()):
             strategy.after_training_exp(self, **kwargs)
 
-    # What avalanche's shell calls.
-
-    def _before_training_exp(self, **kwargs: Any) -> None:
-        self.begin(self.current)
-        super()._before_training_exp(**kwargs)
-        if self._has_foreign_plugins:
-            self._check_batches()
-
-    def _after_training_exp(self, **kwargs: Any) -> None:
-        self.consolidate(**kwargs)
-        for plugin in self.plugins:
-            if not isinstance(plugin, StrategyPlugin) and hasattr(plugin, "after_training_exp"):
-                plugin.after_training_exp(self, **kwargs)
-
-    def train_dataset_adaptation(self, **_: Any) -> None:
-        """Wrap the data set for avalanche only if one of its plugins is there to read it."""
-        self.adapted_dataset = None
-        if self._has_foreign_plugins:
-            self.current.offer(self._prepared(self.current.samples, augment=True), self._collate)
-            self.adapted_dataset = self.current.dataset
-
-    def make_train_dataloader(self, **_: Any) -> None:
-        """Batches from the strategy that builds them, or shuffled ones of what a plugin put in place of the data."""
-        if self.batch_builder is not None:
-            self.dataloader = self.batch_builder.training_batches(self)
-        else:
-            samples: SampleDataset = self.current.samples
-            if self._data_replaced:
-                assert self.adapted_dataset is not None
-                samples = RowSamples(self.adapted_dataset)
-            self.dataloader = self.batches(samples, self.iterations(self.current))
-        self._built = self.dataloader
-
-    def eval_dataset_adaptation(self, **_: Any) -> None:
-        """As in training, without augmentation."""
-        self.adapted_dataset = None
-        if self._has_foreign_plugins:
-            self.current.offer(self._prepared(self.current.samples, augment=False), self._collate)
-            self.adapted_dataset = self.current.dataset
-
-    def make_eval_dataloader(self, **_: Any) -> None:
-        """One ordered pass."""
-        self.dataloader = self._ordered(self.current.samples, self.config.eval_batch_size)
-
-    def check_model_and_optimizer(self, **_: Any) -> None:
-        """Every experience gets a fresh optimiser, over the model that a plugin may have put in place."""
-        self.model = self.model_adaptation()
-        self.make_optimizer()
-
-    def make_optimizer(self, **_: Any) -> None:
-        """A fresh optimiser over what is trainable now; avalanche would re-register every parameter."""
-        rates = [pair for strategy in self.strategies.values() for pair in strategy.rates(self)]
-        self.optimizer = make_optimizer(self.model, self.config, rates)
-        self.untouched = frozen(self.model, self.untouched)
-        self.learning_rate = LearningRate(self.optimizer, self.config, len(self.dataloader))
-        for scheduler in self._schedulers:
-            require_constant_rate(self.config)
-            follow(scheduler, self.optimizer)
-
-    def model_adaptation(self, model: Any = None) -> Any:
-        """The head of a model knows all classes met; a plugin may hold a copy made before."""
-        model = self.model if model is None else model
-        for experience in self.seen:
-            model.grow(experience.index, experience.label_space, experience.modalities)
-        return model.to(self.device)
-
     # Helpers.
 
-    @property
-    def _collate(self) -> Collator:
-        """Gives every batch all modalities of the current experience's stream."""
-        if self._collator[0] is not self.experience and self.experience is not None:
-            collator = Collator(self.model.backbone.specs, self.experience.modalities_of_stream)
-            self._collator = self.experience, collator
-        return self._collator[1]
-
-    def _prepared(self, samples: SampleDataset, augment: bool) -> SampleDataset:
-        """Samples as the backbone wants them. Un-augmented ones are kept in memory while they are small."""
-        backbone = self.model.backbone
-        if isinstance(samples, Subset):
-            return Subset(self._prepared(samples.samples, augment), samples.indices)
-        if augment or isinstance(samples, (TensorSamples, Memory)):
-            return prepared(samples, backbone.preprocess_train if augment else backbone.preprocess_eval, augment)
-        if id(samples) not in self._kept:
-            ready = prepared(samples, backbone.preprocess_eval)
-            size = 4 * len(samples) * sum(math.prod(spec.shape) for spec in backbone.specs.values())
-            # worker processes would each keep a copy of their own and lose it at the end of the pass
-            small = size <= min(_KEPT_BYTES, self._room) and self.config.num_workers == 0
-            self._room -= size if small else 0
-            self._kept[id(samples)] = (samples, Kept(ready) if small else ready)
-        return self._kept[id(samples)][1]
-
-    def _ordered(self, samples: SampleDataset, batch_size: int) -> Loader:
-        ready = self._prepared(samples, augment=False)
-        return ordered_batches(ready, self._collate, batch_size=batch_size, **self._loading)
-
-    @property
-    def _loading(self) -> _Loading:
-        return {"num_workers": self.config.num_workers, "pin": self.device.type == "cuda"}
-
-    def _seed(self, *names: object) -> int:
-        """The seed of one purpose in the current experience."""
-        index = self.experience.index if self.experience is not None else -1
-        return derive_seed(self.seed, index, *names)
+    def _in_full_precision(self, batch: Batch, own_classes: bool | None) -> Output:
+        """The model's output on a batch, in the precision of the weights."""
+        self.consider(batch, own_classes)
+        with self.model.in_full_precision():
+            output: Output = self.model(batch.inputs)
+        return output
 
     @property
     def _computing(self) -> Callable[[], AbstractContextManager[object]]:
@@ -603,20 +407,6 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
         if self.config.precision == "fp32":
             return nullcontext
         return partial(torch.autocast, self.device.type, torch.bfloat16)
-
-    def call(self, event: str) -> None:
-        """Call one of the step's hooks on everyone who defines it."""
-        for hook in self._hooks[event]:
-            hook(self)
-
-    def _overridden(self, event: str) -> list[Callable[..., Any]]:
-        """Bound hooks of the plugins that define ``event``; inherited empty ones would only cost time."""
-        empty = getattr(SupervisedPlugin, event), getattr(StrategyPlugin, event)
-        return [
-            getattr(plugin, event)
-            for plugin in self.plugins
-            if isinstance(plugin, EvaluationPlugin) or getattr(type(plugin), event, empty[0]) not in empty
-        ]
 
     def _occupant(self, slot: Slot) -> StrategyPlugin | None:
         return next((strategy for strategy in self.strategies.values() if slot in strategy.slots), None)
@@ -626,43 +416,7 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
 
     def _task_loss(self, output: Output, targets: Tensor) -> Tensor:
         """Task loss of an output of the model; avalanche's plugins know it as ``_criterion``."""
-        return self.objective.loss(self, output, targets)
-
-    def _class_chooser(self) -> Callable[[Any, tuple[Inputs, ...]], None]:
-        """A hook that lets the right classes compete when a plugin shows the model a batch of its own.
-
-        A function, not a method: copies of the model share it instead of copying the learner.
-        """
-
-        def choose(model: Any, arguments: tuple[Inputs, ...]) -> None:
-            task_ids = arguments[0].task_ids
-            if self.is_training and task_ids is not None:
-                self.label_space, self.allowed = self._competition.in_batch(task_ids.to(self.device), self.own_classes)
-                model.label_space = self.label_space
-
-        return choose
-
-    @property
-    def _data_replaced(self) -> bool:
-        return self._has_foreign_plugins and self.adapted_dataset is not self.current.dataset
-
-    def _check_batches(self) -> None:
-        """A plugin may put other batches in place; there are as many steps as without it.
-
-        Raises:
-            CompositionError: if a strategy builds the batches too.
-        """
-        replaced = self.dataloader is not self._built
-        if self.batch_builder is not None and (replaced or self._data_replaced):
-            name = next(name for name, strategy in self.strategies.items() if strategy is self.batch_builder)
-            raise CompositionError(
-                f"composition of {name} and avalanche's plugins",
-                found=f"{name!r} and a plugin both {Slot.BATCHES.value} (slot {Slot.BATCHES.name})",
-                allowed="one of them",
-                remedy=f"Remove {name!r}, or the plugin that replaces 'dataloader' or 'adapted_dataset'.",
-            )
-        if replaced:
-            self.dataloader = Cycled(self.dataloader, self.iterations(self.current))
+        return self.objective.loss(output, targets, self.asked, self.config.label_smoothing)
 
     def _remark_on_pulls(self) -> None:
         for name, ratio in self._pulls.dominant().items():
@@ -685,41 +439,6 @@ class Learner(SupervisedTemplate[Experience, Batch, Output]):
             remedy="Begin another run with a lower learning rate, or a lower strength of the term; "
             "the checkpoint of the experience before is kept.",
         )
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        if torch.empty(0, device=name).is_meta:
-            raise RuntimeError("it holds no numbers")
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(
-            "training.device",
-            found=f"{name!r} cannot be used ({str(error).splitlines()[0]})",
-            allowed="auto, cpu, or a device that torch finds on this machine",
-            remedy="Choose 'auto'.",
-        ) from error
-    return torch.device(name)
-
-
-def _empty_evaluator() -> EvaluationPlugin:
-    """Avalanche insists on an evaluator, and warns when it has nothing to do."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return EvaluationPlugin()
-
-
-def _is_idle(plugin: Any) -> bool:
-    """Avalanche adds an evaluator and a periodic evaluation; with nothing to do, both would cost every step."""
-    return (isinstance(plugin, PeriodicEval) and plugin.eval_every < 0) or (
-        isinstance(plugin, EvaluationPlugin) and not plugin.metrics and not plugin.loggers
-    )
-
-
-def _is_foreign(plugin: Any) -> bool:
-    """Whether it was written for avalanche's own templates, and may read what only they need."""
-    return isinstance(plugin, (BasePlugin, EvaluationPlugin)) and not isinstance(plugin, (StrategyPlugin, Clock))
 
 
 def _without_task_ids(batch: Batch) -> Batch:

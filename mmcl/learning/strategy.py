@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mmcl.data.reference import ReferenceData
 from mmcl.data.sample import Batches
 from mmcl.errors import CheckpointError
-from mmcl.learning.compose import Need, Slot
+from mmcl.learning.compose import Need, Order, Slot
 from mmcl.learning.teachers import Policy
 from mmcl.options import check_options
 from mmcl.registry import STRATEGIES, name_of
@@ -51,12 +51,14 @@ class StrategyPlugin:
 
     Attributes:
         needs: what it cannot work without.
+        order: whether it can learn experiences in turn only, all at once only, or in any way.
         state: what has to survive the end of an experience.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]  # what makes a dataclass for a type checker
 
     needs: ClassVar[frozenset[Need]] = frozenset()
+    order: ClassVar[Order] = "any"
 
     state: Any = None
 

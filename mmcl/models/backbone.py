@@ -135,10 +135,10 @@ class BackbonePlugin(ABC):
     Compositions are checked against what it declares before anything is loaded.
 
     Attributes:
-        generates: whether it writes text, as scenarios with open answers ask for.
+        writes: whether it writes text, as scenarios with open answers ask for.
     """
 
-    generates: ClassVar[bool] = False
+    writes: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Check the numbers among the options; a backbone with checks of its own calls ``check_options`` in them."""
@@ -148,6 +148,11 @@ class BackbonePlugin(ABC):
     @abstractmethod
     def modalities(self) -> frozenset[str]:
         """What the towers encode: a class variable, or a property if options decide."""
+
+    @property
+    def reads(self) -> frozenset[frozenset[str]]:
+        """Which modalities each tower reads: one each, unless a backbone encodes several together."""
+        return frozenset(frozenset({name}) for name in self.modalities)
 
     @abstractmethod
     def build(self) -> Backbone:

@@ -17,7 +17,7 @@ from mmcl.signature import checked
 
 
 class MultimodalModel(nn.Module):
-    """What learners train: ``model(inputs)`` scores the classes of ``model.label_space``.
+    """What learners train: ``model(inputs)`` scores the classes that ``inputs`` are asked about.
 
     Args:
         backbone: encodes each modality.
@@ -25,7 +25,6 @@ class MultimodalModel(nn.Module):
         fusion: combines modalities; the default is the mean over those present.
 
     Attributes:
-        label_space: the classes that compete in the next forward pass; the learner sets it.
         computing: makes the context of every pass, which decides its precision; copies pass in the same one.
     """
 
@@ -35,7 +34,6 @@ class MultimodalModel(nn.Module):
         self.backbone = backbone
         self.fusion = fusion if fusion is not None else MeanFusion()
         self.head = head if head is not None else _default_head(backbone)
-        self.label_space = LabelSpace()
         self.computing: Callable[[], AbstractContextManager[object]] = nullcontext
         self._addons: list[AddOns] = []
         self._met: set[int] = set()
@@ -44,16 +42,16 @@ class MultimodalModel(nn.Module):
         """Encode, fuse and score a batch: what is trained. Where no classes compete there are no scores."""
         with self.computing():
             output = self.encode(inputs)
-            if len(self.label_space):
-                output.logits = self.head.score(output, inputs, self.label_space)
+            if len(inputs.asked.label_space):
+                output.logits = self.head.score(output, inputs, inputs.asked.label_space)
         return output
 
     def predict(self, inputs: Inputs) -> Output:
         """Encode, fuse and decide: as ``forward``, with the scores that the head answers by at evaluation."""
         with self.computing():
             output = self.encode(inputs)
-            if len(self.label_space):
-                output.logits = self.head.predict(output, inputs, self.label_space)
+            if len(inputs.asked.label_space):
+                output.logits = self.head.predict(output, inputs, inputs.asked.label_space)
         return output
 
     def encode(self, inputs: Inputs) -> Output:
@@ -67,7 +65,8 @@ class MultimodalModel(nn.Module):
                 for addons in self._addons:
                     addons.inputs = None
             embedded = self.head.embed(features, inputs)
-            return Output(features=embedded, fused=self.fusion(embedded, inputs.present))
+            fused = self.fusion(embedded, inputs.present)
+            return Output(fused, embedded, logit_scale=self.backbone.logit_scale)
 
     def encode_texts(self, tokens: Tensor) -> Tensor:
         """Features ``[N, D]`` of texts ``int64[N, L]`` that are no samples, such as prompts."""

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -15,13 +17,13 @@ class Output:
         fused: ``[B, D]``, the features the head works on.
         features: modality -> pooled features ``[B, D]``, not normalised: the backbone's or what the head makes of them.
         logits: ``[B, C]``, one column per class of the label space considered; ``None`` where nothing has been scored.
-        predictions: generated texts.
+        logit_scale: of cosine similarities, a scalar; 1 unless a backbone says otherwise.
     """
 
     fused: Tensor
     features: dict[str, Tensor] = field(default_factory=dict)
     logits: Tensor | None = None
-    predictions: list[str] | None = None
+    logit_scale: Tensor = field(default_factory=partial(torch.ones, ()))
 
     @classmethod
     def __torch_function__(

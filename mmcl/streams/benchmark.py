@@ -7,12 +7,16 @@ from typing import Any, ClassVar
 
 from avalanche.benchmarks import CLScenario, EagerCLStream
 
+from mmcl.data.asked import AnswerKind
 from mmcl.data.experience_data import ExperienceData
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE
 from mmcl.data.reference import ReferenceData
 from mmcl.escaping import markdown
 from mmcl.evaluation.metric import Accuracy, Metric
+from mmcl.evaluation.retrieval_metric import Retrieval
+from mmcl.objectives.classification import Classification
+from mmcl.objectives.objective import Objective
 from mmcl.options import check_options
 from mmcl.registry import BENCHMARKS, name_of
 from mmcl.signature import checked
@@ -30,8 +34,8 @@ class Benchmark(CLScenario[EagerCLStream[Experience]]):
         edition: ``"official"``, ``"embedded"`` or whatever the folder's own metadata say; printed in every output.
         scenario: what is known at test time.
         experiences: in training order.
-        objective: name of the training objective.
-        metric: what is counted over every test set; by default accuracy.
+        objective: what its samples are trained for; by default to be classified.
+        metric: what is counted over every test set; by default accuracy, or retrieval where the answer is a partner.
         training: benchmark defaults for fields of ``TrainingConfig``.
         reference: reference images and texts outside the stream, if there are any.
         metadata: facts for the report, such as split convention and digest.
@@ -53,7 +57,7 @@ class Benchmark(CLScenario[EagerCLStream[Experience]]):
         edition: str,
         scenario: Scenario,
         experiences: Sequence[ExperienceData],
-        objective: str = "classification",
+        objective: Objective = Classification(),  # noqa: B008 - nothing in it changes
         metric: Metric | None = None,
         training: Mapping[str, Any] | None = None,
         reference: ReferenceData | None = None,
@@ -69,7 +73,8 @@ class Benchmark(CLScenario[EagerCLStream[Experience]]):
         self.experiences = tuple(experiences)
         self.objective = objective
         grows = scenario.label_space_at_test == "seen" and common_test is None
-        self.metric = Accuracy(among_own=grows) if metric is None else metric
+        usual = Retrieval() if objective.answers is AnswerKind.PARTNER else Accuracy(among_own=grows)
+        self.metric = usual if metric is None else metric
         self.training = dict(training or {})
         self.reference = reference
         self.metadata = dict(metadata or {})
@@ -166,9 +171,9 @@ class BenchmarkPlugin(ABC):
         return frozenset({IMAGE})
 
     @property
-    def objective(self) -> str:
-        """What its batches are trained for: ``"classification"``, or ``"contrastive"`` for pairs."""
-        return "classification"
+    def objective(self) -> Objective:
+        """What its samples are trained for: a class variable, or a property if options decide."""
+        return Classification()
 
     def __post_init__(self) -> None:
         """Check the numbers among the options; a benchmark with checks of its own calls ``check_options`` in them."""

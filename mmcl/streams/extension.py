@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mmcl.data.asked import AnswerKind
 from mmcl.data.experience_data import ExperienceData
 from mmcl.data.label_space import ClassLabel, LabelSpace
 from mmcl.data.names import plain_name
@@ -35,7 +36,7 @@ def with_data(benchmark: Benchmark, place: Path, recorded: Sequence[Mapping[str,
         DataError: if the data cannot be read, a class has a single row, an experience is called as one that has been
             learned, or the scenario's promises are broken.
     """
-    make = pair_experience if benchmark.objective == "contrastive" else None
+    make = pair_experience if benchmark.objective.answers is AnswerKind.PARTNER else None
     for number, (called, table, rows) in enumerate(_parts(benchmark, place)):
         known = recorded[number] if number < len(recorded) else None
         title = called if known is None else known["name"]

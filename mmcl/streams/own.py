@@ -11,6 +11,8 @@ from mmcl.data.tabulation import require_columns
 from mmcl.errors import ConfigError
 from mmcl.evaluation.metric import Metric
 from mmcl.evaluation.report import OWN
+from mmcl.objectives.classification import Classification
+from mmcl.objectives.objective import Objective
 from mmcl.remarks import Remarks
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.reading import Reading
@@ -29,7 +31,7 @@ def own_benchmark(
     *,
     training: Mapping[str, Any] | None,
     reference: Reference | None,
-    objective: str = "classification",
+    objective: Objective = Classification(),  # noqa: B008 - nothing in it changes
     metric: Metric | None = None,
 ) -> Benchmark:
     """The stream, with the remarks of its data, a digest of every split, and reference data if there are any."""

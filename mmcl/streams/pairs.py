@@ -10,6 +10,7 @@ from mmcl.data.records import Columns
 from mmcl.data.table import TableSamples
 from mmcl.errors import ConfigError
 from mmcl.evaluation.retrieval_metric import Retrieval
+from mmcl.objectives.contrastive import Contrastive
 from mmcl.signature import checked
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.named import sides_by_group, sides_by_name
@@ -71,7 +72,7 @@ def of_pairs(
         read,
         training=training,
         reference=reference,
-        objective="contrastive",
+        objective=Contrastive(),
         metric=Retrieval(by_target=True),
     )
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mmcl.build import check_before_loading, located
+from mmcl.build import located, planned
 from mmcl.config import RunConfig
 from mmcl.errors import ConfigError, MMCLError
 from mmcl.evaluation.report import WITHOUT_EFFECT
@@ -74,7 +74,7 @@ def step_of(cell: Cell) -> str:
 
 def _refusal(config: RunConfig) -> str:
     try:
-        check_before_loading(config)
+        planned(config)
     except MMCLError as error:
         return str(error)
     return ""

@@ -11,7 +11,7 @@ from itertools import combinations
 
 from mmcl.build import backbone, strategy, surroundings
 from mmcl.errors import CompositionError
-from mmcl.learning.compose import check_composition
+from mmcl.learning.composition import check_composition
 from mmcl.models.backbone import BackbonePlugin
 from mmcl.options import names_backbones
 from mmcl.registry import BACKBONES, STRATEGIES, entries, load

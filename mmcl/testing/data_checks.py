@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from mmcl.data.collate import TensorSamples
-from mmcl.learning.compose import Need
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.experience import Experience
 from mmcl.testing.check import BrokenPromiseError, Check, NotApplicable, Subject, promise
@@ -42,7 +41,7 @@ def hidden_experience(strategy: Subject) -> None:
 @promise
 def own_data(strategy: Subject) -> None:
     """In training it reads the data of the current experience, of others only what it declares, and no test data."""
-    whole = Need.WHOLE_STREAM in strategy.plugin.requirements()
+    whole = strategy.plugin.order == "at once"
     again = strategy.plugin.memory_budget().references != 0
     for setting, record in observed(strategy):
         for read in sorted(record.foreign):
@@ -50,14 +49,14 @@ def own_data(strategy: Subject) -> None:
                 raise BrokenPromiseError(
                     f"in {setting} it reads {read}",
                     "Keep copies of samples in 'state', within memory_budget(); or declare references there, or "
-                    "Need.WHOLE_STREAM.",
+                    "order = 'at once'.",
                 )
 
 
 @promise
 def future(strategy: Subject) -> None:
-    """What it does depends on the experiences to come exactly if it needs the whole stream."""
-    declared = Need.WHOLE_STREAM in strategy.plugin.requirements()
+    """What it does depends on the experiences to come exactly if it learns all experiences at once."""
+    declared = strategy.plugin.order == "at once"
     depending = []
     for trial in learned(strategy, image_tower=False):
         otherwise = learn(
@@ -69,12 +68,12 @@ def future(strategy: Subject) -> None:
         setting, found = depending[0]
         raise BrokenPromiseError(
             f"in {setting} the first experience is learned otherwise if others follow it ({found})",
-            "Add Need.WHOLE_STREAM to 'needs', or look at the current experience alone.",
+            "Declare order = 'at once', or look at the current experience alone.",
         )
     if declared and not depending:
         raise BrokenPromiseError(
-            "it declares to need the whole stream, and its future changes nothing",
-            "Remove Need.WHOLE_STREAM from 'needs'.",
+            "it declares to learn all experiences at once, and its future changes nothing",
+            "Remove order = 'at once'.",
         )
 
 

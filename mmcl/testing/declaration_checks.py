@@ -43,7 +43,7 @@ def undeclared_needs(strategy: Subject) -> None:
             learn(setting, strategy.fresh())
         except Exception as error:
             raise BrokenPromiseError(
-                f"without {need.value} it raises {type(error).__name__}: {error}",
+                f"without {need.what} it raises {type(error).__name__}: {error}",
                 f"Add Need.{need.name} to 'needs', or do without.",
             ) from error
     if Need.REFERENCE_DATA not in needed:
@@ -59,14 +59,14 @@ def unneeded_needs(strategy: Subject) -> None:
         raise NotApplicable("it declares no need that could be taken away")
     for need in sorted(needed & set(WITHOUT), key=lambda need: need.name):
         if _works(WITHOUT[need], strategy):
-            raise BrokenPromiseError(f"it learns without {need.value} too", f"Remove Need.{need.name} from 'needs'.")
+            raise BrokenPromiseError(f"it learns without {need.what} too", f"Remove Need.{need.name} from 'needs'.")
     if Need.REFERENCE_DATA in needed:
         trial = next(learned(strategy))
         other = trial.setting.benchmark()
         other.reference = toy_benchmark(seed=7).reference
         if not difference(learn(trial.setting, strategy.fresh(), benchmark=other).end.weights, trial.end.weights):
             raise BrokenPromiseError(
-                f"other {Need.REFERENCE_DATA.value} change nothing", "Remove Need.REFERENCE_DATA from 'needs'."
+                f"other {Need.REFERENCE_DATA.what} change nothing", "Remove Need.REFERENCE_DATA from 'needs'."
             )
 
 
@@ -193,12 +193,12 @@ def _require_same_without_reference(strategy: Subject, trial: Trial) -> None:
         without = learn(trial.setting, strategy.fresh(), benchmark=bare, experiences=2, evaluate=False)
     except Exception as error:
         raise BrokenPromiseError(
-            f"without {need.value} it raises {type(error).__name__}: {error}",
+            f"without {need.what} it raises {type(error).__name__}: {error}",
             f"Add Need.{need.name} to 'needs', or do without.",
         ) from error
     if difference(without.end.weights, trial.after[1].weights):
         raise BrokenPromiseError(
-            f"{need.value} change what it does, although it does not declare to need them",
+            f"{need.what} change what it does, although it does not declare to need them",
             f"Add Need.{need.name} to 'needs'.",
         )
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from mmcl.data.asked import Asked
 from mmcl.data.sample import Inputs
 from mmcl.learning.learner import Learner
 from mmcl.models.multimodal import MultimodalModel
@@ -91,7 +92,6 @@ def missing_values(backbone: Subject) -> None:
         raise NotApplicable("it encodes one modality")
     benchmark = stream_for(mini)
     model = MultimodalModel(mini).eval()
-    model.label_space = benchmark.label_space
     model.grow(0, benchmark.label_space)
     first = next(iter(mini.specs))
     present = {name: torch.tensor([True, name != first, name == first]) for name in mini.specs}
@@ -102,7 +102,7 @@ def missing_values(backbone: Subject) -> None:
             filled[name] = values(mini, name, _ROWS)
             filled[name][~present[name]] = values(mini, name, _ROWS, seed)[~present[name]]
         with torch.no_grad():
-            scores.append(model(Inputs(filled, present)).logits)
+            scores.append(model(Inputs(filled, present, asked=Asked(benchmark.label_space))).logits)
     if found := difference(scores[0], scores[1], 1e-6):
         raise BrokenPromiseError(
             f"the scores, with other stand-ins for missing values, {found.partition(' ')[2]}",

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from mmcl.build import surroundings
+from mmcl.data.asked import AnswerKind
 from mmcl.data.sample import SampleDataset
 from mmcl.data.subset import Subset
 from mmcl.errors import CompositionError
-from mmcl.learning.compose import check_composition
+from mmcl.learning.composition import check_composition
 from mmcl.learning.learner import Learner
-from mmcl.learning.objectives import OBJECTIVES
 from mmcl.models.backbone import BackbonePlugin
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.registry import BACKBONES, entries, load
@@ -62,7 +62,7 @@ def samples(plugin: Subject) -> None:
 def targets(plugin: Subject) -> None:
     """Every class of an experience is shown in training, and no sample has another one."""
     stream = benchmark(plugin)
-    if stream.objective != "classification":
+    if stream.objective.answers is not AnswerKind.CLASS:
         raise NotApplicable("its samples have no classes")
     for (side, index), reading in readings(plugin).items():
         space = stream.label_space if _common_test(plugin, side) else stream.experiences[index].label_space
@@ -171,7 +171,7 @@ def learns(plugin: Subject) -> None:
         model=MultimodalModel(mini.miniature()),
         scenario=small.scenario,
         training={"iterations": 2, "batch_size": 4, "lr": 1e-3, "device": "cpu"},
-        objective=OBJECTIVES[small.objective](),
+        objective=small.objective,
     )
     before = {name: value.clone() for name, value in learner.model.state_dict().items()}
     learner.train(small.train[0])

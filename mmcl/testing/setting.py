@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmcl.backbones.openclip import OpenCLIPBackbone, tiny_clip
+from mmcl.data.asked import AnswerKind
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.errors import CompositionError
-from mmcl.learning.compose import Surroundings, check_composition
+from mmcl.learning.compose import Surroundings
+from mmcl.learning.composition import check_composition
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.models.backbone import Backbone
@@ -49,12 +51,11 @@ class Setting:
         both = self.scenario.modalities_change or self.pairs
         return Surroundings(
             scenario=self.scenario,
-            backbone_modalities=self.encodes,
+            towers=frozenset(frozenset({name}) for name in self.encodes),
             reference_data=True,
-            stream_modalities=frozenset({IMAGE, TEXT}) if both else self.encodes - {TEXT} or self.encodes,
-            generates=False,
-            classifies=not self.pairs,
-            contrasts=self.pairs,
+            modalities=frozenset({IMAGE, TEXT}) if both else self.encodes - {TEXT} or self.encodes,
+            answers=AnswerKind.PARTNER if self.pairs else AnswerKind.CLASS,
+            writes=False,
         )
 
     def benchmark(self, experiences: int = 3, *, classes: int = 2, per_class: int = 6, seed: int = 0) -> Benchmark:

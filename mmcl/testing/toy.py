@@ -13,10 +13,10 @@ from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.reference import ReferenceData
 from mmcl.learning.learner import Learner
-from mmcl.learning.objectives import OBJECTIVES
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.models.backbone import Backbone
 from mmcl.models.multimodal import MultimodalModel
+from mmcl.objectives.contrastive import Contrastive
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import DIL, TIL, Scenario
 
@@ -104,7 +104,7 @@ def toy_pairs(scenario: Scenario = DIL, experiences: int = 2, pairs: int = 12, s
         edition="toy",
         scenario=scenario,
         experiences=data,
-        objective="contrastive",
+        objective=Contrastive(),
         training={"iterations": 4, "batch_size": 4, "lr": 1e-3, "warmup": 1},
         reference=_reference(seed),
     )
@@ -125,7 +125,7 @@ def toy_learner(
         training=training,
         defaults=benchmark.training,
         reference=benchmark.reference,
-        objective=OBJECTIVES[benchmark.objective](),
+        objective=benchmark.objective,
         seed=seed,
     )
 

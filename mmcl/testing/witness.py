@@ -76,7 +76,7 @@ class Observer:
     def before(self, event: str, learner: Learner) -> None:
         """The first witness."""
         if event == "before_training":
-            learner._kept.clear()  # prepared samples of earlier experiences could be read unseen
+            learner.forget_prepared()  # prepared samples of earlier experiences could be read unseen
             self.generators = global_generators()
         elif event == "before_training_iteration":
             self.batches.append([StorageWeakRef(t.untyped_storage()) for t in batch_tensors(learner)])

@@ -15,7 +15,7 @@ AVALANCHE = {
     "mmcl/streams/experience.py",
     "mmcl/streams/benchmark.py",
     "mmcl/learning/avalanche_plugin.py",
-    "mmcl/learning/learner.py",
+    "mmcl/learning/shell.py",
 }
 LAYER = {
     "errors": 0,
@@ -37,6 +37,7 @@ LAYER = {
     "models": 2,
     "backbones": 2,
     "evaluation": 3,
+    "objectives": 3,
     "streams": 4,
     "learning": 5,
 }

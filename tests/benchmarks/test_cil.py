@@ -32,6 +32,7 @@ import mmcl
 from mmcl.backbones.openclip import tiny_clip
 from mmcl.build import surroundings
 from mmcl.config import TrainingConfig, resolve_training
+from mmcl.data.asked import Asked
 from mmcl.data.modality import IMAGE
 from mmcl.data.sample import Inputs
 from mmcl.errors import ConfigError, DataError
@@ -331,9 +332,9 @@ def test_last_is_accuracy_on_the_union_of_all_seen_classes_not_the_mean_of_exper
     preprocess = learner.model.backbone.preprocess_eval[IMAGE]
     images = torch.stack([preprocess(sample.inputs[IMAGE]) for sample in samples])
     learner.model.eval()
-    learner.model.label_space = benchmark.label_space
+    present, asked = torch.ones(len(images), dtype=torch.bool), Asked(benchmark.label_space)
     with torch.no_grad():
-        logits = learner.model(Inputs({IMAGE: images}, {IMAGE: torch.ones(len(images), dtype=torch.bool)})).logits
+        logits = learner.model(Inputs({IMAGE: images}, {IMAGE: present}, asked=asked)).logits
     assert logits is not None
     right = logits.argmax(1) == benchmark.label_space.columns(torch.tensor([sample.target for sample in samples]))
     summary = matrix.summary(sizes)

@@ -210,4 +210,4 @@ def test_the_command_refuses_with_exit_code_2(
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
-    assert capsys.readouterr().err.startswith("error: scenario 'GDIL': it needs a backbone that generates text")
+    assert capsys.readouterr().err.startswith("error: scenario 'GDIL': it needs a backbone that writes text")

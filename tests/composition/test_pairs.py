@@ -104,7 +104,7 @@ def test_what_is_refused_is_refused_before_anything_is_loaded(
 @pytest.mark.parametrize(
     ("fact", "value", "sentence"),
     [
-        ("scenario", GDIL, "scenario 'GDIL': it needs a backbone that generates text"),
+        ("scenario", GDIL, "scenario 'GDIL': it needs a backbone that writes text"),
         ("modalities", frozenset({"image", "audio"}), "modality 'audio': the stream has it"),
     ],
 )

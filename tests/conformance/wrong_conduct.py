@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from mmcl.data.modality import IMAGE
-from mmcl.learning.compose import Need, Slot
+from mmcl.learning.compose import Order, Slot
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import GradientValues, MemoryBudget, StrategyPlugin, Terms
 from mmcl.options import Natural
@@ -72,7 +72,7 @@ class LooksAhead(StrategyPlugin):
 
 @dataclass(kw_only=True, eq=False)
 class NeedlessStream(StrategyPlugin):
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.WHOLE_STREAM})
+    order: ClassVar[Order] = "at once"
 
 
 @dataclass(kw_only=True, eq=False)

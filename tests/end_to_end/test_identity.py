@@ -14,6 +14,7 @@ from PIL import Image
 
 import mmcl
 from mmcl.backbones.openclip import GLYPH_CLIP, GlyphCLIP, OpenCLIPBackbone
+from mmcl.build import planned
 from mmcl.config import PluginConfig, RunConfig
 from mmcl.errors import CheckpointError, ConfigError, DataError
 from mmcl.experiment import Experiment
@@ -42,13 +43,13 @@ def test_a_remark_stays_with_a_run_that_is_resumed_and_is_not_said_again(tmp_pat
     (tmp_path / "run").mkdir()
     folder = RunFolder(tmp_path / "run")
     config, plugins = RunConfig(PluginConfig("in-memory:toy"), training={"iterations": 10}), [Stop(1)]
-    experiment = Experiment(config, folder, toy_benchmark(TIL, experiences=2), plugins=plugins)
+    experiment = Experiment(planned(config, toy_benchmark(TIL, experiences=2)), folder, plugins=plugins)
     experiment.begin()
     with pytest.raises(UserWarning, match="few samples"):
         experiment.remarks.add("few samples")
     with pytest.raises(KeyboardInterrupt):
         experiment.run()
-    again = Experiment(config, folder, toy_benchmark(TIL, experiences=2), plugins=[Stop(-1)])
+    again = Experiment(planned(config, toy_benchmark(TIL, experiences=2)), folder, plugins=[Stop(-1)])
     again.remarks.add("few samples")
     again.restore()
     assert again.run().results["remarks"] == ["few samples"]

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import mmcl
 from mmcl.cli import app
 from mmcl.config import PluginConfig, RunConfig
+from mmcl.data.asked import AnswerKind
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.sample import Batch, Inputs
@@ -326,14 +327,13 @@ def test_a_model_without_a_text_encoder_is_refused_before_it_is_loaded(
 @pytest.mark.parametrize(
     ("around", "sentence"),
     [
-        ({"classifies": True, "stream_modalities": frozenset({TEXT})}, "has text.*one that has image"),
-        ({"contrasts": True, "stream_modalities": frozenset({IMAGE})}, "has image.*one that has image and text"),
-        ({"classifies": False, "contrasts": False}, "has neither classes nor pairs"),
+        ({"answers": AnswerKind.CLASS, "modalities": frozenset({TEXT})}, "has text.*one that has image"),
+        ({"answers": AnswerKind.PARTNER, "modalities": frozenset({IMAGE})}, "has image.*one that has image and text"),
     ],
 )
 def test_streams_without_images_or_texts_are_refused(around: dict[str, Any], sentence: str) -> None:
     config = RunConfig(benchmark=PluginConfig("other"), probe=5)
-    surroundings = Surroundings(backbone_modalities=frozenset({IMAGE, TEXT}), **around)
+    surroundings = Surroundings(towers=frozenset({frozenset({IMAGE}), frozenset({TEXT})}), **around)
     with pytest.raises(ConfigError, match=f"benchmark 'other' {sentence}"):
         check_probe(config, surroundings)
     check_probe(RunConfig(benchmark=PluginConfig("other")), surroundings)

@@ -16,6 +16,7 @@ from mmcl.errors import CheckpointError
 from mmcl.evaluation.metric import AMONG_OWN
 from mmcl.evaluation.result_matrix import ResultMatrix
 from mmcl.evaluation.retrieval_metric import Retrieval
+from mmcl.objectives.contrastive import Contrastive
 from mmcl.results import RunResult
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import CIL, DIL, TIL, Scenario
@@ -52,7 +53,7 @@ def test_the_chance_of_retrieval_is_that_of_a_random_order(tmp_path: Path, cache
         edition="toy",
         scenario=DIL,
         experiences=toy.experiences,
-        objective="contrastive",
+        objective=Contrastive(),
         metric=Retrieval(),
         training=toy.training,
     )

@@ -29,6 +29,9 @@ from mmcl.data.places import is_data_set, sets_below
 from mmcl.data.reference import ReferenceData
 from mmcl.data.tabulation import tabulated
 from mmcl.errors import ConfigError, DataError
+from mmcl.objectives.classification import Classification
+from mmcl.objectives.contrastive import Contrastive
+from mmcl.objectives.objective import Objective
 from mmcl.options import Count, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import CIL, DIL, MDTIL, TIL, Scenario
@@ -106,9 +109,9 @@ class Own(BenchmarkPlugin):
         return frozenset().union(*self._modalities)
 
     @property
-    def objective(self) -> str:
+    def objective(self) -> Objective:
         """Contrast of pairs, or classes."""
-        return "contrastive" if self.by == "pairs" else "classification"
+        return Contrastive() if self.by == "pairs" else Classification()
 
     def build(self) -> Benchmark:
         """Read the data.

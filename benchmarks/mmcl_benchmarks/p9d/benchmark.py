@@ -32,6 +32,8 @@ from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.errors import ConfigError, DataError
 from mmcl.evaluation.retrieval_metric import Item, Retrieval
+from mmcl.objectives.contrastive import Contrastive
+from mmcl.objectives.objective import Objective
 from mmcl.options import Count, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import DIL, TIL, Scenario
@@ -65,7 +67,7 @@ class P9D(BenchmarkPlugin):
 
     name: ClassVar[str] = "p9d"
     modalities: ClassVar[frozenset[str]] = frozenset({IMAGE, TEXT})
-    objective: ClassVar[str] = "contrastive"
+    objective: ClassVar[Objective] = Contrastive()
 
     data_root: str | None = None  # folder that holds json, train_images and gallery_images
     embedded: bool = False  # the edition that comes with MMCL

@@ -7,7 +7,8 @@ import mmcl
 import pytest
 import torch
 from mmcl.errors import CompositionError, ConfigError
-from mmcl.learning.compose import Surroundings, check_composition
+from mmcl.learning.compose import Surroundings
+from mmcl.learning.composition import check_composition
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.streams.scenario import CIL, TIL, Scenario

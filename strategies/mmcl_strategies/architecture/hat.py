@@ -34,7 +34,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mmcl.config import TrainingConfig
 from mmcl.data.modality import IMAGE
 from mmcl.errors import ConfigError
-from mmcl.learning.compose import Need, Slot
+from mmcl.learning.compose import Need, Order, Slot
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin, Terms
 from mmcl.models.heads import LinearHead
@@ -55,7 +55,8 @@ HEADS, ADDONS = ("mlp", "conv"), ("adapter", "transformer")
 class HAT(StrategyPlugin):
     """Opens some units for each experience and protects what earlier ones need."""
 
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.TASK_ID, Need.IN_TURN, Need.CLASSES})
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.TASK_ID, Need.CLASSES})
+    order: ClassVar[Order] = "in turn"
     rewrites_weights: ClassVar[bool] = True
     grows: ClassVar[bool] = True
 

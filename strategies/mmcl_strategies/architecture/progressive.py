@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.sample import Inputs
 from mmcl.errors import ConfigError
-from mmcl.learning.compose import Need, Slot
+from mmcl.learning.compose import Need, Order, Slot
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.models.heads import Head
@@ -122,7 +122,8 @@ class Progressive(StrategyPlugin):
     """Adds a column with laterals for each experience and freezes the earlier ones."""
 
     slots: ClassVar[frozenset[Slot]] = frozenset({Slot.HEAD})
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.TASK_ID, Need.IN_TURN, Need.CLASSES})
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.TASK_ID, Need.CLASSES})
+    order: ClassVar[Order] = "in turn"
     grows: ClassVar[bool] = True
 
     hidden: tuple[Width, ...] = (256, 256)  # n_i, widths of the hidden layers of every column

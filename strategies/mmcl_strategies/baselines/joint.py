@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from mmcl.data.sample import Batches
 from mmcl.data.subset import Union
-from mmcl.learning.compose import Need, Slot
+from mmcl.learning.compose import Order, Slot
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 
@@ -32,7 +32,7 @@ class Joint(StrategyPlugin):
     """Takes the training batches from the whole stream."""
 
     slots: ClassVar[frozenset[Slot]] = frozenset({Slot.BATCHES})
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.WHOLE_STREAM})
+    order: ClassVar[Order] = "at once"
 
     state: JointState = field(default_factory=JointState, init=False, repr=False)
 

@@ -31,9 +31,9 @@ from torch.nn import functional
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.learning.compose import Need, Slot
 from mmcl.learning.learner import Learner
-from mmcl.learning.likelihoods import pair_log_likelihood
 from mmcl.learning.strategy import StrategyPlugin, Terms
 from mmcl.learning.teachers import CompatibleMomentum, Policy
+from mmcl.objectives.likelihoods import pair_log_likelihood
 from mmcl.options import NonNegative, Positive, Share, Width, check_options
 from mmcl_strategies.maths.distillation import soft_cross_entropy, unit_rows
 from mmcl_strategies.maths.relation_distillation import cross_modal_divergence, same_modality_divergence

@@ -32,10 +32,10 @@ from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.sample import Inputs
 from mmcl.learning.compose import Need
 from mmcl.learning.learner import Learner
-from mmcl.learning.likelihoods import full_precision
 from mmcl.learning.strategy import MemoryBudget, StrategyPlugin, Terms
 from mmcl.learning.teachers import CompatibleMomentum, Initial, Interpolated, Momentum, Policy, Previous
 from mmcl.models.output import Output
+from mmcl.objectives.likelihoods import full_precision
 from mmcl.options import Count, NonNegative, Positive, Share, Width, check_options
 from mmcl_strategies.maths.choices import require
 from mmcl_strategies.maths.distillation import soft_cross_entropy, unit_rows

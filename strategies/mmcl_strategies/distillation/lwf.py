@@ -30,11 +30,11 @@ from mmcl.data.label_space import LabelSpace
 from mmcl.data.sample import Batch, Inputs
 from mmcl.learning.compose import Need
 from mmcl.learning.learner import Learner
-from mmcl.learning.likelihoods import full_precision
 from mmcl.learning.strategy import StrategyPlugin, Terms
 from mmcl.learning.teachers import Teacher
 from mmcl.models.heads import TextHead
 from mmcl.models.output import Output
+from mmcl.objectives.likelihoods import full_precision
 from mmcl.options import Natural, NonNegative, Positive, check_options
 from mmcl_strategies.distillation.warm_up import train_new_units
 from mmcl_strategies.maths.choices import require

@@ -8,9 +8,9 @@ from torch.nn import functional
 
 from mmcl.learning.guard import auxiliary_pass
 from mmcl.learning.learner import Learner
-from mmcl.learning.likelihoods import cross_entropy
 from mmcl.learning.optimizer import make_optimizer
 from mmcl.models.heads import LinearHead
+from mmcl.objectives.likelihoods import cross_entropy
 
 
 def train_new_units(learner: Learner, epochs: int) -> None:
@@ -42,7 +42,7 @@ def train_new_units(learner: Learner, epochs: int) -> None:
             units = head.units(learner.label_space)
             every = [old.detach().index_copy(0, rows, new) for old, new in ((head.weight, weight), (head.bias, bias))]
             logits = functional.linear(fused.to(weight.dtype), every[0][units], every[1][units])
-            columns = learner.label_space.columns(batch.targets)
+            columns = learner.label_space.columns(batch.labels)
             loss = cross_entropy(logits, columns, learner.allowed, learner.config.label_smoothing)
             optimizer.zero_grad()
             loss.backward()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mmcl.learning.likelihoods import full_precision
+from mmcl.objectives.likelihoods import full_precision
 
 
 def soft_cross_entropy(

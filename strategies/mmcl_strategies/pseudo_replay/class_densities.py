@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mmcl.data.sample import Batch
-from mmcl.learning.likelihoods import full_precision
+from mmcl.objectives.likelihoods import full_precision
 from mmcl_strategies.pseudo_replay.density import Density, draw
 from mmcl_strategies.pseudo_replay.feature_vae import draw_vae
 
@@ -95,7 +95,7 @@ def fit_classes(passed: Iterable[tuple[Batch, Mapping[str, Tensor]]], fit: Calla
     for batch, features in passed:
         widths |= {name: value.shape[1] for name, value in features.items()}
         there = {name: present.tolist() for name, present in batch.inputs.present.items()}
-        for row, (task_id, target) in enumerate(zip(batch.task_ids.tolist(), batch.targets.tolist(), strict=True)):
+        for row, (task_id, target) in enumerate(zip(batch.task_ids.tolist(), batch.labels.tolist(), strict=True)):
             modalities = tuple(sorted(name for name in features if there[name][row]))
             sample = torch.cat([full_precision(features[name][row]).cpu() for name in modalities])
             found.setdefault((task_id, target, modalities), []).append(sample)

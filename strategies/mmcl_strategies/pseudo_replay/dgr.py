@@ -34,9 +34,9 @@ from mmcl.data.sample import Inputs
 from mmcl.errors import ConfigError
 from mmcl.learning.compose import Need, Slot
 from mmcl.learning.learner import Learner
-from mmcl.learning.likelihoods import cross_entropy, full_precision
 from mmcl.learning.seeding import derive_seed, seeded
 from mmcl.learning.strategy import StrategyPlugin, Terms
+from mmcl.objectives.likelihoods import cross_entropy, full_precision
 from mmcl.options import ClassName, Count, Positive, Rate, Share, Width, check_options
 from mmcl_strategies.pseudo_replay.generator import ImageGenerator, named_generator
 from mmcl_strategies.pseudo_replay.vae import VAE
@@ -187,7 +187,7 @@ class DGR(StrategyPlugin):
         # a generator is a network of its own, in single precision whatever the model is
         real, chance = learner.batch.inputs[IMAGE].float(), self._chance["generator"]
         for _step in range(self.generator_steps):
-            loss = self._weights.new * self._current.loss(real, learner.batch.targets, chance)
+            loss = self._weights.new * self._current.loss(real, learner.batch.labels, chance)
             if self._previous is not None:
                 replayed = self._current.loss(*self._samples(learner, "generator"), chance)
                 loss = loss + self._weights.replayed * replayed

@@ -37,9 +37,9 @@ from mmcl.errors import ConfigError
 from mmcl.learning.compose import Need, Slot
 from mmcl.learning.guard import auxiliary_pass
 from mmcl.learning.learner import Learner
-from mmcl.learning.likelihoods import cross_entropy, full_precision
 from mmcl.learning.strategy import StrategyPlugin, Terms
 from mmcl.models.output import Output
+from mmcl.objectives.likelihoods import cross_entropy, full_precision
 from mmcl.options import Count, Positive, Share, Width, check_options
 from mmcl_strategies.pseudo_replay.class_densities import ClassDensities, fit_classes, joined
 from mmcl_strategies.pseudo_replay.density import Density, fit

@@ -41,8 +41,8 @@ from mmcl.errors import ConfigError
 from mmcl.learning.compose import Need, Slot
 from mmcl.learning.guard import auxiliary_pass
 from mmcl.learning.learner import Learner
-from mmcl.learning.likelihoods import full_precision
 from mmcl.learning.strategy import MemoryBudget, StrategyPlugin
+from mmcl.objectives.likelihoods import full_precision
 from mmcl.options import Natural, Positive, Rate, check_options
 from mmcl_strategies.maths.distillation import head_distillation
 from mmcl_strategies.replay.nearest_mean import FUSED, ExemplarHead, exemplar_features, mirrored, prototype
@@ -196,7 +196,7 @@ class ICaRL(StrategyPlugin):
         old = torch.zeros(len(self._space), dtype=torch.bool, device=logits.device)
         for columns in self._old:
             old[columns] = True
-        return icarl_losses(logits, self._space.columns(batch.targets), answers, old).mean()
+        return icarl_losses(logits, self._space.columns(batch.labels), answers, old).mean()
 
     def after_training_exp(self, learner: Learner, **_: object) -> None:
         """Quota, cut, herd, and all means anew."""
@@ -234,6 +234,6 @@ class ICaRL(StrategyPlugin):
             for batch in learner.one_pass(samples):
                 inputs = mirrored(batch.inputs) if flip else batch.inputs
                 features = exemplar_features(learner.model.encode(inputs), inputs, self.exemplar_feature)
-                found.append((full_precision(features), batch.targets))
+                found.append((full_precision(features), batch.labels))
         features, targets = (torch.cat(column) for column in zip(*found, strict=True))
         return features, targets

@@ -29,10 +29,10 @@ from torch import Tensor
 
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.sample import Inputs
-from mmcl.learning.compose import Need, Slot
+from mmcl.learning.compose import Need, Order, Slot
 from mmcl.learning.learner import Learner
-from mmcl.learning.likelihoods import full_precision
 from mmcl.learning.strategy import MemoryBudget, StrategyPlugin, Terms
+from mmcl.objectives.likelihoods import full_precision
 from mmcl.options import Count, NonNegative, Positive, Width, check_options
 from mmcl_strategies.maths.distillation import unit_rows
 from mmcl_strategies.maths.stored_features import StoredFeatures, drawn_slots, recalled, remember
@@ -80,9 +80,8 @@ class KDR(StrategyPlugin):
     """Decomposes embeddings into shared and private parts and replays shared similarities."""
 
     slots: ClassVar[frozenset[Slot]] = frozenset({Slot.HEAD, Slot.OBJECTIVE})
-    needs: ClassVar[frozenset[Need]] = frozenset(
-        {Need.IMAGE_ENCODER, Need.TEXT_ENCODER, Need.PAIRS, Need.TASK_ID, Need.IN_TURN}
-    )
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.IMAGE_ENCODER, Need.TEXT_ENCODER, Need.PAIRS, Need.TASK_ID})
+    order: ClassVar[Order] = "in turn"
     grows: ClassVar[bool] = True
 
     margin: Positive = 0.2  # m

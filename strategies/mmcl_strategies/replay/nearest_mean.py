@@ -25,7 +25,7 @@ def exemplar_features(output: Output, inputs: Inputs, which: str) -> Tensor:
 def mirrored(inputs: Inputs) -> Inputs:
     """The same inputs with their images flipped left to right; nothing else has sides."""
     values = {name: value.flip(-1) if name == IMAGE else value for name, value in inputs.items()}
-    return Inputs(values, inputs.present, inputs.sample_ids, inputs.task_ids)
+    return inputs.replace(values=values)
 
 
 def prototype(features: Tensor) -> Tensor:

@@ -8,16 +8,21 @@ from mmcl_strategies.regularization.ewc import EWC
 from mmcl_strategies.replay.replay import Replay
 
 from mmcl.errors import CompositionError
-from mmcl.learning.compose import Need, Surroundings, check_composition, consolidation_order
+from mmcl.learning.compose import Need, Surroundings
+from mmcl.learning.composition import check_composition, consolidation_order
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.streams.scenario import CIL, GDIL, MDTIL, SCENARIOS, TIL, Scenario
 
 CLIP = frozenset({"image", "text"})
 
 
+def towers(modalities: frozenset[str] = CLIP) -> frozenset[frozenset[str]]:
+    return frozenset(frozenset({name}) for name in modalities)
+
+
 def check(*strategies: StrategyPlugin, modalities: frozenset[str] = CLIP, reference: bool | None = None) -> None:
     names = [type(strategy).__name__.lower() for strategy in strategies]
-    check_composition(strategies, names, Surroundings(TIL, modalities, reference))
+    check_composition(strategies, names, Surroundings(TIL, towers(modalities), reference))
 
 
 def test_additive_strategies_compose_in_any_number() -> None:
@@ -45,20 +50,20 @@ def test_an_option_can_meet_a_need() -> None:
 
 
 def test_what_is_not_known_yet_is_not_refused() -> None:
-    check_composition([ZSCL()], ["zscl"], Surroundings(CIL, CLIP, None))
+    check_composition([ZSCL()], ["zscl"], Surroundings(CIL, towers(), None))
     check_composition([ZSCL()], ["zscl"], Surroundings(GDIL))
 
 
-def test_open_answers_need_a_backbone_that_generates() -> None:
-    with pytest.raises(CompositionError, match=r"scenario 'GDIL': it needs a backbone that generates text"):
-        check_composition([EWC()], ["ewc"], Surroundings(GDIL, CLIP, generates=False))
-    check_composition([EWC()], ["ewc"], Surroundings(GDIL, CLIP, generates=True))
+def test_open_answers_need_a_backbone_that_writes() -> None:
+    with pytest.raises(CompositionError, match=r"scenario 'GDIL': it needs a backbone that writes text"):
+        check_composition([EWC()], ["ewc"], Surroundings(GDIL, towers(), writes=False))
+    check_composition([EWC()], ["ewc"], Surroundings(GDIL, towers(), writes=True))
 
 
 def test_every_modality_of_the_stream_needs_an_encoder() -> None:
     with pytest.raises(CompositionError, match=r"modality 'audio': .* Allowed: streams of image, text"):
-        check_composition([], [], Surroundings(MDTIL, CLIP, stream_modalities=frozenset({"audio", "image"})))
-    check_composition([], [], Surroundings(MDTIL, CLIP, stream_modalities=CLIP))
+        check_composition([], [], Surroundings(MDTIL, towers(), modalities=frozenset({"audio", "image"})))
+    check_composition([], [], Surroundings(MDTIL, towers(), modalities=CLIP))
 
 
 class Knowing(StrategyPlugin):
@@ -67,7 +72,7 @@ class Knowing(StrategyPlugin):
 
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=lambda scenario: scenario.name)
 def test_the_task_id_is_there_where_the_scenario_gives_it_at_test_time(scenario: Scenario) -> None:
-    around = Surroundings(scenario, generates=True)
+    around = Surroundings(scenario, writes=True)
     if scenario in (TIL, MDTIL):
         check_composition([Knowing()], ["knowing"], around)
     else:
@@ -80,14 +85,14 @@ def test_a_scenario_that_nobody_has_named_may_give_the_task_id() -> None:
 
 
 class Patient(StrategyPlugin):
-    needs = frozenset({Need.IN_TURN})
+    order = "in turn"
 
 
 def test_the_whole_stream_at_once_and_experiences_in_turn_do_not_go_together() -> None:
     check(Patient(), EWC())
     check(Joint(), EWC())
     with pytest.raises(
-        CompositionError, match=r"'joint' needs all experiences at once, and 'patient' experiences one after the other"
+        CompositionError, match=r"'joint' learns all experiences at once, and 'patient' one after the other"
     ):
         check(Patient(), Joint())
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mmcl.learning.learner import Learner
-from mmcl.learning.likelihoods import cross_entropy, full_precision
 from mmcl.learning.strategy import StrategyPlugin
+from mmcl.objectives.likelihoods import cross_entropy, full_precision
 from mmcl.streams.scenario import CIL, TIL, Scenario
 from mmcl.testing.toy import toy_benchmark, toy_learner
 

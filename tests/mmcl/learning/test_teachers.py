@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from mmcl.errors import CompositionError, ConfigError, PluginError
-from mmcl.learning.compose import Surroundings, check_composition
+from mmcl.learning.compose import Surroundings
+from mmcl.learning.composition import check_composition
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.teachers import (

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mmcl.backbones.openclip import tiny_clip
+from mmcl.data.asked import Asked
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.sample import Inputs
@@ -62,8 +63,7 @@ def test_an_addon_acts_sample_by_sample() -> None:
 def test_class_prompts_are_no_samples() -> None:
     model, addon = adapted()
     model.attach("text", model.backbone.blocks(TEXT)[0], addon)
-    model.label_space = LabelSpace.of(["a", "b"])
-    model(images())
+    model(images().replace(asked=Asked(LabelSpace.of(["a", "b"]))))
     assert [inputs is None for inputs in addon.seen] == [False, True]
 
 

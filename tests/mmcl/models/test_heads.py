@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional
 
 from mmcl.backbones.openclip import tiny_clip
+from mmcl.data.asked import Asked
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.sample import Inputs
 from mmcl.models.heads import LinearHead
@@ -14,10 +15,10 @@ from mmcl.models.multimodal import MultimodalModel
 SPACE = LabelSpace.of(["alpha", "beta", "gamma"], templates=["{}", "a {}", "the sign {}"])
 
 
-def inputs(count: int = 4) -> Inputs:
+def inputs(count: int = 4, space: LabelSpace = SPACE) -> Inputs:
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(count, 3, 32, 32, generator=generator)
-    return Inputs({"image": images}, {"image": torch.ones(count, dtype=torch.bool)})
+    return Inputs({"image": images}, {"image": torch.ones(count, dtype=torch.bool)}, asked=Asked(space))
 
 
 def test_templates_are_normalised_averaged_and_normalised_again() -> None:
@@ -31,8 +32,7 @@ def test_templates_are_normalised_averaged_and_normalised_again() -> None:
 
 def test_logits_are_scaled_cosines() -> None:
     model = MultimodalModel(tiny_clip())
-    model.label_space = SPACE.for_training
-    output = model(inputs())
+    output = model(inputs(space=SPACE.for_training))
     image = functional.normalize(output.features["image"], dim=-1)
     expected = model.backbone.logit_scale * image @ model.head.text_features(SPACE.for_training).T
     torch.testing.assert_close(output.logits, expected)
@@ -50,7 +50,6 @@ def test_kept_text_features_follow_the_weights() -> None:
 
 def test_a_copy_has_its_own_weights_in_backbone_and_head() -> None:
     model = MultimodalModel(tiny_clip())
-    model.label_space = SPACE
     copy = deepcopy(model)
     expected = model(inputs()).logits
     with torch.no_grad():

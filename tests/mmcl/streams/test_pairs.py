@@ -50,7 +50,7 @@ def belong(stream: Benchmark) -> bool:
 def test_three_lines_from_rows_to_a_run(tmp_path: Path, cache: Path) -> None:
     stream = stream_of(products(), training={"iterations": 2, "batch_size": 4})
     assert [part.name for part in stream.experiences] == list(SEASONS)
-    assert (stream.objective, stream.metric.name, stream.scenario.name) == ("contrastive", "r_mean", "DIL")
+    assert (str(stream.objective), stream.metric.name, stream.scenario.name) == ("contrastive", "r_mean", "DIL")
     assert [(len(part.train), len(part.test)) for part in stream.experiences] == [(8, 2), (8, 2)]
     assert belong(stream)
     result = mmcl.run(benchmark=stream, strategies=["modx"], out=tmp_path / "run", quiet=True)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mmcl.data.label_space import LabelSpace
 from mmcl.learning.learner import Learner
-from mmcl.learning.likelihoods import cross_entropy
+from mmcl.objectives.likelihoods import cross_entropy
 
 from ..case import Case, Parity, Tolerance
 

@@ -16,9 +16,9 @@ from mmcl_strategies.replay.kdr import hardest_hinge, replay_divergence
 from torch import Tensor, nn
 
 from mmcl.data.modality import IMAGE, TEXT
-from mmcl.learning.likelihoods import pair_log_likelihood
 from mmcl.learning.teachers import compatible_update, momentum_update
 from mmcl.models.backbone import Vocabulary
+from mmcl.objectives.likelihoods import pair_log_likelihood
 
 from ..case import DEFAULT_TOLERANCES, Case, Parity, Tolerance
 

@@ -21,10 +21,10 @@ from torch import Tensor
 from mmcl.data.collate import TensorSamples
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.reference import ReferenceData
-from mmcl.learning.objectives import Contrastive
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.teachers import CompatibleMomentum
 from mmcl.models.multimodal import MultimodalModel
+from mmcl.objectives.contrastive import Contrastive
 from mmcl.streams.scenario import DIL, TIL
 
 from ..case import STRICT, Case, Parity

@@ -18,11 +18,13 @@ from torch import Tensor, nn
 import mmcl
 from mmcl.backbones.openclip import tiny_clip
 from mmcl.build import strategy
+from mmcl.data.asked import Asked
 from mmcl.data.collate import concatenate
 from mmcl.data.modality import IMAGE, ModalitySpec
 from mmcl.data.sample import Inputs
 from mmcl.errors import CompositionError, ConfigError
-from mmcl.learning.compose import Surroundings, check_composition
+from mmcl.learning.compose import Surroundings
+from mmcl.learning.composition import check_composition
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.weights import model_tensors, restore_model
@@ -240,7 +242,10 @@ def test_what_stands_in_for_a_missing_image_is_nothing_to_convolutions() -> None
     for fill in (0.0, 7.0):
         values = torch.stack([batch.inputs[IMAGE][0], torch.full((3, 32, 32), fill)])
         inputs = Inputs(
-            {IMAGE: values}, {IMAGE: torch.tensor([True, False])}, task_ids=torch.zeros(2, dtype=torch.long)
+            {IMAGE: values},
+            {IMAGE: torch.tensor([True, False])},
+            task_ids=torch.zeros(2, dtype=torch.long),
+            asked=Asked(toy_benchmark().test[0].label_space),
         )
         scores.append(learner.model(inputs).logits)
     assert torch.equal(*scores)
@@ -259,9 +264,9 @@ def test_zero_shot_answers_of_experiences_to_come_are_those_of_the_pretrained_mo
     learner, plain = learner_of("hat:adapter"), MultimodalModel(tiny_clip()).eval()
     learner.train(toy_benchmark().train[0])
     (batch,) = learner.one_pass(toy_benchmark().test[2].samples, 100)
-    learner.model.label_space = plain.label_space = toy_benchmark().test[2].label_space
+    inputs = batch.inputs.replace(asked=Asked(toy_benchmark().test[2].label_space))
     with torch.no_grad():
-        found, expected = learner.model.eval().predict(batch.inputs).logits, plain.predict(batch.inputs).logits
+        found, expected = learner.model.eval().predict(inputs).logits, plain.predict(inputs).logits
     assert torch.equal(found, expected)  # type: ignore[arg-type]
 
 

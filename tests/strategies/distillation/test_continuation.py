@@ -18,7 +18,7 @@ from mmcl_strategies.replay.replay import Replay
 
 from mmcl.build import surroundings
 from mmcl.errors import CompositionError
-from mmcl.learning.compose import check_composition
+from mmcl.learning.composition import check_composition
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.weights import model_tensors, restore_model

@@ -14,7 +14,7 @@ from mmcl.build import surroundings
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.errors import CompositionError, ConfigError
-from mmcl.learning.compose import check_composition
+from mmcl.learning.composition import check_composition
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.teachers import CompatibleMomentum, Interpolated, Momentum

@@ -11,7 +11,7 @@ from mmcl_strategies.distillation.modx import ModX, alignment, kept_rows, screen
 from mmcl.build import surroundings
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.errors import CompositionError
-from mmcl.learning.compose import check_composition
+from mmcl.learning.composition import check_composition
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.testing.toy import toy_benchmark, toy_learner, toy_pairs, weights

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmcl.data.asked import AnswerKind
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.sample import Batch
 from mmcl.evaluation.metric import Accuracy
@@ -104,7 +105,7 @@ def recorded(variant: Variant) -> Record:
         if len(phases.last) > len(record.statistics):
             record.statistics.append((phases.last[-1], buffers(learner)))
         towers.calls.phase = EVALUATION
-        if benchmark.objective == "classification":
+        if benchmark.objective.answers is AnswerKind.CLASS:
             learner.evaluate(benchmark.test[index], Accuracy())
         towers.calls.phase = BORDER
     record.steps = phases.steps

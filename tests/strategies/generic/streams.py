@@ -10,6 +10,9 @@ from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.reference import ReferenceData
 from mmcl.data.sample import Sample, SampleDataset
+from mmcl.objectives.classification import Classification
+from mmcl.objectives.contrastive import Contrastive
+from mmcl.objectives.objective import Objective
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import CIL, TIL, Scenario
 from mmcl.testing.toy import NAMES
@@ -43,7 +46,7 @@ def class_stream(scenario: Scenario = CIL, experiences: int = 2) -> Benchmark:
         )
         space = LabelSpace.of([NAMES[label] for label in ids], first_id=ids[0], templates=["{}", "one {}"])
         data.append(ExperienceData(f"classes{task}", train, test, space, frozenset({IMAGE})))
-    return _benchmark("classes", scenario, data, "classification")
+    return _benchmark("classes", scenario, data, Classification())
 
 
 def pair_stream(scenario: Scenario = TIL, experiences: int = 2) -> Benchmark:
@@ -60,7 +63,7 @@ def pair_stream(scenario: Scenario = TIL, experiences: int = 2) -> Benchmark:
             for side in (0, 5000)
         )
         data.append(ExperienceData(f"pairs{task}", train, test, LabelSpace(), frozenset({IMAGE, TEXT})))
-    return _benchmark("pairs", scenario, data, "contrastive")
+    return _benchmark("pairs", scenario, data, Contrastive())
 
 
 def sentence(number: int, task: int) -> str:
@@ -73,7 +76,7 @@ def reference_images(count: int = 9) -> list[Sample]:
     return [Sample({IMAGE: picture(9000 + n, 50 + n)}, n, f"reference/{n}", -1) for n in range(count)]
 
 
-def _benchmark(name: str, scenario: Scenario, data: Sequence[ExperienceData], objective: str) -> Benchmark:
+def _benchmark(name: str, scenario: Scenario, data: Sequence[ExperienceData], objective: Objective) -> Benchmark:
     images: SampleDataset = reference_images()
     return Benchmark(
         name=name,

@@ -15,7 +15,7 @@ OTHERS = ("ewc", "lwf", "replay", "zscl")
 def test_it_trains_with_others_wherever_it_trains_at_all(name: str, other: str, scenario: str) -> None:
     outcome = try_out((name, other), scenario, backbone("glyph-clip"))
     if scenario == "GDIL":
-        assert "a backbone that generates text" in outcome
+        assert "a backbone that writes text" in outcome
     elif scenario == "MDTIL" and name == "dgr":
         assert "a stream of images alone" in outcome
     else:

@@ -23,7 +23,8 @@ from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.sample import Inputs
 from mmcl.errors import CompositionError, MMCLError
-from mmcl.learning.compose import Surroundings, check_composition
+from mmcl.learning.compose import Surroundings
+from mmcl.learning.composition import check_composition
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.weights import model_tensors, restore_model
@@ -476,7 +477,7 @@ def test_remembered_samples_in_the_batch_are_as_real_as_new_ones(recorder: str) 
 
 @pytest.mark.parametrize("modalities", [{TEXT}, {IMAGE, TEXT}, {"audio", IMAGE}])
 def test_a_stream_of_anything_but_images_is_refused(modalities: set[str]) -> None:
-    around = Surroundings(CIL, frozenset({IMAGE, TEXT, "audio"}), False, frozenset(modalities))
+    around = Surroundings(CIL, frozenset(frozenset({m}) for m in (IMAGE, TEXT, "audio")), False, frozenset(modalities))
     with pytest.raises(CompositionError, match=r"dgr.*needs a stream of images alone"):
         check_composition([dgr()], ["dgr"], around)
 

@@ -16,7 +16,7 @@ from mmcl.backbones.openclip import tiny_clip
 from mmcl.build import surroundings
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.errors import CompositionError, ConfigError
-from mmcl.learning.compose import check_composition
+from mmcl.learning.composition import check_composition
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.models.multimodal import MultimodalModel

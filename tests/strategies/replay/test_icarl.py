@@ -17,6 +17,7 @@ from mmcl_strategies.replay.icarl import ICaRL, icarl_losses, next_exemplars
 from mmcl_strategies.replay.nearest_mean import ExemplarHead, exemplar_features, mirrored, prototype, squared_distances
 from torch.nn import functional
 
+from mmcl.data.asked import AnswerKind, Asked
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.memory import Memory
 from mmcl.data.modality import IMAGE, TEXT
@@ -24,7 +25,8 @@ from mmcl.data.sample import Inputs
 from mmcl.data.selection import herding
 from mmcl.errors import CompositionError, ConfigError
 from mmcl.evaluation.metric import Accuracy
-from mmcl.learning.compose import Surroundings, check_composition
+from mmcl.learning.compose import Surroundings
+from mmcl.learning.composition import check_composition
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.weights import model_tensors, restore_model
@@ -283,9 +285,8 @@ def test_the_decision_changes_the_answers_and_not_the_training() -> None:
     by_mean, by_unit = (learned(ICaRL(decision=decision)) for decision in ("nearest_mean", "network"))
     assert all(torch.equal(value, weights(by_unit)[name]) for name, value in weights(by_mean).items())
     assert torch.equal(head(by_mean).means, head(by_unit).means)
-    inputs = next(by_mean.one_pass(by_mean.seen[0].samples)).inputs
-    for learner in (by_mean, by_unit):
-        learner.model.label_space = LabelSpace.of(["a", "b"])
+    asked = Asked(LabelSpace.of(["a", "b"]))
+    inputs = next(by_mean.one_pass(by_mean.seen[0].samples)).inputs.replace(asked=asked)
     with torch.no_grad():
         assert torch.equal(by_unit.model.predict(inputs).logits, by_unit.model(inputs).logits)  # type: ignore[arg-type]
         assert (by_mean.model.predict(inputs).logits <= 0).all()  # type: ignore[operator]
@@ -468,7 +469,7 @@ def test_options_that_mean_nothing_are_refused() -> None:
 
 def test_streams_without_classes_are_refused() -> None:
     with pytest.raises(CompositionError, match="experiences with classes"):
-        check_composition([ICaRL()], ["icarl"], Surroundings(classifies=False))
+        check_composition([ICaRL()], ["icarl"], Surroundings(answers=AnswerKind.PARTNER))
 
 
 # Surroundings.

@@ -14,7 +14,7 @@ from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.sample import Inputs
 from mmcl.errors import CompositionError, PluginError
-from mmcl.learning.compose import check_composition
+from mmcl.learning.composition import check_composition
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.streams.scenario import DIL, TIL

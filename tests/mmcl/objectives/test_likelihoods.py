@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from mmcl.learning.likelihoods import pair_log_likelihood, sequence_log_likelihood
+from mmcl.objectives.likelihoods import pair_log_likelihood, sequence_log_likelihood
 
 IGNORED = -100
 seeds = st.integers(0, 2**31 - 1)

@@ -1,20 +1,31 @@
 """Objectives read the same output in different ways; pairs need no classes."""
 
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 from torch.nn import functional
 
+import mmcl
 from mmcl.backbones.openclip import tiny_clip
+from mmcl.data.asked import NOTHING, AnswerKind, Asked
 from mmcl.data.collate import TensorSamples
 from mmcl.data.experience_data import ExperienceData
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT
+from mmcl.errors import ConfigError, PluginError
 from mmcl.learning.learner import Learner
-from mmcl.learning.likelihoods import pair_log_probabilities
-from mmcl.learning.objectives import OBJECTIVES, Contrastive
 from mmcl.models.multimodal import MultimodalModel
+from mmcl.models.output import Output
+from mmcl.objectives.classification import Classification
+from mmcl.objectives.contrastive import Contrastive
+from mmcl.objectives.likelihoods import pair_log_probabilities
+from mmcl.objectives.objective import Objective
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import DIL
 from mmcl.testing.toy import toy_benchmark, toy_learner, toy_samples
@@ -29,11 +40,11 @@ def pairs(task: int = 0, rows: int = 12) -> TensorSamples:
 
 def pair_learner(**training: object) -> tuple[Benchmark, Learner]:
     data = [ExperienceData(f"pairs{i}", pairs(i), pairs(i), LabelSpace(), frozenset({IMAGE, TEXT})) for i in range(2)]
-    benchmark = Benchmark(name="pairs", edition="toy", scenario=DIL, experiences=data, objective="contrastive")
+    benchmark = Benchmark(name="pairs", edition="toy", scenario=DIL, experiences=data, objective=Contrastive())
     learner = Learner(
         model=MultimodalModel(tiny_clip()),
         scenario=DIL,
-        objective=OBJECTIVES[benchmark.objective](),
+        objective=benchmark.objective,
         training={"iterations": 30, "batch_size": 12, "lr": 3e-3, "warmup": 0, **training},
     )
     return benchmark, learner
@@ -57,7 +68,7 @@ def test_the_contrastive_loss_is_clips() -> None:
     scores = learner.model.backbone.logit_scale * image @ text.T
     diagonal = torch.arange(len(scores))
     expected = (functional.cross_entropy(scores, diagonal) + functional.cross_entropy(scores.T, diagonal)) / 2
-    torch.testing.assert_close(Contrastive().loss(learner, output, batch.targets), expected)
+    torch.testing.assert_close(Contrastive().loss(output, batch.targets, NOTHING, 0.0), expected)
 
 
 @given(rows=st.integers(1, 6), seed=st.integers(0, 1000))
@@ -77,9 +88,9 @@ def test_a_lone_pair_is_certain() -> None:
     assert table.tolist() == [[0.0]]
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_the_likelihood_is_the_entry_of_the_right_answer(name: str) -> None:
-    if name == "classification":
+@pytest.mark.parametrize("objective", [Classification(), Contrastive()], ids=str)
+def test_the_likelihood_is_the_entry_of_the_right_answer(objective: Objective) -> None:
+    if objective.answers is AnswerKind.CLASS:
         benchmark = toy_benchmark()
         learner = toy_learner(benchmark)
     else:
@@ -87,6 +98,48 @@ def test_the_likelihood_is_the_entry_of_the_right_answer(name: str) -> None:
     learner.meet(benchmark.train[0])
     (batch,) = learner.one_pass(benchmark.train[0].samples, 100)
     table, chosen = learner.log_probabilities(batch).detach(), learner.log_likelihood(batch).detach()
-    columns = learner.objective.true_columns(learner, batch.targets)
+    columns = range(len(batch.targets)) if len(table) == table.shape[1] else learner.label_space.columns(batch.labels)
     assert chosen.tolist() == pytest.approx([float(table[n, c]) for n, c in enumerate(columns)])
     assert (table <= 0).all()
+
+
+@dataclass(frozen=True)
+class Weighted(Contrastive):
+    """Pairs with an option of their own."""
+
+    weight: float = 2.0
+
+    def loss(self, output: Output, targets: Tensor, asked: Asked, smoothing: float) -> Tensor:
+        return self.weight * super().loss(output, targets, asked, smoothing)
+
+
+def test_an_objective_of_ones_own_is_an_object_with_options_that_a_run_records(tmp_path: Path) -> None:
+    stream, _ = pair_learner()
+    mine = Benchmark(
+        name="mine", edition="toy", scenario=DIL, experiences=stream.experiences, objective=Weighted(weight=3.0)
+    )
+    result = mmcl.run(
+        benchmark=mine,
+        backbone="glyph-clip",
+        training={"iterations": 10, "batch_size": 6},
+        out=tmp_path / "run",
+        quiet=True,
+    )
+    identity = json.loads((result.folder / "identity.json").read_text())
+    assert identity["settings"]["objective"] == "weighted(weight=3.0)"
+    assert (str(Classification()), str(Contrastive())) == ("classification", "contrastive")
+
+
+def test_a_batch_that_nobody_considered_is_not_scored_in_silence() -> None:
+    benchmark = toy_benchmark()
+    learner = toy_learner(benchmark)
+    learner.meet(benchmark.train[0])
+    (batch,) = learner.one_pass(benchmark.train[0].samples, 100)
+    with pytest.raises(PluginError, match=r"learner\.consider"):
+        Classification().loss(learner.model(batch.inputs), batch.targets, batch.inputs.asked, 0.0)
+
+
+def test_an_objective_that_is_a_name_is_refused_with_what_it_may_be() -> None:
+    stream, _ = pair_learner()
+    with pytest.raises(ConfigError, match="Objective"):
+        Benchmark(name="m", edition="toy", scenario=DIL, experiences=stream.experiences, objective="contrastive")  # type: ignore[arg-type]

@@ -1,0 +1,104 @@
+"""Composition: the check that strategies fit together, and into what they run in, before anything is loaded."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+from mmcl.errors import CompositionError
+from mmcl.learning.compose import Need, Slot, Surroundings
+from mmcl.learning.strategy import StrategyPlugin
+from mmcl.learning.teachers import POLICIES
+from mmcl.streams.scenario import Scenario
+
+
+def needs(
+    strategies: Sequence[StrategyPlugin], names: Sequence[str], scenario: Scenario | None
+) -> Iterator[tuple[str, Need]]:
+    """Who needs what: the scenario first, then the strategies in order."""
+    if scenario is not None and scenario.label_space_at_test == "open":
+        yield f"scenario {scenario.name!r}", Need.WRITER
+    for strategy, name in zip(strategies, names, strict=True):
+        for need in sorted(strategy.requirements(), key=lambda need: need.name):
+            yield f"strategy {name!r}", need
+
+
+def occupants(strategies: Sequence[StrategyPlugin], names: Sequence[str]) -> dict[Slot, list[str]]:
+    """Who takes which slot."""
+    found: dict[Slot, list[str]] = defaultdict(list)
+    for strategy, name in zip(strategies, names, strict=True):
+        for slot in sorted(strategy.slots, key=lambda slot: slot.name):
+            found[slot].append(name)
+    return dict(found)
+
+
+def check_composition(strategies: Sequence[StrategyPlugin], names: Sequence[str], around: Surroundings) -> None:
+    """Refuse what cannot work together.
+
+    Args:
+        strategies: in the user's order.
+        names: what the user called them, for the sentence.
+        around: scenario, backbone and benchmark; what is not known yet is not refused.
+
+    Raises:
+        CompositionError: if the backbone cannot encode the stream, a need is not met, two strategies take one slot or
+            want the stream at once and in turn, or a teacher does not exist.
+    """
+    _check_modalities(around)
+    for who, need in needs(strategies, names, around.scenario):
+        if need.met(around) is False:
+            raise CompositionError(
+                who,
+                found=f"it needs {need.what}, and there is none",
+                allowed=f"only set-ups with {need.what}",
+                remedy=need.remedy,
+            )
+    _check_turns(strategies, names)
+    for slot, rivals in occupants(strategies, names).items():
+        if len(rivals) > 1:
+            raise CompositionError(
+                f"composition of {', '.join(names)}",
+                found=f"{' and '.join(map(repr, rivals))} both {slot.value} (slot {slot.name})",
+                allowed="one strategy per slot",
+                remedy="Keep one of them.",
+            )
+    for strategy, name in zip(strategies, names, strict=True):
+        if unknown := sorted(t for t in strategy.teachers if isinstance(t, str) and t not in POLICIES):
+            raise CompositionError(
+                f"strategy {name!r}",
+                found=f"it asks for the teacher {unknown[0]!r}, and there is none",
+                allowed=" or ".join(map(repr, sorted(POLICIES))),
+                remedy="Correct the 'teachers' of the strategy.",
+            )
+
+
+def consolidation_order(strategies: Iterable[StrategyPlugin]) -> list[StrategyPlugin]:
+    """Order at the end of an experience: those that rewrite weights first, else as listed.
+
+    Whoever stores the weights as an anchor afterwards then stores the ones that are handed over.
+    """
+    return sorted(strategies, key=lambda strategy: not strategy.rewrites_weights)
+
+
+def _check_turns(strategies: Sequence[StrategyPlugin], names: Sequence[str]) -> None:
+    at_once, in_turn = (
+        [name for strategy, name in zip(strategies, names, strict=True) if strategy.order == order]
+        for order in ("at once", "in turn")
+    )
+    if at_once and in_turn:
+        raise CompositionError(
+            f"composition of {', '.join(names)}",
+            found=f"{at_once[0]!r} learns all experiences at once, and {in_turn[0]!r} one after the other",
+            allowed="one of the two",
+            remedy="Keep one of them.",
+        )
+
+
+def _check_modalities(around: Surroundings) -> None:
+    if around.modalities is None or around.encodes is None:
+        return
+    if foreign := sorted(around.modalities - around.encodes):
+        raise CompositionError(
+            f"modality {foreign[0]!r}",
+            found="the stream has it and the backbone cannot encode it",
+            allowed=f"streams of {', '.join(sorted(around.encodes))} with this backbone",
+            remedy="Choose a backbone that encodes it, or a benchmark without it.",
+        )

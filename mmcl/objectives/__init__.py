@@ -1,0 +1,1 @@
+"""What batches are trained for, and the likelihood behind it."""
