@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mmcl.build import build_plugin, build_strategies
 from mmcl.checkpoint import Checkpoint
-from mmcl.data.asked import Asked
+from mmcl.data.asked import AnswerKind, Asked
 from mmcl.data.collate import Collator, Prepared
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.loader import ordered_batches
@@ -22,6 +22,7 @@ from mmcl.identity import model_settings, recorded_identity
 from mmcl.learning.compose import Need
 from mmcl.learning.learner import Learner
 from mmcl.learning.weights import restore_model
+from mmcl.models.arrival import Arrival
 from mmcl.models.digest import weights_digest
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.options import wrong_value
@@ -211,7 +212,9 @@ def _trained(run: RunFolder, checkpoint: Checkpoint) -> Learner:
     )
     model = learner.model
     for index, stored in checkpoint.progress["label_spaces"].items():
-        model.grow(int(index), LabelSpace.from_list(stored["classes"]), frozenset(stored["modalities"]))
+        space = LabelSpace.from_list(stored["classes"])
+        answers = AnswerKind.CLASS if len(space) else AnswerKind.PARTNER
+        model.meet(Arrival(int(index), space, frozenset(stored["modalities"]), answers))
     model.to(learner.device)
     tensors, states = checkpoint.load(list(strategies))
     _freeze_as_saved(model, tensors)

@@ -179,7 +179,7 @@ class Learner(Shell):
         """Take note of an experience: its classes compete from now on where the scenario says so."""
         if self._competition.meet(experience):
             with seeded(derive_seed(self.seed, "grow", experience.index)):
-                self.model.grow(experience.index, experience.label_space, experience.modalities)
+                self.model.meet(self.arrival(experience))
             self.model.to(self.device)
             self.sizes.append(sum(parameter.numel() for parameter in self.model.parameters()))
 

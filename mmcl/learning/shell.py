@@ -25,9 +25,11 @@ from mmcl.learning.optimizer import LearningRate, follow, make_optimizer, requir
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.timeline import EVALUATION_STEP, STEP
 from mmcl.learning.weights import frozen
+from mmcl.models.arrival import Arrival
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.models.output import Output
 from mmcl.objectives.likelihoods import scores_by_id
+from mmcl.objectives.objective import Objective
 from mmcl.streams.experience import Experience
 from mmcl.training_config import TrainingConfig
 
@@ -40,6 +42,7 @@ class Shell(Feed, SupervisedTemplate[Experience, Batch, Output], ABC):
     Attributes:
         batch_builder: the occupant of slot BATCHES.
         asked: what competes in the batch that was considered last.
+        objective: what batches are trained for.
         learning_rate: sets the rates of every step.
         untouched: names of the pre-trained parameters that have never been trained.
     """
@@ -49,6 +52,7 @@ class Shell(Feed, SupervisedTemplate[Experience, Batch, Output], ABC):
     batch_builder: StrategyPlugin | None
     dataloader: Batches
     asked: Asked
+    objective: Objective
     learning_rate: LearningRate
     untouched: set[str]
 
@@ -98,6 +102,10 @@ class Shell(Feed, SupervisedTemplate[Experience, Batch, Output], ABC):
     @abstractmethod
     def meet(self, experience: Experience) -> None:
         """Take note of an experience."""
+
+    def arrival(self, experience: Experience) -> Arrival:
+        """What a model is told of an experience."""
+        return Arrival(experience.index, experience.label_space, experience.modalities, self.objective.answers)
 
     @abstractmethod
     def ask(self, task_ids: Tensor) -> Asked:
@@ -198,7 +206,7 @@ class Shell(Feed, SupervisedTemplate[Experience, Batch, Output], ABC):
         """The head of a model knows all classes met; a plugin may hold a copy made before."""
         model = self.model if model is None else model
         for experience in self.seen:
-            model.grow(experience.index, experience.label_space, experience.modalities)
+            model.meet(self.arrival(experience))
         return model.to(self.device)
 
     # What plugins may have replaced.

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 
 from mmcl.data.sample import Inputs
+from mmcl.models.arrival import Arrival
 
 ADDONS = "addons"  # name of the child module that holds them
 
@@ -22,7 +23,7 @@ class AddOn(nn.Module, ABC):
                 while class prompts are encoded, whose rows are no samples.
         """
 
-    def grow(self, task_id: int) -> None:
+    def meet(self, arrival: Arrival) -> None:
         """Make room for an experience; called once for each, before there is an optimiser for it."""
 
 
@@ -42,11 +43,11 @@ class AddOns(nn.ModuleDict):
         block.register_forward_hook(_apply)
         return addons
 
-    def grow(self, task_id: int) -> None:
+    def meet(self, arrival: Arrival) -> None:
         """Let every add-on make room for an experience."""
         for addon in self.values():
             assert isinstance(addon, AddOn)
-            addon.grow(task_id)
+            addon.meet(arrival)
 
 
 def _apply(block: nn.Module, arguments: tuple[object, ...], value: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch.nn import functional
 from mmcl.data.label_space import ClassLabel, LabelSpace
 from mmcl.data.modality import TEXT
 from mmcl.data.sample import Inputs
+from mmcl.models.arrival import Arrival
 from mmcl.models.backbone import Backbone
 from mmcl.models.by_value import ByValue
 from mmcl.models.output import Output
@@ -42,20 +43,11 @@ class Head(nn.Module, ABC):
         """Scores ``[B, C]`` whose largest is the answer at evaluation; where nothing else is decided, the logits."""
         return self.score(output, inputs, label_space)
 
-    def meet(self, task_id: int, label_space: LabelSpace, modalities: frozenset[str]) -> None:
+    def meet(self, arrival: Arrival) -> None:
         """Make room for an experience; called once for each, before there is an optimiser for it.
 
-        Heads that have a part for each experience override it; for most of them its classes are enough.
-
-        Args:
-            task_id: its index.
-            label_space: its classes.
-            modalities: those that its samples may have.
+        Heads made of text need none.
         """
-        self.grow(label_space)
-
-    def grow(self, label_space: LabelSpace) -> None:
-        """Make room for the classes of ``label_space``; heads made of text need none."""
 
     def knows(self, label_space: LabelSpace) -> bool:
         """Whether the head can score these classes; heads made of text can score any."""
@@ -172,9 +164,9 @@ class LinearHead(Head):
         self.bias = nn.Parameter(torch.empty(0))
         self._units: dict[int, int] = {}
 
-    def grow(self, label_space: LabelSpace) -> None:
+    def meet(self, arrival: Arrival) -> None:
         """Add units for the classes that have none, initialised as ``nn.Linear`` does."""
-        new = [label.id for label in label_space if label.id not in self._units]
+        new = [label.id for label in arrival.label_space if label.id not in self._units]
         if not new:
             return
         fresh = nn.Linear(self.weight.shape[1], len(new), device=self.weight.device, dtype=self.weight.dtype)

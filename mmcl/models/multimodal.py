@@ -9,6 +9,7 @@ from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import TEXT
 from mmcl.data.sample import Inputs
 from mmcl.models.addons import ADDONS, AddOn, AddOns
+from mmcl.models.arrival import Arrival
 from mmcl.models.backbone import Backbone
 from mmcl.models.fusion import MeanFusion
 from mmcl.models.heads import Head, LinearHead, TextHead
@@ -101,20 +102,14 @@ class MultimodalModel(nn.Module):
             self._addons.append(addons)
         addons[owner] = addon
 
-    def grow(self, task_id: int, label_space: LabelSpace, modalities: frozenset[str] | None = None) -> None:
-        """Make room for an experience in the head and in the add-ons, unless that has been done.
-
-        Args:
-            task_id: its index.
-            label_space: its classes.
-            modalities: those that its samples may have; by default all that the backbone encodes.
-        """
-        if task_id in self._met:
+    def meet(self, arrival: Arrival) -> None:
+        """Make room for an experience in the head and in the add-ons, unless that has been done."""
+        if arrival.index in self._met:
             return
-        self._met.add(task_id)
-        self.head.meet(task_id, label_space, frozenset(self.backbone.specs) if modalities is None else modalities)
+        self._met.add(arrival.index)
+        self.head.meet(arrival)
         for addons in self._addons:
-            addons.grow(task_id)
+            addons.meet(arrival)
 
     def shared_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Named trainable parameters that serve every experience: those of backbone and fusion.

@@ -6,6 +6,7 @@ from torch import Tensor
 from mmcl.data.asked import Asked
 from mmcl.data.sample import Inputs
 from mmcl.learning.learner import Learner
+from mmcl.models.arrival import Arrival
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.streams.scenario import CIL
 from mmcl.testing.check import BrokenPromiseError, Check, NotApplicable, Subject, promise
@@ -92,7 +93,7 @@ def missing_values(backbone: Subject) -> None:
         raise NotApplicable("it encodes one modality")
     benchmark = stream_for(mini)
     model = MultimodalModel(mini).eval()
-    model.grow(0, benchmark.label_space)
+    model.meet(Arrival(0, benchmark.label_space, frozenset(mini.specs)))
     first = next(iter(mini.specs))
     present = {name: torch.tensor([True, name != first, name == first]) for name in mini.specs}
     scores = []

@@ -41,7 +41,7 @@ class Gate(nn.Module):
         self.register_buffer("gates", torch.zeros(0, units))
         self.register_buffer("used", torch.zeros(units))
 
-    def grow(self, task_id: int) -> None:
+    def add(self, task_id: int) -> None:
         """An embedding for an experience; those of earlier ones are frozen."""
         self.embeddings.requires_grad_(False).zero_grad()
         start = torch.rand_like(self.used) * 2 if self.open_start else torch.randn_like(self.used)

@@ -9,6 +9,7 @@ from mmcl.data.modality import TEXT
 from mmcl.data.sample import Inputs
 from mmcl.errors import CompositionError
 from mmcl.models.addons import AddOn
+from mmcl.models.arrival import Arrival
 from mmcl.models.heads import TextHead
 from mmcl.models.multimodal import MultimodalModel
 from mmcl_strategies.architecture.gate import Gate
@@ -25,9 +26,9 @@ class GatedAddOn(AddOn):
         super().__init__()
         self.gate = gate
 
-    def grow(self, task_id: int) -> None:
+    def meet(self, arrival: Arrival) -> None:
         """An embedding for an experience."""
-        self.gate.grow(task_id)
+        self.gate.add(arrival.index)
 
     def links(self) -> list[Link]:
         """The layers before and behind the gate."""

@@ -8,6 +8,7 @@ from torch.nn import functional
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.sample import Inputs
 from mmcl.errors import ConfigError
+from mmcl.models.arrival import Arrival
 from mmcl.models.heads import Head
 from mmcl.models.output import Output
 from mmcl_strategies.architecture.gate import Gate
@@ -76,14 +77,14 @@ class GatedHead(Head):
         self.outputs = nn.ModuleList()
         self.ownership = Ownership()
 
-    def meet(self, task_id: int, label_space: LabelSpace, modalities: frozenset[str]) -> None:
+    def meet(self, arrival: Arrival) -> None:
         """Gates and an output layer for an experience; earlier output layers are frozen."""
         self.outputs.requires_grad_(False).zero_grad()
-        self.outputs.append(nn.Linear(self.stack.width, len(label_space)))
-        self.ownership.add(task_id, label_space)
+        self.outputs.append(nn.Linear(self.stack.width, len(arrival.label_space)))
+        self.ownership.add(arrival.index, arrival.label_space)
         for module in self.stack.modules():
             if isinstance(module, Gate):
-                module.grow(task_id)
+                module.add(arrival.index)
 
     def knows(self, label_space: LabelSpace) -> bool:
         """Whether an output layer has each of the classes."""

@@ -28,6 +28,7 @@ from mmcl.errors import ConfigError
 from mmcl.learning.compose import Need, Order, Slot
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
+from mmcl.models.arrival import Arrival
 from mmcl.models.heads import Head
 from mmcl.models.output import Output
 from mmcl.options import PartialShare, Positive, Rate, Width, check_options
@@ -73,13 +74,14 @@ class ProgressiveHead(Head):
         self.columns = nn.ModuleList()
         self.ownership = Ownership()
 
-    def meet(self, task_id: int, label_space: LabelSpace, modalities: frozenset[str]) -> None:
+    def meet(self, arrival: Arrival) -> None:
         """A column for an experience; the earlier ones are frozen, and stay in evaluation mode."""
         self.columns.requires_grad_(False).zero_grad()
-        laterals = self.shape.laterals(len(self.columns), len(label_space)) if len(self.columns) else None
-        widths = dict.fromkeys(modalities, self.embed_dim)
-        self.columns.append(Column(widths, self.shape.hidden, len(label_space), laterals, self.shape.dropout))
-        self.ownership.add(task_id, label_space)
+        classes = len(arrival.label_space)
+        laterals = self.shape.laterals(len(self.columns), classes) if len(self.columns) else None
+        widths = dict.fromkeys(arrival.modalities, self.embed_dim)
+        self.columns.append(Column(widths, self.shape.hidden, classes, laterals, self.shape.dropout))
+        self.ownership.add(arrival.index, arrival.label_space)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "ProgressiveHead":

@@ -10,6 +10,7 @@ from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.sample import Inputs
 from mmcl.errors import PluginError
+from mmcl.models.arrival import Arrival
 from mmcl.models.backbone import Backbone
 from mmcl.models.heads import Head
 from mmcl.models.output import Output
@@ -68,11 +69,11 @@ class DecomposedHead(Head):
         self.shared = SharedPath(backbone.embed_dim, backbone.embed_dim)
         self.private = nn.ModuleDict()
 
-    def meet(self, task_id: int, label_space: LabelSpace, modalities: frozenset[str]) -> None:
+    def meet(self, arrival: Arrival) -> None:
         """A private part for an experience; those of earlier ones are trained no more."""
         self.private.requires_grad_(False)
         width = self.shared.common.out_features
-        self.private[str(task_id)] = PrivatePart(width, width)
+        self.private[str(arrival.index)] = PrivatePart(width, width)
 
     def embed(self, features: dict[str, Tensor], inputs: Inputs) -> dict[str, Tensor]:
         """Embeddings by modality; rows without a private part keep the backbone's features.

@@ -9,6 +9,7 @@ from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE
 from mmcl.data.sample import Inputs
 from mmcl.data.selection import unit_length
+from mmcl.models.arrival import Arrival
 from mmcl.models.heads import Head, LinearHead
 from mmcl.models.output import Output
 
@@ -67,9 +68,9 @@ class ExemplarHead(Head):
         self.register_buffer("means", torch.zeros(0, embed_dim))
         self.register_buffer("held", torch.zeros(0, dtype=torch.bool))
 
-    def grow(self, label_space: LabelSpace) -> None:
+    def meet(self, arrival: Arrival) -> None:
         """Add units, and places for means that are not there yet."""
-        self.linear.grow(label_space)
+        self.linear.meet(arrival)
         new = len(self.linear.weight) - len(self.means)
         self.means = torch.cat([self.means, self.means.new_zeros(new, self.means.shape[1])])
         self.held = torch.cat([self.held, self.held.new_zeros(new)])

@@ -11,6 +11,7 @@ from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.sample import Inputs
 from mmcl.models.addons import AddOn
+from mmcl.models.arrival import Arrival
 from mmcl.models.multimodal import MultimodalModel
 
 
@@ -28,8 +29,8 @@ class Shift(AddOn):
             return value
         return value + torch.stack(list(self.shifts))[inputs.task_ids].reshape(-1, 1, 1) * value.roll(1, -1)
 
-    def grow(self, task_id: int) -> None:
-        self.shifts.append(nn.Parameter(torch.tensor(float(task_id))))
+    def meet(self, arrival: Arrival) -> None:
+        self.shifts.append(nn.Parameter(torch.tensor(float(arrival.index))))
 
 
 def images(rows: int = 2, task_ids: tuple[int, ...] = (0, 1)) -> Inputs:
@@ -53,7 +54,7 @@ def test_an_addon_acts_sample_by_sample() -> None:
     model, _ = adapted()
     plain = model.encode(images()).features[IMAGE]
     for task in (0, 1):
-        model.grow(task, LabelSpace.of([f"class {task}"], first_id=task))
+        model.meet(Arrival(task, LabelSpace.of([f"class {task}"], first_id=task), frozenset({IMAGE, TEXT})))
     with torch.no_grad():
         shifted = model.encode(images()).features[IMAGE]
     torch.testing.assert_close(shifted[0], plain[0])  # experience 0 adds 0
@@ -70,7 +71,7 @@ def test_class_prompts_are_no_samples() -> None:
 def test_attaching_renames_no_parameter_of_the_backbone() -> None:
     before = {name for name, _ in MultimodalModel(tiny_clip()).named_parameters()}
     model, _ = adapted()
-    model.grow(0, LabelSpace.of(["a"]))
+    model.meet(Arrival(0, LabelSpace.of(["a"]), frozenset({IMAGE, TEXT})))
     after = {name for name, _ in model.named_parameters()}
     assert after - before == {"backbone.clip.visual.transformer.resblocks.0.addons.shift.shifts.0"}
     assert before < after
@@ -78,19 +79,19 @@ def test_attaching_renames_no_parameter_of_the_backbone() -> None:
 
 def test_parameters_of_addons_are_not_shared() -> None:
     model, _ = adapted()
-    model.grow(0, LabelSpace.of(["a"]))
+    model.meet(Arrival(0, LabelSpace.of(["a"]), frozenset({IMAGE, TEXT})))
     assert not any("addons" in name for name, _ in model.shared_parameters())
 
 
 def test_a_copy_uses_its_own_addons() -> None:
     model, addon = adapted()
-    model.grow(0, LabelSpace.of(["a"]))
+    model.meet(Arrival(0, LabelSpace.of(["a"]), frozenset({IMAGE, TEXT})))
     copy = deepcopy(model)
     before = copy.encode(images(task_ids=(0, 0))).features[IMAGE]
     with torch.no_grad():
         addon.shifts[0].fill_(5.0)
     torch.testing.assert_close(copy.encode(images(task_ids=(0, 0))).features[IMAGE], before)
-    copy.grow(1, LabelSpace.of(["b"], first_id=1))
+    copy.meet(Arrival(1, LabelSpace.of(["b"], first_id=1), frozenset({IMAGE, TEXT})))
     assert len(addon.shifts) == 1
 
 

@@ -9,6 +9,7 @@ from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.sample import Inputs
 from mmcl.models.addons import AddOn
+from mmcl.models.arrival import Arrival
 from mmcl.models.heads import LinearHead
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.streams.scenario import MDTIL
@@ -24,9 +25,9 @@ class Noting(LinearHead):
         super().__init__(16)
         self.met: list[tuple[int, tuple[str, ...], frozenset[str]]] = []
 
-    def meet(self, task_id: int, label_space: LabelSpace, modalities: frozenset[str]) -> None:
-        self.met.append((task_id, label_space.names, modalities))
-        self.grow(label_space)
+    def meet(self, arrival: Arrival) -> None:
+        self.met.append((arrival.index, arrival.label_space.names, arrival.modalities))
+        super().meet(arrival)
 
 
 class Counting(AddOn):
@@ -37,8 +38,8 @@ class Counting(AddOn):
     def forward(self, value: Tensor, inputs: Inputs | None) -> Tensor:
         return value
 
-    def grow(self, task_id: int) -> None:
-        self.tasks.append(task_id)
+    def meet(self, arrival: Arrival) -> None:
+        self.tasks.append(arrival.index)
 
 
 def model() -> tuple[MultimodalModel, Noting, Counting]:
@@ -51,26 +52,20 @@ def model() -> tuple[MultimodalModel, Noting, Counting]:
 def test_growing_twice_for_an_experience_is_growing_once() -> None:
     made, head, addon = model()
     for task, space in ((0, A), (1, B), (0, A), (1, B)):
-        made.grow(task, space, frozenset({IMAGE}))
+        made.meet(Arrival(task, space, frozenset({IMAGE})))
     assert head.met == [(0, ("a",), {IMAGE}), (1, ("b",), {IMAGE})]
     assert addon.tasks == [0, 1]
 
 
 def test_a_copy_goes_on_from_where_it_was_copied() -> None:
     made, _, addon = model()
-    made.grow(0, A)
+    made.meet(Arrival(0, A, frozenset({IMAGE})))
     copy = deepcopy(made)
-    made.grow(1, B)
-    copy.grow(0, A)
-    copy.grow(1, B)
+    made.meet(Arrival(1, B, frozenset({IMAGE})))
+    copy.meet(Arrival(0, A, frozenset({IMAGE})))
+    copy.meet(Arrival(1, B, frozenset({IMAGE})))
     (copied,) = [module for module in copy.modules() if isinstance(module, Counting)]
     assert copied.tasks == addon.tasks == [0, 1]
-
-
-def test_without_a_word_about_modalities_there_may_be_all_that_the_backbone_encodes() -> None:
-    made, head, _ = model()
-    made.grow(0, A)
-    assert head.met[0][2] == {IMAGE, TEXT}
 
 
 def test_a_learner_says_which_modalities_an_experience_has() -> None:

@@ -9,6 +9,7 @@ from mmcl.backbones.openclip import tiny_clip
 from mmcl.data.asked import Asked
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.sample import Inputs
+from mmcl.models.arrival import Arrival
 from mmcl.models.heads import LinearHead
 from mmcl.models.multimodal import MultimodalModel
 
@@ -61,9 +62,9 @@ def test_a_copy_has_its_own_weights_in_backbone_and_head() -> None:
 
 def test_a_linear_head_grows_and_keeps_its_units() -> None:
     head = LinearHead(5)
-    head.grow(LabelSpace.of(["a", "b"]))
+    head.meet(Arrival(0, LabelSpace.of(["a", "b"]), frozenset({"image"})))
     old = head.weight.detach().clone()
-    head.grow(LabelSpace.of(["c"], first_id=7))
+    head.meet(Arrival(1, LabelSpace.of(["c"], first_id=7), frozenset({"image"})))
     assert torch.equal(head.weight[:2], old)
     assert head.knows(LabelSpace.of(["c"], first_id=7))
     assert not head.knows(LabelSpace.of(["d"], first_id=9))
@@ -80,7 +81,7 @@ def test_a_backbone_that_encodes_no_text_gets_a_linear_head() -> None:
 
 def test_features_in_half_precision_are_scored_as_the_weights_are() -> None:
     linear, text = LinearHead(16), MultimodalModel(tiny_clip()).head
-    linear.grow(SPACE)
+    linear.meet(Arrival(0, SPACE, frozenset({"image"})))
     fused = torch.randn(3, 16).bfloat16()
     torch.testing.assert_close(linear.logits(fused, SPACE), linear.logits(fused.float(), SPACE))
     torch.testing.assert_close(text.logits(fused, SPACE), text.logits(fused.float(), SPACE))  # type: ignore[operator]

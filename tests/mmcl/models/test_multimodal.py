@@ -8,6 +8,7 @@ from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.sample import Inputs
 from mmcl.models.addons import AddOn
+from mmcl.models.arrival import Arrival
 from mmcl.models.fusion import MeanFusion
 from mmcl.models.heads import LinearHead, TextHead
 from mmcl.models.multimodal import MultimodalModel
@@ -58,7 +59,7 @@ def test_parameters_of_heads_and_add_ons_and_frozen_ones_are_not_shared() -> Non
     trained = [name for name, _ in model.shared_parameters()]
     assert trained
     model.head = LinearHead(model.backbone.embed_dim)
-    model.grow(0, LabelSpace.of(["a", "b"]), frozenset({IMAGE}))
+    model.meet(Arrival(0, LabelSpace.of(["a", "b"]), frozenset({IMAGE})))
     model.attach("owner", model.backbone.blocks(IMAGE)[0], Shift())
     model.get_parameter(trained[0]).requires_grad_(False)
     assert [name for name, _ in model.shared_parameters()] == trained[1:]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mmcl.data.label_space import LabelSpace
 from mmcl.learning.learner import Learner
+from mmcl.models.arrival import Arrival
 from mmcl.objectives.likelihoods import cross_entropy
 
 from ..case import Case, Parity, Tolerance
@@ -85,7 +86,7 @@ def network(case: Case) -> tuple[GatedHead, list[Gate]]:
     stack = linear_stack(width, (hidden, hidden), 0.0, lambda units: Gate(units, s_max=smax, idle=1.0))
     head = GatedHead(stack).to(case.precision)
     for task in range(len(embeddings[0])):
-        head.meet(task, LabelSpace.of([str(c) for c in range(classes)]), frozenset({"image"}))
+        head.meet(Arrival(task, LabelSpace.of([str(c) for c in range(classes)]), frozenset({"image"})))
     head.to(case.precision)
     gates = [module for module in stack.modules() if isinstance(module, Gate)]
     with torch.no_grad():

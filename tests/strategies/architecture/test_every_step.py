@@ -129,7 +129,7 @@ def dropped(strategy: StrategyPlugin) -> tuple[bool, bool]:
 def test_a_gated_convolution_is_pooled_by_its_largest_values_and_then_gated() -> None:
     torch.manual_seed(0)
     gate = Gate(4, s_max=10.0, idle=1.0)
-    gate.grow(0)
+    gate.add(0)
     layer = GatedLayer(nn.Conv2d(3, 4, 2), gate, 0.0)
     gate.begin(0)
     images = torch.randn(5, 3, 7, 7)

@@ -16,6 +16,7 @@ from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.sample import Inputs
 from mmcl.errors import CompositionError, ConfigError
+from mmcl.models.arrival import Arrival
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.models.output import Output
 from mmcl.models.plain import PlainBackbone
@@ -41,7 +42,7 @@ def inputs(task_ids: list[int], values: Tensor | None = None) -> Inputs:
 
 def test_a_gate_is_a_sigmoid_while_it_is_learned_and_constant_afterwards() -> None:
     layer = gate(4)
-    layer.grow(3)
+    layer.add(3)
     layer.begin(3)
     layer.sharpness = 2.0
     torch.testing.assert_close(layer.row(0), (2.0 * layer.embeddings[0]).sigmoid())
@@ -56,7 +57,7 @@ def test_an_open_gate_has_a_slope_unless_the_released_one_is_wanted() -> None:
     slopes = {}
     for annealing in ("paper", "released"):
         layer = HAT(annealing=annealing)._gate(2)
-        layer.grow(0)
+        layer.add(0)
         layer.begin(0)
         with torch.no_grad():
             layer.embeddings[0].copy_(torch.tensor([0.05, -0.05]))  # s e is 20
@@ -70,7 +71,7 @@ def test_an_open_gate_has_a_slope_unless_the_released_one_is_wanted() -> None:
 def test_what_is_used_is_the_largest_gate_of_all_finished_experiences() -> None:
     layer = gate(3)
     for task, embedding in enumerate(([1.0, -1.0, -1.0], [-1.0, -1.0, 1.0])):
-        layer.grow(task)
+        layer.add(task)
         assert layer.used.tolist() == ([0, 0, 0] if task == 0 else [1, 0, 0])
         with torch.no_grad():
             layer.embeddings[task].copy_(torch.tensor(embedding))
@@ -81,16 +82,16 @@ def test_what_is_used_is_the_largest_gate_of_all_finished_experiences() -> None:
 
 def test_a_new_experience_freezes_the_embeddings_of_earlier_ones() -> None:
     layer = gate(3)
-    layer.grow(0)
-    layer.grow(1)
+    layer.add(0)
+    layer.add(1)
     assert [embedding.requires_grad for embedding in layer.embeddings] == [False, True]
 
 
 def test_embeddings_begin_normal_or_with_all_gates_open() -> None:
     torch.manual_seed(0)
     normal, opened = gate(2000), Gate(2000, s_max=400.0, idle=1.0, open_start=True)
-    normal.grow(0)
-    opened.grow(0)
+    normal.add(0)
+    opened.add(0)
     first, second = normal.embeddings[0].detach(), opened.embeddings[0].detach()
     assert abs(float(first.mean())) < 0.1
     assert abs(float(first.std()) - 1) < 0.1
@@ -101,7 +102,7 @@ def test_embeddings_begin_normal_or_with_all_gates_open() -> None:
 def test_each_sample_gets_the_gates_of_its_own_experience() -> None:
     layer = gate(2, idle=0.5)
     for task in (4, 7):
-        layer.grow(task)
+        layer.add(task)
         closed(0 if task == 4 else 1, layer, task)
     assert layer.of_samples(torch.tensor([7, 4, 9])).tolist() == [[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]]
 
@@ -111,7 +112,7 @@ def test_the_stack_is_the_papers_formula() -> None:
     stack = linear_stack(5, (4, 3), 0.0, gate)
     for module in stack.modules():
         if isinstance(module, Gate):
-            module.grow(0)
+            module.add(0)
             closed(1, module)
     value = torch.randn(2, 5)
     first, second = (layer.layer for layer in stack.layers)  # type: ignore[union-attr]
@@ -128,7 +129,7 @@ def test_dropout_comes_before_the_gate_and_only_in_training() -> None:
     torch.manual_seed(0)
     stack = linear_stack(5, (400,), 0.5, gate)
     (layer,) = stack.layers
-    layer.gate.grow(0)  # type: ignore[operator, union-attr]
+    layer.gate.add(0)  # type: ignore[operator, union-attr]
     value = torch.randn(1, 5)
     kept = (stack(value, 0) != 0).float().mean() / (stack.eval()(value, 0) != 0).float().mean()
     assert 0.3 < float(kept) < 0.7
@@ -138,7 +139,7 @@ def test_dropout_comes_before_the_gate_and_only_in_training() -> None:
 def convolutions() -> GatedHead:
     torch.manual_seed(0)
     head = GatedHead(convolutional_stack((3, 32, 32), (4, 6), (8,), 0.0, gate), reads=IMAGE)
-    head.meet(0, LabelSpace.of(["a", "b"]), frozenset({IMAGE}))
+    head.meet(Arrival(0, LabelSpace.of(["a", "b"]), frozenset({IMAGE})))
     return head
 
 
@@ -177,7 +178,7 @@ def adapted(task_ids: tuple[int, ...] = ()) -> MultimodalModel:
     model = MultimodalModel(tiny_clip()).eval()
     attach_adapters(model, lambda: gate(8, idle=0.0))
     for task in task_ids:
-        model.grow(task, LabelSpace.of([f"class {task}"], first_id=task))
+        model.meet(Arrival(task, LabelSpace.of([f"class {task}"], first_id=task), frozenset({IMAGE, TEXT})))
         for module in model.modules():
             if isinstance(module, GatedAdapter):
                 nn.init.normal_(module.up.weight)
@@ -187,7 +188,7 @@ def adapted(task_ids: tuple[int, ...] = ()) -> MultimodalModel:
 
 def test_an_adapter_begins_as_nothing() -> None:
     model, plain = adapted(), MultimodalModel(tiny_clip()).eval()
-    model.grow(0, LabelSpace.of(["a"]))
+    model.meet(Arrival(0, LabelSpace.of(["a"]), frozenset({IMAGE, TEXT})))
     for module in model.modules():
         if isinstance(module, GatedAdapter):
             module.gate.begin(0)
@@ -228,7 +229,7 @@ def test_gates_in_the_transformer_are_on_the_hidden_units_of_every_block_but_the
     assert addon.gate.units == block.mlp.c_fc.out_features  # type: ignore[union-attr]
     assert [link.layer for link in addon.links()] == [block.mlp.c_fc, block.mlp.c_proj]  # type: ignore[union-attr]
     assert torch.equal(model.encode(inputs([0])).features[IMAGE], plain.encode(inputs([0])).features[IMAGE])
-    model.grow(0, LabelSpace.of(["a"]))
+    model.meet(Arrival(0, LabelSpace.of(["a"]), frozenset({IMAGE, TEXT})))
     closed(3, addon.gate)
     before = model.encode(inputs([0])).features[IMAGE]
     assert not torch.allclose(before, plain.encode(inputs([0])).features[IMAGE])
@@ -275,7 +276,7 @@ def test_nothing_is_guarded_where_nothing_is_used() -> None:
     stack = linear_stack(5, (4, 3), 0.0, gate)
     assert guards(stack.links(), []) == []
     closed_layer = stack.layers[0].gate
-    closed_layer.grow(0)  # type: ignore[operator, union-attr]
+    closed_layer.add(0)  # type: ignore[operator, union-attr]
     closed(0, closed_layer)  # type: ignore[arg-type]
     assert {id(guard.parameter) for guard in guards(stack.links(), [])} == {
         id(parameter)

@@ -14,6 +14,7 @@ from mmcl.data.modality import IMAGE, TEXT
 from mmcl.errors import ConfigError
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
+from mmcl.models.arrival import Arrival
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import MDTIL, TIL, Scenario
 from mmcl.testing.toy import toy_benchmark, toy_learner, weights
@@ -244,7 +245,7 @@ def test_classes_that_come_back_get_a_column_of_their_own() -> None:
     model, shape = progressive(), LabelSpace.of(["a", "b"])
     learner = toy_learner(toy_benchmark(), {"p": model})
     for task in (0, 1):
-        learner.model.grow(task, shape, frozenset({IMAGE}))
+        learner.model.meet(Arrival(task, shape, frozenset({IMAGE})))
     batch = next(learner.one_pass(toy_benchmark().test[0].samples, 4))
     output = learner.model.encode(batch.inputs)
     columns = [

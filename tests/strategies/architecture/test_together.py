@@ -177,9 +177,7 @@ def test_gates_inside_the_backbone_and_columns_behind_it_forget_nothing_together
 @pytest.mark.parametrize("kind", SMALL)
 def test_learning_everything_at_once_is_refused(kind: str) -> None:
     joint: StrategyPlugin = strategy("joint")
-    with pytest.raises(
-        CompositionError, match=r"'joint' needs all experiences at once, and 'it' experiences one after the other"
-    ):
+    with pytest.raises(CompositionError, match=r"'joint' learns all experiences at once, and 'it' one after the other"):
         check_composition([small(kind), joint], ["it", "joint"], Surroundings(TIL))
 
 

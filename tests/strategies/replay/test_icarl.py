@@ -30,6 +30,7 @@ from mmcl.learning.composition import check_composition
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.weights import model_tensors, restore_model
+from mmcl.models.arrival import Arrival
 from mmcl.models.output import Output
 from mmcl.streams.scenario import CIL, DIL, MDTIL, TIL
 from mmcl.testing.models import ImageTower
@@ -240,7 +241,7 @@ def test_features_are_normalised_before_they_are_averaged_and_the_mean_again() -
 
 def test_the_nearest_mean_answers_and_the_units_are_trained() -> None:
     module = ExemplarHead(2)
-    module.grow(SPACE)
+    module.meet(Arrival(0, SPACE, frozenset({IMAGE})))
     module.place(SPACE, {5: torch.tensor([1.0, 0.0]), 6: torch.tensor([0.0, 1.0])})
     with torch.no_grad():
         module.linear.weight.copy_(torch.tensor([[0.0, 1.0], [1.0, 0.0], [9.0, 9.0]]))
