@@ -17,8 +17,10 @@ from torch import Tensor, nn
 from mmcl.arguments import parse_tower
 from mmcl.data.modality import TEXT
 from mmcl.data.names import some
+from mmcl.data.sample import Inputs
 from mmcl.errors import ConfigError
 from mmcl.models.backbone import Backbone, BackbonePlugin, Features, Vocabulary
+from mmcl.models.sites import Site
 from mmcl.options import BackboneName, instantiate
 from mmcl.registry import BACKBONES, load
 
@@ -35,21 +37,21 @@ class CompositeBackbone(Backbone):
 
     def __init__(self, parts: Sequence[Backbone]) -> None:
         super().__init__()
-        widths = {part.embed_dim for part in parts}
+        widths = {tower.width: name for part in parts for name, tower in part.towers.items()}
         if len(widths) > 1:
             raise ConfigError(
                 "backbone 'composite'",
-                found="features of the widths " + ", ".join(str(part.embed_dim) for part in parts),
+                found="features of the widths " + ", ".join(f"{width} ({name})" for width, name in widths.items()),
                 allowed="one width for all towers",
                 remedy="Give the tower an option for its width, or a last layer that maps to the width of the others.",
             )
         self.parts = nn.ModuleList(parts)
-        self.embed_dim = parts[0].embed_dim
         self.specs = _joined([part.specs for part in parts])
         self.preprocess_train = _joined([part.preprocess_train for part in parts])
         self.preprocess_eval = _joined([part.preprocess_eval for part in parts])
         self.remarks = tuple(remark for part in parts for remark in part.remarks)
-        self._part_of = {modality: number for number, part in enumerate(parts) for modality in part.specs}
+        self.towers = _joined([part.towers for part in parts])
+        self._part_of = {name: number for number, part in enumerate(parts) for name in {*part.specs, *part.towers}}
 
     @property
     def description(self) -> Mapping[str, str]:
@@ -58,17 +60,13 @@ class CompositeBackbone(Backbone):
         topics = dict.fromkeys(topic for of_part in said for topic in of_part)
         return {topic: " + ".join(of_part[topic] for of_part in said if topic in of_part) for topic in topics}
 
-    def encode(self, modality: str, value: Tensor) -> Features:
-        """The features of the part whose modality it is."""
-        return self._of(modality).encode(modality, value)
+    def encode_tower(self, name: str, inputs: Inputs) -> Features:
+        """The features of the part whose tower it is."""
+        return self._of(name).encode_tower(name, inputs)
 
-    def tower(self, modality: str) -> nn.Module:
-        """The tower of the part whose modality it is."""
-        return self._of(modality).tower(modality)
-
-    def blocks(self, modality: str) -> Sequence[nn.Module]:
-        """The blocks of the part whose modality it is."""
-        return self._of(modality).blocks(modality)
+    def sites(self, tower: str) -> Sequence[Site]:
+        """The sites of the part whose tower it is."""
+        return self._of(tower).sites(tower)
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """Token ids of the part that reads texts."""

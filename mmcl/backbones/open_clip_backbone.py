@@ -13,8 +13,11 @@ from open_clip.transform import PreprocessCfg
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from mmcl.backbones.open_clip_sites import sites_of_transformer
 from mmcl.data.modality import IMAGE, TEXT, ModalitySpec
-from mmcl.models.backbone import Backbone, Features, Vocabulary
+from mmcl.data.sample import Inputs
+from mmcl.models.backbone import Backbone, Features, Tower, Vocabulary
+from mmcl.models.sites import Site
 
 
 class OpenCLIPBackbone(Backbone):
@@ -56,26 +59,20 @@ class OpenCLIPBackbone(Backbone):
             IMAGE: ModalitySpec((3, int(height), int(width))),
             TEXT: ModalitySpec(tuple(tokens("").shape), torch.int64),
         }
-        self.embed_dim = int(config["embed_dim"])
+        # open_clip spreads the text tower over the model, unless it is a module of its own
+        modules = {IMAGE: clip.visual, TEXT: clip.text if hasattr(clip, "text") else clip.transformer}
+        width = int(config["embed_dim"])
+        self.towers = {name: Tower(module, frozenset({name}), width) for name, module in modules.items()}  # type: ignore[arg-type]
 
-    def encode(self, modality: str, value: Tensor) -> Features:
+    def encode_tower(self, name: str, inputs: Inputs) -> Features:
         """``image``: ``float[B, 3, H, W]``; ``text``: ``int64[B, L]``; both -> ``[B, D]``, not normalised."""
-        if modality == IMAGE:
-            return Features(self.clip.encode_image(value))  # type: ignore[operator]
-        return Features(self.clip.encode_text(value))  # type: ignore[operator]
+        if name == IMAGE:
+            return Features(self.clip.encode_image(inputs[IMAGE]))  # type: ignore[operator]
+        return Features(self.clip.encode_text(inputs[TEXT]))  # type: ignore[operator]
 
-    def tower(self, modality: str) -> nn.Module:
-        """The image tower; open_clip spreads the text tower over the model, unless it is a module of its own."""
-        if modality == IMAGE:
-            return self.clip.visual  # type: ignore[return-value]
-        text: nn.Module = self.clip.text if hasattr(self.clip, "text") else self.clip.transformer  # type: ignore[assignment]
-        return text
-
-    def blocks(self, modality: str) -> Sequence[nn.Module]:
-        """The residual attention blocks of a tower, or none where open_clip's tower has no such blocks."""
-        owner = self.tower(modality)
-        transformer = getattr(owner, "transformer", owner)
-        return list(getattr(transformer, "resblocks", ()))
+    def sites(self, tower: str) -> list[Site]:
+        """Those of its residual attention blocks; none where open_clip's tower has no such blocks."""
+        return list(sites_of_transformer(self.clip, self.towers[tower].module, tower))
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """open_clip's tokeniser of this model."""
@@ -118,7 +115,7 @@ class OpenCLIPBackbone(Backbone):
     @property
     def description(self) -> dict[str, str]:
         """Where it comes from, and the function that it computes apart from its weights."""
-        activations = {name: _activations(self.tower(name)) for name in self.specs}
+        activations = {name: _activations(tower.module) for name, tower in self.towers.items()}
         each = [f"{words} ({name})" for name, words in activations.items()]
         prepared = self._preprocessing
         return {
@@ -159,6 +156,7 @@ class OpenCLIPBackbone(Backbone):
             origin=self.origin,
             remarks=self.remarks,
         )
+        copy._holders = deepcopy(self._holders, memo)
         memo[id(self)] = copy
         return copy.train(self.training)
 

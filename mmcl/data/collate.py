@@ -78,7 +78,8 @@ class Collator:
             present[name] = torch.tensor([value is not None for value in column])
             values[name] = _stacked(name, spec, column, samples)
         task_ids = torch.tensor([sample.task_id for sample in samples])
-        inputs = Inputs(values, present, tuple(sample.sample_id for sample in samples), task_ids)
+        whole = frozenset(name for name in values if all(name in sample.inputs for sample in samples))
+        inputs = Inputs(values, present, tuple(sample.sample_id for sample in samples), task_ids, whole=whole)
         return Batch(inputs, torch.as_tensor([sample.target for sample in samples]), task_ids)
 
     def complete(self, batch: Batch) -> Batch:
@@ -156,6 +157,8 @@ class TensorSamples:
         self.task_id = task_id
         everywhere = torch.ones(len(targets), dtype=torch.bool)
         self.present = dict.fromkeys(values, everywhere) | dict(present or {})
+        # of the whole set: that a batch happens to lack nothing is not worth a look at it
+        self._whole = frozenset(name for name, held in self.present.items() if bool(held.all()))
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -171,7 +174,7 @@ class TensorSamples:
         present = {name: held[rows] for name, held in self.present.items()}
         values = {name: value[rows] for name, value in self.values.items()}
         ids = tuple([f"{self.task_id}/{index}" for index in indices])
-        return Batch(Inputs(values, present, ids, task_ids), self.targets[rows], task_ids)
+        return Batch(Inputs(values, present, ids, task_ids, whole=self._whole), self.targets[rows], task_ids)
 
 
 def concatenate(first: Batch, second: Batch) -> Batch:

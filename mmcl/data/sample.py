@@ -1,6 +1,6 @@
 """Sample, Inputs and Batch: the three shapes in which data travel."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -47,9 +47,11 @@ class Inputs(Mapping[str, Tensor]):
         sample_ids: the ids of the rows.
         task_ids: ``int64[B]``, or ``None`` where the scenario hides them.
         asked: what competes for the answers; the learner writes it when it considers a batch.
+        whole: the modalities that no row lacks, known since the batch was stacked, so that nobody has to ask the
+            device; ``None`` where that is not known.
     """
 
-    __slots__ = ("_values", "asked", "present", "sample_ids", "task_ids")
+    __slots__ = ("_values", "asked", "present", "sample_ids", "task_ids", "whole")
 
     def __init__(
         self,
@@ -58,12 +60,14 @@ class Inputs(Mapping[str, Tensor]):
         sample_ids: tuple[str, ...] = (),
         task_ids: Tensor | None = None,
         asked: Asked = NOTHING,
+        whole: frozenset[str] | None = None,
     ) -> None:
         self._values = dict(values)
         self.present = dict(present)
         self.sample_ids = sample_ids
         self.task_ids = task_ids
         self.asked = asked
+        self.whole = whole
 
     def __getitem__(self, modality: str) -> Tensor:
         return self._values[modality]
@@ -79,6 +83,14 @@ class Inputs(Mapping[str, Tensor]):
         """B, the number of rows."""
         return next(iter(self._values.values())).shape[0]
 
+    def is_whole(self, modality: str) -> bool:
+        """Whether no row lacks a modality."""
+        return bool(self.present[modality].all()) if self.whole is None else modality in self.whole
+
+    def having_any(self, modalities: Iterable[str]) -> Tensor:
+        """``bool[B]``: which rows have one of these modalities."""
+        return torch.stack([self.present[name] for name in modalities if name in self.present]).any(0)
+
     def replace(self, **changes: Any) -> "Inputs":
         """The same inputs but for the named arguments of the constructor: the only way to make others of them."""
         kept = {
@@ -87,6 +99,7 @@ class Inputs(Mapping[str, Tensor]):
             "sample_ids": self.sample_ids,
             "task_ids": self.task_ids,
             "asked": self.asked,
+            "whole": self.whole,
         }
         return Inputs(**{**kept, **changes})
 
@@ -128,7 +141,7 @@ class Inputs(Mapping[str, Tensor]):
         if present is None or not bool(present.any()):
             return None
         alone = self.replace(values={modality: self[modality]}, present={modality: present})
-        return alone if bool(present.all()) else alone.select(present)
+        return (alone if bool(present.all()) else alone.select(present)).replace(whole=frozenset({modality}))
 
     def followed_by(self, other: "Inputs") -> "Inputs":
         """These rows, then those of ``other``, which has the same modalities."""
@@ -139,6 +152,7 @@ class Inputs(Mapping[str, Tensor]):
             sample_ids=self.sample_ids + other.sample_ids,
             task_ids=torch.cat([self.task_ids, other.task_ids]) if known else None,  # type: ignore[list-item]
             asked=self.asked.followed_by(other.asked, (self.batch_size, other.batch_size)),
+            whole=None if self.whole is None or other.whole is None else self.whole & other.whole,
         )
 
 

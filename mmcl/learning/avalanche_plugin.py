@@ -84,7 +84,9 @@ class AvalanchePlugin(SupervisedPlugin[Any]):
         experience = self._experience(template.experience)
         if not self._begun:
             self.learner, self._begun = self._learner(template, experience), True
-        self.learner.model.backbone.network = template.model
+        backbone = self.learner.model.backbone
+        assert isinstance(backbone, PlainBackbone)
+        backbone.replace(template.model)
         self._tell("before_training")
         self.learner.begin(experience)
         self._tell("before_train_dataset_adaptation")

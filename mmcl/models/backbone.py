@@ -1,14 +1,18 @@
 """Backbone: pre-trained towers behind one interface, and BackbonePlugin, what an entry point provides."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, final
 
+import torch
 from torch import Tensor, nn
 
 from mmcl.data.modality import TEXT, ModalitySpec
+from mmcl.data.sample import Inputs
 from mmcl.errors import PluginError
+from mmcl.models.arrival import Arrival
+from mmcl.models.sites import AddOn, AddOns, Site
 from mmcl.options import check_options
 from mmcl.registry import BACKBONES, name_of
 
@@ -36,21 +40,51 @@ class Vocabulary(NamedTuple):
     padding: int
 
 
+class Tower(NamedTuple):
+    """A part of a backbone that has features of its own.
+
+    Attributes:
+        module: its weights; each sample passes in rows of its own.
+        reads: the modalities that it needs; CLIP's towers read one each.
+        width: D, of its pooled features.
+    """
+
+    module: nn.Module
+    reads: frozenset[str]
+    width: int
+
+
+class Encoded(NamedTuple):
+    """What the towers make of a batch.
+
+    Attributes:
+        features: tower -> its features; zeros in rows that lack what it reads.
+        present: tower -> ``bool[B]``, which rows have something that it reads.
+        logit_scale: the multiplicative scale of cosine similarities.
+    """
+
+    features: dict[str, Features]
+    present: dict[str, Tensor]
+    logit_scale: Tensor
+
+
 class Backbone(nn.Module, ABC):
     """Weights, preprocessing and tokeniser that belong together.
 
+    The names of towers that read one modality are the names of these.
+
     Attributes:
         specs: modality -> shape of one preprocessed value.
+        towers: the parts that have features, by name.
         preprocess_train: modality -> raw value to tensor, with augmentation.
         preprocess_eval: modality -> raw value to tensor, deterministic.
-        embed_dim: D, width of pooled features.
         remarks: what is not sure about it; a run says it and keeps it.
     """
 
     specs: Mapping[str, ModalitySpec]
+    towers: Mapping[str, Tower]
     preprocess_train: Mapping[str, Callable[[Any], Tensor]]
     preprocess_eval: Mapping[str, Callable[[Any], Tensor]]
-    embed_dim: int
     remarks: Sequence[str] = ()
 
     @property
@@ -58,24 +92,110 @@ class Backbone(nn.Module, ABC):
         """What a report says of the model: its name, where its weights come from, what else makes it this function."""
         return {"model": type(self).__name__}
 
-    @abstractmethod
-    def encode(self, modality: str, value: Tensor) -> Features:
-        """Features of a batch of preprocessed values of one modality."""
+    def __init__(self) -> None:
+        super().__init__()
+        self._holders: list[AddOns] = []
 
     @abstractmethod
-    def tower(self, modality: str) -> nn.Module:
-        """The module that encodes a modality, each sample in rows of its own."""
+    def encode_tower(self, name: str, inputs: Inputs) -> Features:
+        """Features of a batch in which all rows have what the tower reads; called by ``encode`` only."""
 
-    def blocks(self, modality: str) -> Sequence[nn.Module]:
-        """The blocks of a tower in order, where add-ons can be attached; each maps ``[B, L, W]`` to the same shape.
+    @final
+    def encode(self, inputs: Inputs) -> Encoded:
+        """Let every tower encode what it reads of a batch, and tell the add-ons what batch it is.
+
+        Rows that lack what a tower reads do not pass through it: they leave no trace in its statistics or gradients.
+        """
+        try:
+            features, present = {}, {}
+            for name, reads in self._reads(inputs):
+                features[name], present[name] = self._features(name, reads, inputs)
+            return Encoded(features, present, self.logit_scale)
+        finally:
+            for holder in self._holders:
+                holder.inputs = holder.entered = None
+
+    def encode_texts(self, tokens: Tensor) -> Tensor:
+        """Pooled features ``[N, D]`` of texts ``int64[N, L]`` that are no samples, such as class prompts."""
+        present = torch.ones(len(tokens), dtype=torch.bool, device=tokens.device)
+        prompts = Inputs({TEXT: tokens}, {TEXT: present}, whole=frozenset({TEXT}))
+        return self.encode(prompts).features[TEXT].pooled
+
+    @property
+    def width(self) -> int:
+        """D, the common width of all towers.
+
+        Raises:
+            PluginError: if they differ.
+        """
+        widths = {name: tower.width for name, tower in self.towers.items()}
+        if len(set(widths.values())) != 1:
+            raise PluginError(
+                f"backbone {type(self).__name__}",
+                found=f"towers of the widths {', '.join(f'{name}: {width}' for name, width in widths.items())}",
+                allowed="one width for all of them",
+                remedy="Choose a fusion for features of several widths.",
+            )
+        return next(iter(widths.values()))
+
+    def sites(self, tower: str) -> Sequence[Site]:
+        """The places in a tower where add-ons can be attached, kind by kind in the order of layers.
 
         A backbone that has none cannot be adapted, only trained.
         """
         return ()
 
+    def sites_of(self, tower: str, kind: str) -> list[Site]:
+        """The sites of one kind."""
+        return [site for site in self.sites(tower) if site.kind == kind]
+
+    def attach(self, owner: str, site: Site, addon: AddOn) -> None:
+        """Let ``addon`` change what leaves ``site`` from now on; the names of all other parameters stay.
+
+        Args:
+            owner: the strategy it belongs to; add-ons of several owners act in the order of attachment.
+            site: one of ``sites``.
+            addon: becomes the child ``site.exit.addons[owner]``.
+        """
+        holder = AddOns.at(site)
+        if not any(holder is other for other in self._holders):
+            self._holders.append(holder)
+        holder[owner] = addon
+
+    def meet(self, arrival: Arrival) -> None:
+        """Let all add-ons make room for an experience."""
+        for holder in self._holders:
+            holder.meet(arrival)
+
+    def _reads(self, inputs: Inputs) -> Iterator[tuple[str, frozenset[str]]]:
+        """The towers that have something to do, and what they read; one is done for each modality where that is all."""
+        for name, tower in self.towers.items():
+            if tower.reads & inputs.keys():
+                yield name, tower.reads
+
+    def _shown(self, name: str, inputs: Inputs) -> Features:
+        """What a tower makes of these rows, which its add-ons are told."""
+        for holder in self._holders:
+            holder.inputs = inputs
+        return self.encode_tower(name, inputs)
+
+    def _features(self, name: str, reads: frozenset[str], inputs: Inputs) -> tuple[Features, Tensor]:
+        if len(reads) > 1:
+            return self._shown(name, inputs), inputs.having_any(reads)
+        present = inputs.present[name]
+        if inputs.is_whole(name):
+            return self._shown(name, inputs), present
+        rows = present.nonzero().squeeze(1)
+        width = self.towers[name].width
+        if not len(rows):
+            return Features(torch.zeros(len(present), width, device=present.device)), present
+        pooled, tokens = self._shown(name, inputs.select(rows))
+        every = None if tokens is None else _scattered(tokens, rows, len(present))
+        return Features(_scattered(pooled, rows, len(present)), every), present
+
     @abstractmethod
     def tokenize(self, texts: Sequence[str]) -> Tensor:
-        """Token ids ``int64[N, L]``, ready for ``encode("text", ...)``."""
+        """Token ids ``int64[N, L]``, ready for ``encode_texts``."""
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -95,8 +215,8 @@ class Backbone(nn.Module, ABC):
         """
         raise self._lacking("'token_embedding'", "embeddings of tokens")
 
-    def encode_embedded(self, tokens: Tensor, embedded: Tensor) -> Features:
-        """Features of texts whose tokens have these embeddings instead of their own.
+    def encode_embedded(self, tokens: Tensor, embedded: Tensor) -> Tensor:
+        """Pooled features ``[B, D]`` of texts whose tokens have these embeddings instead of their own.
 
         Args:
             tokens: ``int64[B, L]``; they still say where a text ends.
@@ -107,7 +227,7 @@ class Backbone(nn.Module, ABC):
         """
         hook = self.token_embedding.register_forward_hook(lambda *_: embedded)
         try:
-            return self.encode(TEXT, tokens)
+            return self.encode_texts(tokens)
         finally:
             hook.remove()
 
@@ -127,6 +247,11 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def export(self, folder: Path) -> None:
         """Write weights, configuration and tokeniser in the format of the library the backbone comes from."""
+
+
+def _scattered(part: Tensor, rows: Tensor, count: int) -> Tensor:
+    """``[len(rows), ...]`` as rows of ``[count, ...]``, which has zeros elsewhere."""
+    return part.new_zeros(count, *part.shape[1:]).index_copy(0, rows, part)
 
 
 class BackbonePlugin(ABC):

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmcl.data.label_space import ClassLabel, LabelSpace
-from mmcl.data.modality import TEXT
 from mmcl.data.sample import Inputs
 from mmcl.models.arrival import Arrival
 from mmcl.models.backbone import Backbone
@@ -134,7 +133,7 @@ class TextHead(Head):
 
     def _embed(self, label_space: LabelSpace) -> Tensor:
         tokens, owner = self._prompt_tokens(label_space)
-        features = functional.normalize(self._backbone[0].encode(TEXT, tokens).pooled, dim=-1)
+        features = functional.normalize(self._backbone[0].encode_texts(tokens), dim=-1)
         if owner is None:
             return features
         sums = features.new_zeros(len(label_space), features.shape[1]).index_add(0, owner, features)

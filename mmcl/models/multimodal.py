@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import TEXT
 from mmcl.data.sample import Inputs
-from mmcl.models.addons import ADDONS, AddOn, AddOns
 from mmcl.models.arrival import Arrival
 from mmcl.models.backbone import Backbone
 from mmcl.models.fusion import MeanFusion
 from mmcl.models.heads import Head, LinearHead, TextHead
 from mmcl.models.output import Output
+from mmcl.models.sites import ADDONS, AddOn, Site
 from mmcl.signature import checked
 
 
@@ -36,7 +36,6 @@ class MultimodalModel(nn.Module):
         self.fusion = fusion if fusion is not None else MeanFusion()
         self.head = head if head is not None else _default_head(backbone)
         self.computing: Callable[[], AbstractContextManager[object]] = nullcontext
-        self._addons: list[AddOns] = []
         self._met: set[int] = set()
 
     def forward(self, inputs: Inputs) -> Output:
@@ -58,21 +57,22 @@ class MultimodalModel(nn.Module):
     def encode(self, inputs: Inputs) -> Output:
         """Features and their fusion, without scores."""
         with self.computing():
-            for addons in self._addons:
-                addons.inputs = inputs
-            try:
-                features = {name: self.backbone.encode(name, value).pooled for name, value in inputs.items()}
-            finally:
-                for addons in self._addons:
-                    addons.inputs = None
-            embedded = self.head.embed(features, inputs)
-            fused = self.fusion(embedded, inputs.present)
-            return Output(fused, embedded, logit_scale=self.backbone.logit_scale)
+            encoded = self.backbone.encode(inputs)
+            pooled = {name: features.pooled for name, features in encoded.features.items()}
+            tokens = {name: f.tokens for name, f in encoded.features.items() if f.tokens is not None}
+            embedded = self.head.embed(pooled, inputs)
+            return Output(
+                fused=self.fusion(embedded, encoded.present),
+                features=embedded,
+                present=encoded.present,
+                tokens=tokens,
+                logit_scale=encoded.logit_scale,
+            )
 
     def encode_texts(self, tokens: Tensor) -> Tensor:
         """Features ``[N, D]`` of texts ``int64[N, L]`` that are no samples, such as prompts."""
         with self.computing():
-            return self.backbone.encode(TEXT, tokens).pooled
+            return self.backbone.encode_texts(tokens)
 
     def score(self, output: Output, inputs: Inputs, label_space: LabelSpace) -> Tensor:
         """The head's logits ``[B, C]`` of encoded inputs for any label space."""
@@ -88,19 +88,9 @@ class MultimodalModel(nn.Module):
         finally:
             self.computing = computing
 
-    def attach(self, owner: str, block: nn.Module, addon: AddOn) -> None:
-        """Let ``addon`` change what ``block`` returns from now on; the names of the block's parameters stay.
-
-        Args:
-            owner: the strategy it belongs to; add-ons of several owners act in the order of attachment.
-            block: a module of the backbone, such as one of ``backbone.blocks(modality)``.
-            addon: becomes the child ``block.addons[owner]``.
-        """
-        addons = getattr(block, ADDONS, None)
-        if addons is None:
-            addons = AddOns.at(block)
-            self._addons.append(addons)
-        addons[owner] = addon
+    def attach(self, owner: str, site: Site, addon: AddOn) -> None:
+        """Add a module at one of the backbone's sites: ``backbone.attach``."""
+        self.backbone.attach(owner, site, addon)
 
     def meet(self, arrival: Arrival) -> None:
         """Make room for an experience in the head and in the add-ons, unless that has been done."""
@@ -108,8 +98,7 @@ class MultimodalModel(nn.Module):
             return
         self._met.add(arrival.index)
         self.head.meet(arrival)
-        for addons in self._addons:
-            addons.meet(arrival)
+        self.backbone.meet(arrival)
 
     def shared_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Named trainable parameters that serve every experience: those of backbone and fusion.
@@ -122,4 +111,4 @@ class MultimodalModel(nn.Module):
 
 
 def _default_head(backbone: Backbone) -> Head:
-    return TextHead(backbone) if TEXT in backbone.specs else LinearHead(backbone.embed_dim)
+    return TextHead(backbone) if TEXT in backbone.towers else LinearHead(backbone.width)

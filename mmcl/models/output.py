@@ -15,13 +15,18 @@ class Output:
 
     Attributes:
         fused: ``[B, D]``, the features the head works on.
-        features: modality -> pooled features ``[B, D]``, not normalised: the backbone's or what the head makes of them.
+        features: tower -> pooled features ``[B, D]``, not normalised: the backbone's, zeros in rows that lack what the
+            tower reads, or what the head makes of them. Towers of one modality have its name.
+        present: tower -> ``bool[B]``, which rows have something that it reads.
+        tokens: tower -> ``[B, L, W]``, features token by token, of towers that give them.
         logits: ``[B, C]``, one column per class of the label space considered; ``None`` where nothing has been scored.
         logit_scale: of cosine similarities, a scalar; 1 unless a backbone says otherwise.
     """
 
     fused: Tensor
     features: dict[str, Tensor] = field(default_factory=dict)
+    present: dict[str, Tensor] = field(default_factory=dict)
+    tokens: dict[str, Tensor] = field(default_factory=dict)
     logits: Tensor | None = None
     logit_scale: Tensor = field(default_factory=partial(torch.ones, ()))
 

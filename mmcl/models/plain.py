@@ -11,7 +11,7 @@ from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, ModalitySpec
 from mmcl.data.sample import Inputs
 from mmcl.errors import PluginError
-from mmcl.models.backbone import Backbone, Features
+from mmcl.models.backbone import Backbone, Features, Tower
 from mmcl.models.heads import Head
 from mmcl.models.output import Output
 
@@ -30,15 +30,16 @@ class PlainBackbone(Backbone):
         self.network = network
         self.specs = {IMAGE: ModalitySpec(shape)}
         self.preprocess_train = self.preprocess_eval = {}
-        self.embed_dim = outputs
+        self.towers = {IMAGE: Tower(network, frozenset({IMAGE}), outputs)}
 
-    def encode(self, modality: str, value: Tensor) -> Features:
+    def replace(self, network: nn.Module) -> None:
+        """Hold another network, or the same one in another state."""
+        self.network = network
+        self.towers = {IMAGE: self.towers[IMAGE]._replace(module=network)}
+
+    def encode_tower(self, name: str, inputs: Inputs) -> Features:
         """The scores of all classes."""
-        return Features(self.network(value))
-
-    def tower(self, modality: str) -> nn.Module:
-        """The network."""
-        return self.network
+        return Features(self.network(inputs[name]))
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """There is no text."""

@@ -2,17 +2,21 @@
 
 import inspect
 import pickle
+from copy import deepcopy
 from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmcl.data.modality import IMAGE, TEXT
+from mmcl.data.sample import Inputs
 from mmcl.errors import PluginError
 from mmcl.models.backbone import Backbone
+from mmcl.models.sites import AddOn, Here, Site
 from mmcl.testing.audit import audited
 from mmcl.testing.check import BrokenPromiseError, Check, NotApplicable, Subject, promise
+from mmcl.testing.encoded import encoded
 from mmcl.testing.feature_checks import FEATURE_CHECKS
 from mmcl.testing.miniature import miniature, values
 from mmcl.testing.nested import difference
@@ -131,38 +135,45 @@ def towers(backbone: Subject) -> None:
     mini = miniature(backbone)
     inside = {id(module) for module in mini.modules()}
     for name in mini.specs:
-        tower = mini.tower(name)
+        tower = mini.towers[name].module
         if id(tower) not in inside:
-            raise BrokenPromiseError(f"tower({name!r}) is no part of the backbone", "Return one of its modules.")
+            raise BrokenPromiseError(f"the tower {name!r} is no part of the backbone", "Name one of its modules.")
         mini.zero_grad()
         with torch.enable_grad():
-            mini.encode(name, values(mini, name, 4)).pooled.square().sum().backward()
+            encoded(mini, name, values(mini, name, 4)).pooled.square().sum().backward()
         if not any(p.grad is not None and bool(p.grad.any()) for p in tower.parameters()):
             raise BrokenPromiseError(
-                f"no gradient of the features of {name!r} arrives in tower({name!r})",
+                f"no gradient of the features of {name!r} arrives in the tower {name!r}",
                 "Compute the features with that module, and do not detach them.",
             )
     mini.zero_grad()
 
 
 @promise
-def blocks(backbone: Subject) -> None:
-    """The blocks of a tower are modules of the backbone that keep the shape of what they are given."""
+def sites(backbone: Subject) -> None:
+    """An add-on can be attached at every site, is called, and changes nothing where it returns what it finds."""
     mini, tried = miniature(backbone), 0
     inside = {id(module) for module in mini.modules()}
-    for name in mini.specs:
-        for index, block in enumerate(mini.blocks(name)):
+    plain = {name: features for name in mini.towers if (features := _of_tower(mini, name)) is not None}
+    for name in plain:
+        for site in mini.sites(name):
             tried += 1
-            if id(block) not in inside:
-                raise BrokenPromiseError(f"block {index} of {name!r} is no part of the backbone", "Return its modules.")
-            shapes = _shapes(mini, name, block)
-            if not shapes or any(before != after or len(after) != 3 for before, after in shapes):
+            where = f"site {site.kind!r} of layer {site.layer} in the tower {name!r}"
+            if {id(site.entry), id(site.exit)} - inside:
+                raise BrokenPromiseError(f"{where} is no part of the backbone", "Name its modules.")
+            copy, addon = deepcopy(mini), Looking()
+            copy.attach("looking", _same_site(copy, name, site), addon)
+            if copy.state_dict().keys() != mini.state_dict().keys():
+                raise BrokenPromiseError(f"{where}: an add-on renames parameters", "Name modules of the backbone.")
+            if found := difference(_of_tower(copy, name), plain[name]):
+                raise BrokenPromiseError(f"{where}: an add-on that changes nothing: {found}", "Look at its exit.")
+            if [shape[-1:] for shape in addon.shapes] != [(site.width,)]:
                 raise BrokenPromiseError(
-                    f"block {index} of {name!r} {_in_words(shapes)}",
-                    "Return modules that are called with [B, L, W] and give the same shape: add-ons act on it.",
+                    f"{where}: what leaves it has the shapes {addon.shapes}",
+                    f"Name modules that are called once and give [..., {site.width}], or correct the width.",
                 )
     if not tried:
-        raise NotApplicable("it shows no blocks")
+        raise NotApplicable("it shows no sites")
 
 
 @promise
@@ -177,8 +188,8 @@ def embeddings(backbone: Subject) -> None:
         raise NotApplicable("it shows no token_embedding") from error
     ids = mini.tokenize(["a dog", "two cats and a bar"])
     with torch.no_grad():
-        plain, embedded = mini.encode(TEXT, ids).pooled, mini.encode_embedded(ids, table(ids)).pooled
-        changed = mini.encode_embedded(ids, 2 * table(ids)).pooled
+        plain, embedded = encoded(mini, TEXT, ids).pooled, mini.encode_embedded(ids, table(ids))
+        changed = mini.encode_embedded(ids, 2 * table(ids))
     if found := difference(plain, embedded, 1e-6):
         raise BrokenPromiseError(
             f"encode_embedded(tokens, token_embedding(tokens)) and encode: {found}",
@@ -198,7 +209,7 @@ def random_state(backbone: Subject) -> None:
     mini = backbone.fresh().miniature().eval()
     with torch.no_grad():
         for name in mini.specs:
-            mini.encode(name, values(mini, name, 2))
+            encoded(mini, name, values(mini, name, 2))
     changed = [name for name, state in global_generators().items() if state != before[name]]
     if changed:
         raise BrokenPromiseError(
@@ -214,7 +225,7 @@ BACKBONE_CHECKS: tuple[Check, ...] = (
     preparation,
     tokens,
     towers,
-    blocks,
+    sites,
     embeddings,
     random_state,
     *FEATURE_CHECKS,
@@ -241,25 +252,26 @@ def _require_spec(mini: Backbone, who: str, name: str, value: Any) -> None:
         raise BrokenPromiseError(f"{who} gives {seen}", f"Give {spec.dtype} of shape {list(spec.shape)}, as specs say.")
 
 
-def _shapes(mini: Backbone, name: str, block: nn.Module) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Shapes of what a block was given and gave while a batch was encoded."""
-    seen: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+class Looking(AddOn):
+    """Changes nothing, and notes the shape of what leaves its site."""
 
-    def look(_: nn.Module, given: tuple[Any, ...], result: Any) -> None:
-        seen.append((_shape(next(iter(given), None)), _shape(result)))
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: list[tuple[int, ...]] = []
 
-    handle = block.register_forward_hook(look)
-    try:
-        with torch.no_grad():
-            mini.encode(name, values(mini, name, 2))
-    finally:
-        handle.remove()
-    return seen
+    def forward(self, here: Here, inputs: Inputs) -> Tensor:
+        """What is there."""
+        self.shapes.append(tuple(here.value.shape))
+        return here.value
 
 
-def _shape(value: Any) -> tuple[int, ...]:
-    return tuple(value.shape) if isinstance(value, Tensor) else ()
+def _of_tower(mini: Backbone, name: str) -> Tensor | None:
+    """The features of a tower that reads one modality; ``None`` of one that reads several."""
+    if len(mini.towers[name].reads) > 1:
+        return None
+    with torch.no_grad():
+        return encoded(mini, name, values(mini, name, 2)).pooled
 
 
-def _in_words(shapes: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> str:
-    return f"is given {list(shapes[0][0])} and gives {list(shapes[0][1])}" if shapes else "is not called"
+def _same_site(copy: Backbone, tower: str, site: Site) -> Site:
+    return next(other for other in copy.sites_of(tower, site.kind) if other.layer == site.layer)

@@ -7,7 +7,7 @@ import torch
 from mmcl.errors import ConfigError
 from mmcl.learning.guard import auxiliary_pass
 from mmcl.learning.learner import Learner
-from mmcl.models.addons import ADDONS
+from mmcl.models.sites import ADDONS
 from mmcl.streams.benchmark import Benchmark
 from mmcl.testing.check import BrokenPromiseError, Check, NotApplicable, Subject, promise
 from mmcl.testing.nested import difference

@@ -10,6 +10,7 @@ from mmcl.models.arrival import Arrival
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.streams.scenario import CIL
 from mmcl.testing.check import BrokenPromiseError, Check, NotApplicable, Subject, promise
+from mmcl.testing.encoded import encoded
 from mmcl.testing.miniature import miniature, stream_for, values
 from mmcl.testing.nested import difference, tensors
 from mmcl.testing.trial import answers
@@ -20,16 +21,17 @@ _TOLERANCE = 1e-5  # other batch sizes add up in another order
 
 @promise
 def features(backbone: Subject) -> None:
-    """Pooled features are as wide as embed_dim says, a row for each sample, and finite."""
+    """Pooled features are as wide as the tower says, a row for each sample, and finite."""
     mini = miniature(backbone)
     for name in mini.specs:
         for rows in (_ROWS, 1):
             with torch.no_grad():
-                pooled, tokens = mini.encode(name, values(mini, name, rows))
-            if tuple(pooled.shape) != (rows, mini.embed_dim) or not pooled.is_floating_point():
+                pooled, tokens = encoded(mini, name, values(mini, name, rows))
+            width = mini.towers[name].width
+            if tuple(pooled.shape) != (rows, width) or not pooled.is_floating_point():
                 raise BrokenPromiseError(
                     f"{rows} values of {name!r} give {pooled.dtype} of shape {list(pooled.shape)}",
-                    f"Give floating-point features of shape {[rows, mini.embed_dim]}, or correct embed_dim.",
+                    f"Give floating-point features of shape {[rows, width]}, or correct the width of the tower.",
                 )
             if not bool(pooled.isfinite().all()):
                 raise BrokenPromiseError(f"features of {name!r} are not finite", "Look for a division by zero.")
@@ -53,7 +55,7 @@ def determinism(backbone: Subject) -> None:
     mini = miniature(backbone)
     for name in mini.specs:
         with torch.no_grad():
-            once, twice = (mini.encode(name, values(mini, name, _ROWS)).pooled for _ in range(2))
+            once, twice = (encoded(mini, name, values(mini, name, _ROWS)).pooled for _ in range(2))
         if found := difference(once, twice):
             raise BrokenPromiseError(f"features of {name!r}, encoded twice, {found.partition(' ')[2]}", "Obey eval().")
 
@@ -65,8 +67,8 @@ def independence(backbone: Subject) -> None:
     for name in mini.specs:
         batch = values(mini, name, _ROWS)
         with torch.no_grad():
-            together = mini.encode(name, batch).pooled
-            apart = torch.cat([mini.encode(name, row.unsqueeze(0)).pooled for row in batch])
+            together = encoded(mini, name, batch).pooled
+            apart = torch.cat([encoded(mini, name, row.unsqueeze(0)).pooled for row in batch])
         if found := difference(together, apart, _TOLERANCE * max(1.0, float(together.abs().max()))):
             raise BrokenPromiseError(
                 f"features of {name!r}, alone and in a batch, {found.partition(' ')[2]}",
@@ -80,7 +82,7 @@ def distinction(backbone: Subject) -> None:
     mini = miniature(backbone)
     for name in mini.specs:
         with torch.no_grad():
-            pooled = mini.encode(name, values(mini, name, 2)).pooled
+            pooled = encoded(mini, name, values(mini, name, 2)).pooled
         if torch.allclose(pooled[0], pooled[1], rtol=1e-6, atol=1e-8):
             raise BrokenPromiseError(f"two different values of {name!r} have the same features", "Look at 'encode'.")
 

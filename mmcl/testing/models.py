@@ -7,10 +7,13 @@ from typing import NoReturn
 import torch
 from torch import Tensor, nn
 
+from mmcl.backbones.open_clip_sites import sites_of_transformer
 from mmcl.backbones.openclip import tiny_clip
 from mmcl.data.modality import IMAGE, TEXT
+from mmcl.data.sample import Inputs
 from mmcl.errors import PluginError
-from mmcl.models.backbone import Backbone, Features, Vocabulary
+from mmcl.models.backbone import Backbone, Features, Tower, Vocabulary
+from mmcl.models.sites import Site
 
 
 class ImageTower(Backbone):
@@ -22,23 +25,19 @@ class ImageTower(Backbone):
     def __init__(self) -> None:
         super().__init__()
         clip = tiny_clip()
-        self.embed_dim, self.specs = clip.embed_dim, {IMAGE: clip.specs[IMAGE]}
+        self.specs = {IMAGE: clip.specs[IMAGE]}
         self.preprocess_train = {IMAGE: clip.preprocess_train[IMAGE]}
         self.preprocess_eval = {IMAGE: clip.preprocess_eval[IMAGE]}
-        self.layers = nn.Sequential(nn.BatchNorm2d(3), clip.tower(IMAGE), nn.Dropout(0.1))
+        self.layers = nn.Sequential(nn.BatchNorm2d(3), clip.towers[IMAGE].module, nn.Dropout(0.1))
+        self.towers = {IMAGE: Tower(self.layers, frozenset({IMAGE}), clip.width)}
 
-    def encode(self, modality: str, value: Tensor) -> Features:
+    def encode_tower(self, name: str, inputs: Inputs) -> Features:
         """Features of images."""
-        pooled: Tensor = self.tower(modality)(value)
-        return Features(pooled)
+        return Features(self.layers(inputs[IMAGE]))
 
-    def tower(self, modality: str) -> nn.Module:
-        """All layers."""
-        return self.layers if modality == IMAGE else _refuse(modality)
-
-    def blocks(self, modality: str) -> Sequence[nn.Module]:
+    def sites(self, tower: str) -> list[Site]:
         """The transformer's."""
-        return list(self.layers[1].transformer.resblocks) if modality == IMAGE else _refuse(modality)  # type: ignore[union-attr, arg-type]
+        return list(sites_of_transformer(self, self.layers[1], tower))
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """There is no text."""
@@ -60,22 +59,18 @@ class TextTower(Backbone):
     def __init__(self) -> None:
         super().__init__()
         self.clip = tiny_clip()
-        self.clip.tower(IMAGE).requires_grad_(False)
-        self.embed_dim, self.specs = self.clip.embed_dim, {TEXT: self.clip.specs[TEXT]}
+        self.clip.towers[IMAGE].module.requires_grad_(False)
+        self.specs, self.towers = {TEXT: self.clip.specs[TEXT]}, {TEXT: self.clip.towers[TEXT]}
         self.preprocess_train = {TEXT: self.clip.preprocess_train[TEXT]}
         self.preprocess_eval = {TEXT: self.clip.preprocess_eval[TEXT]}
 
-    def encode(self, modality: str, value: Tensor) -> Features:
+    def encode_tower(self, name: str, inputs: Inputs) -> Features:
         """Features of texts."""
-        return self.clip.encode(modality, value) if modality == TEXT else _refuse(modality)
+        return self.clip.encode_tower(name, inputs)
 
-    def tower(self, modality: str) -> nn.Module:
-        """The transformer."""
-        return self.clip.tower(modality) if modality == TEXT else _refuse(modality)
-
-    def blocks(self, modality: str) -> Sequence[nn.Module]:
-        """Its blocks."""
-        return self.clip.blocks(modality) if modality == TEXT else _refuse(modality)
+    def sites(self, tower: str) -> list[Site]:
+        """Those of the transformer."""
+        return self.clip.sites(tower)
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """As the CLIP does."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mmcl.learning.compose import Slot
 from mmcl.learning.learner import Learner
-from mmcl.models.addons import ADDONS
+from mmcl.models.sites import ADDONS
 
 _ONCE = ("adapt_model", "before_training_exp", "after_training_exp", "after_eval_exp")
 _BATCH = (

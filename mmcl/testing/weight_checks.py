@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mmcl.models.backbone import Backbone
 from mmcl.testing.check import BrokenPromiseError, Check, NotApplicable, Subject, promise
+from mmcl.testing.encoded import encoded
 from mmcl.testing.miniature import miniature, values
 from mmcl.testing.nested import difference, leaves
 
@@ -75,7 +76,7 @@ def registered_tensors(backbone: Subject) -> None:
         moved = deepcopy(mini).to("cuda")
         with torch.no_grad():
             for name in mini.specs:
-                moved.encode(name, values(mini, name, _ROWS).to("cuda"))
+                encoded(moved, name, values(mini, name, _ROWS).to("cuda"))
 
 
 @promise
@@ -108,7 +109,7 @@ WEIGHT_CHECKS: tuple[Check, ...] = (copies, saved_weights, registered_tensors, e
 
 @torch.no_grad()
 def _features(backbone: Backbone) -> dict[str, Tensor]:
-    return {name: backbone.encode(name, values(backbone, name, _ROWS)).pooled for name in backbone.specs}
+    return {name: encoded(backbone, name, values(backbone, name, _ROWS)).pooled for name in backbone.specs}
 
 
 def _require_same(

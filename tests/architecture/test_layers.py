@@ -153,6 +153,34 @@ def test_open_clip_is_imported_in_its_backbone_where_the_shipped_one_is_made_and
     }
 
 
+def attributes(path: Path) -> set[str]:
+    """Names behind a dot, wherever in a file."""
+    return {node.attr for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Attribute)}
+
+
+def test_only_backbones_call_a_tower_so_that_no_add_on_is_left_without_its_batch() -> None:
+    every = files("mmcl", "strategies", "benchmarks")
+    callers = {name(path) for path in every if "encode_tower" in attributes(path)}
+    assert callers == {"mmcl/models/backbone.py", "mmcl/backbones/composite.py", "mmcl/testing/models.py"}
+
+
+def test_no_strategy_names_a_part_of_open_clip_or_transformers() -> None:
+    theirs = {
+        "visual",
+        "transformer",
+        "resblocks",
+        "ln_1",
+        "ln_2",
+        "mlp",
+        "c_fc",
+        "c_proj",
+        "gelu",
+        "attn",
+        "text_model",
+    }
+    assert {name(path): found for path in files("strategies") if (found := attributes(path) & theirs)} == {}
+
+
 @pytest.mark.parametrize("entry", [entry for group in GROUPS for entry in entries(group)], ids=lambda e: e.name)
 def test_entry_points_name_files_with_a_card(entry: object) -> None:
     assert find_spec(entry.module) is not None  # type: ignore[attr-defined]

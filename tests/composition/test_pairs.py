@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 import mmcl
 from mmcl.data.modality import IMAGE, ModalitySpec
+from mmcl.data.sample import Inputs
 from mmcl.errors import CompositionError
-from mmcl.models.backbone import Backbone, BackbonePlugin, Features
+from mmcl.models.backbone import Backbone, BackbonePlugin, Features, Tower
 from mmcl.registry import BACKBONES
 from mmcl.registry import load as registered
 from mmcl.streams.scenario import GDIL, SCENARIOS, Scenario
@@ -30,14 +31,12 @@ class Pixels(Backbone):
     def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Linear(3 * 32 * 32, 8)
-        self.specs, self.embed_dim = {IMAGE: ModalitySpec((3, 32, 32))}, 8
+        self.specs = {IMAGE: ModalitySpec((3, 32, 32))}
+        self.towers = {IMAGE: Tower(self.layer, frozenset({IMAGE}), 8)}
         self.preprocess_train = self.preprocess_eval = {}
 
-    def encode(self, modality: str, value: Tensor) -> Features:
-        return Features(self.layer(value.flatten(1)))
-
-    def tower(self, modality: str) -> nn.Module:
-        return self.layer
+    def encode_tower(self, name: str, inputs: Inputs) -> Features:
+        return Features(self.layer(inputs[IMAGE].flatten(1)))
 
     def tokenize(self, texts: Any) -> Tensor:
         raise AssertionError("it reads no text")

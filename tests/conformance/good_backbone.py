@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torchvision.transforms.functional import pil_to_tensor, resize
 
 from mmcl.data.modality import IMAGE, TEXT, ModalitySpec
-from mmcl.models.backbone import Backbone, BackbonePlugin, Features
+from mmcl.data.sample import Inputs
+from mmcl.models.backbone import Backbone, BackbonePlugin, Features, Tower
+from mmcl.models.sites import Site
 
 LENGTH = 12
 
@@ -31,26 +33,27 @@ class Towers(Backbone):
 
     def __init__(self, width: int = 8) -> None:
         super().__init__()
-        self.embed_dim = width
+        self.width_of_all = width
         self.specs = {IMAGE: ModalitySpec((3, 8, 8)), TEXT: ModalitySpec((LENGTH,), torch.int64)}
         self.preprocess_train = self.preprocess_eval = {IMAGE: pixels, TEXT: letters}
         self.image = nn.Sequential(nn.Linear(48, width), nn.Tanh())
         self.embedding = nn.Embedding(51, width)
         self.text = nn.Sequential(nn.Linear(width, width), nn.Tanh())
+        modules = {IMAGE: self.image, TEXT: self.text}
+        self.towers = {name: Tower(module, frozenset({name}), width) for name, module in modules.items()}
 
-    def encode(self, modality: str, value: Tensor) -> Features:
-        if modality == IMAGE:
+    def encode_tower(self, name: str, inputs: Inputs) -> Features:
+        value = inputs[name]
+        if name == IMAGE:
             value = value.unflatten(-1, (4, 2)).flatten(1, 2).transpose(1, 2).flatten(2)  # [B, 4, 48]
         else:
             value = self.embedding(value)
-        tokens = self.tower(modality)(value)
+        tokens = self.towers[name].module(value)
         return Features(tokens.mean(1), tokens)
 
-    def tower(self, modality: str) -> nn.Module:
-        return self.image if modality == IMAGE else self.text
-
-    def blocks(self, modality: str) -> Sequence[nn.Module]:
-        return [self.tower(modality)[1]]  # type: ignore[index]
+    def sites(self, tower: str) -> Sequence[Site]:
+        first, last = self.towers[tower].module.children()
+        return [Site("block", 0, first, last, self.width_of_all)]
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         return torch.stack([letters(text) for text in texts])
@@ -65,7 +68,7 @@ class Towers(Backbone):
 
     def export(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(json.dumps({"width": self.embed_dim}))
+        (folder / "config.json").write_text(json.dumps({"width": self.width_of_all}))
         save_file({name: value.contiguous() for name, value in self.state_dict().items()}, folder / "weights")
 
 

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from mmcl.data.modality import IMAGE, TEXT
+from mmcl.data.sample import Inputs
 from mmcl.models.backbone import Features
+from mmcl.models.sites import Site
 
 from .good_backbone import Towers, letters, pixels, plugin, seeded
 from .sabotage import Sabotage
@@ -63,7 +65,7 @@ def augments_always(towers: Towers) -> None:
 
 
 def has_a_wrong_width(towers: Towers) -> None:
-    towers.embed_dim = 9
+    towers.towers = {name: tower._replace(width=9) for name, tower in towers.towers.items()}
 
 
 def has_a_hidden_tensor(towers: Towers) -> None:
@@ -93,22 +95,30 @@ class KnowsNoAnimals(Towers):
 
 
 class HasNoTower(Towers):
-    def tower(self, modality: str) -> nn.Module:
-        return super().tower(modality) if modality == TEXT else deepcopy(self.image)
+    def __init__(self) -> None:
+        super().__init__()
+        self.towers = {**self.towers, IMAGE: self.towers[IMAGE]._replace(module=deepcopy(self.image))}
 
-    def blocks(self, modality: str) -> Sequence[nn.Module]:
+    def encode_tower(self, name: str, inputs: Inputs) -> Features:
+        self.towers = {**self.towers, IMAGE: self.towers[IMAGE]._replace(module=self.image)}
+        try:
+            return super().encode_tower(name, inputs)
+        finally:
+            self.towers = {**self.towers, IMAGE: self.towers[IMAGE]._replace(module=deepcopy(self.image))}
+
+    def sites(self, tower: str) -> Sequence[Site]:
         return ()
 
 
 class Detaches(Towers):
-    def encode(self, modality: str, value: Tensor) -> Features:
-        pooled = super().encode(modality, value).pooled
-        return Features(pooled if modality == TEXT else pooled.detach() + 0 * self.embedding.weight.sum())
+    def encode_tower(self, name: str, inputs: Inputs) -> Features:
+        pooled = super().encode_tower(name, inputs).pooled
+        return Features(pooled if name == TEXT else pooled.detach() + 0 * self.embedding.weight.sum())
 
 
-class ShowsLayersAsBlocks(Towers):
-    def blocks(self, modality: str) -> Sequence[nn.Module]:
-        return [self.image[0]] if modality == IMAGE else super().blocks(modality)
+class ShowsAWrongWidth(Towers):
+    def sites(self, tower: str) -> Sequence[Site]:
+        return [site._replace(width=48) for site in super().sites(tower)]
 
 
 class HasAnotherTable(Towers):
@@ -122,9 +132,9 @@ class HasAnotherTable(Towers):
 
 
 class DrawsForNothing(Towers):
-    def encode(self, modality: str, value: Tensor) -> Features:
+    def encode_tower(self, name: str, inputs: Inputs) -> Features:
         torch.rand(1)
-        return super().encode(modality, value)
+        return super().encode_tower(name, inputs)
 
 
 class HasANegativeScale(Towers):
@@ -139,36 +149,33 @@ class Remembers(Towers):
     last = b""
     times = 0
 
-    def encode(self, modality: str, value: Tensor) -> Features:
-        pooled = super().encode(modality, value).pooled
+    def encode_tower(self, name: str, inputs: Inputs) -> Features:
+        pooled = super().encode_tower(name, inputs).pooled
         if not self.training:
-            seen, self.last = self.last, value.numpy().tobytes()
+            seen, self.last = self.last, inputs[name].numpy().tobytes()
             self.times = self.times + 1 if seen == self.last else 1
-            pooled = pooled + 0.1 * (modality == IMAGE and self.times == 2)
+            pooled = pooled + 0.1 * (name == IMAGE and self.times == 2)
         return Features(pooled)
 
 
 class CountsRows(Towers):
-    def encode(self, modality: str, value: Tensor) -> Features:
-        return Features(super().encode(modality, value).pooled * (1 + 0.1 * len(value)))
+    def encode_tower(self, name: str, inputs: Inputs) -> Features:
+        return Features(super().encode_tower(name, inputs).pooled * (1 + 0.1 * len(inputs[name])))
 
 
 class SeesNothing(Towers):
-    def encode(self, modality: str, value: Tensor) -> Features:
-        return super().encode(modality, value * 0 if modality == IMAGE else value)
+    def encode_tower(self, name: str, inputs: Inputs) -> Features:
+        blind = {other: value * 0 if other == IMAGE else value for other, value in inputs.items()}
+        return super().encode_tower(name, inputs.replace(values=blind))
 
 
 class MixesModalities(Towers):
-    """What texts mean depends on the images seen before."""
+    """What a text means depends on the image beside it, also where there is none."""
 
-    image_mean = 0.0
-
-    def encode(self, modality: str, value: Tensor) -> Features:
-        pooled = super().encode(modality, value).pooled
-        if modality == IMAGE:
-            self.image_mean = float(value.mean())
-            return Features(pooled)
-        return Features(pooled + self.image_mean)
+    def encode_tower(self, name: str, inputs: Inputs) -> Features:
+        pooled = super().encode_tower(name, inputs).pooled
+        beside = inputs[IMAGE].flatten(1).mean(1, keepdim=True) if name == TEXT and IMAGE in inputs else 0.0
+        return Features(pooled + beside)
 
 
 class IsIndifferent(Towers):
@@ -182,6 +189,7 @@ class SharesItsTower(Towers):
         copy = type(self)()
         copy.load_state_dict(self.state_dict())
         copy.image = self.image
+        copy.towers = {**copy.towers, IMAGE: copy.towers[IMAGE]._replace(module=self.image)}
         return copy.train(self.training)
 
 
@@ -218,9 +226,9 @@ WRONG_BACKBONES = (
     Sabotage(plugin(built(augments_always)), "preparation", r"preprocess_eval\['image'\] of the same value twice"),
     Sabotage(plugin(of(PadsSomeOnly)), "tokens", r"'a dog' alone becomes .* of shape \[1, 5\]"),
     Sabotage(plugin(of(KnowsNoAnimals)), "tokens", "different texts have the same tokens"),
-    Sabotage(plugin(of(HasNoTower)), "towers", r"tower\('image'\) is no part of the backbone"),
-    Sabotage(plugin(of(Detaches)), "towers", r"no gradient of the features of 'image' arrives in tower\('image'\)"),
-    Sabotage(plugin(of(ShowsLayersAsBlocks)), "blocks", r"block 0 of 'image' is given .* 48\] and gives .* 8\]"),
+    Sabotage(plugin(of(HasNoTower)), "towers", "the tower 'image' is no part of the backbone"),
+    Sabotage(plugin(of(Detaches)), "towers", r"no gradient of the features of 'image' arrives in the tower 'image'"),
+    Sabotage(plugin(of(ShowsAWrongWidth)), "sites", r"site 'block' of layer 0 .* leaves it has the shapes .* 8\)"),
     Sabotage(plugin(of(HasAnotherTable)), "embeddings", "other embeddings do not change the features"),
     Sabotage(plugin(of(DrawsForNothing)), "random state", "uses the global generator of torch"),
     Sabotage(plugin(built(has_a_wrong_width)), "features", r"3 values of 'image' give torch.float32 of shape \[3, 8\]"),

@@ -22,6 +22,7 @@ from mmcl.learning.strategy import GradientValues, StrategyPlugin, Terms
 from mmcl.models.fusion import MeanFusion
 from mmcl.models.heads import LinearHead, TextHead
 from mmcl.options import NonNegative
+from mmcl.testing.encoded import encoded
 
 from .sabotage import Sabotage
 from .wrong_card import NothingAboutDeviations
@@ -91,7 +92,7 @@ class FailsInCIL(StrategyPlugin):
 @dataclass(kw_only=True, eq=False)
 class HiddenText(StrategyPlugin):
     def before_training_exp(self, learner: Learner, **_: object) -> None:
-        learner.model.backbone.encode(TEXT, learner.model.backbone.tokenize(["unsaid"]))
+        encoded(learner.model.backbone, TEXT, learner.model.backbone.tokenize(["unsaid"]))
 
 
 @dataclass(kw_only=True, eq=False)
@@ -155,7 +156,7 @@ class ScalingTerm(StrategyPlugin):
 class HiddenHead(StrategyPlugin):
     def adapt_model(self, learner: Learner) -> None:
         backbone = learner.model.backbone
-        learner.model.head = TextHead(backbone) if TEXT in backbone.specs else LinearHead(backbone.embed_dim)
+        learner.model.head = TextHead(backbone) if TEXT in backbone.specs else LinearHead(backbone.width)
 
 
 @dataclass(kw_only=True, eq=False)

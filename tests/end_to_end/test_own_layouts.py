@@ -20,6 +20,7 @@ import mmcl
 from mmcl.cli import app
 from mmcl.errors import ConfigError
 from mmcl.run_folder import RunFolder
+from mmcl.testing.encoded import encoded
 from mmcl.use import trained_model
 
 from .small import SMALL
@@ -275,4 +276,4 @@ def test_models_that_are_an_open_clip_model_are_exported_and_others_refused(lear
     clip, _, _ = open_clip.create_model_and_transforms(f"local-dir:{tmp_path / 'clip'}")
     ours = trained_model(RunFolder.open(learned.out)).backbone
     image = torch.rand(1, 3, 32, 32)
-    torch.testing.assert_close(clip.eval().encode_image(image), ours.encode("image", image).pooled)
+    torch.testing.assert_close(clip.eval().encode_image(image), encoded(ours, "image", image).pooled)

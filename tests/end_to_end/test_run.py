@@ -20,6 +20,7 @@ from mmcl.errors import CheckpointError, ConfigError
 from mmcl.run_folder import RunFolder
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import TIL
+from mmcl.testing.encoded import encoded
 from mmcl.testing.toy import toy_benchmark
 from mmcl.use import trained_model
 
@@ -116,15 +117,15 @@ def test_an_exported_model_gives_the_same_logits_in_plain_open_clip(tmp_path: Pa
     with torch.no_grad():
         ours = (
             model.backbone.logit_scale
-            * torch.nn.functional.normalize(model.backbone.encode("image", images).pooled, dim=-1)
+            * torch.nn.functional.normalize(encoded(model.backbone, "image", images).pooled, dim=-1)
             @ torch.nn.functional.normalize(
-                model.backbone.encode("text", model.backbone.tokenize(texts)).pooled, dim=-1
+                encoded(model.backbone, "text", model.backbone.tokenize(texts)).pooled, dim=-1
             ).T
         )
         image, text, scale = clip(images, tokenize(texts))
         theirs = scale * image @ text.T
     untrained = GlyphCLIP().build()
-    assert not torch.equal(untrained.encode("image", images).pooled, model.backbone.encode("image", images).pooled)
+    assert not torch.equal(encoded(untrained, "image", images).pooled, encoded(model.backbone, "image", images).pooled)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
 
 

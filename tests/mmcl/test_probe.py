@@ -24,14 +24,15 @@ from mmcl.errors import CheckpointError, ConfigError
 from mmcl.evaluation.metric import Metric
 from mmcl.evaluation.spatial_disorder import Pairs, disorder
 from mmcl.learning.compose import Surroundings
-from mmcl.models.addons import AddOn
 from mmcl.models.backbone import Backbone, BackbonePlugin
 from mmcl.models.heads import TextHead
 from mmcl.models.output import Output
+from mmcl.models.sites import AddOn, Here
 from mmcl.probe import Probe, check_probe, draw
 from mmcl.run_folder import RunFolder
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import CIL, MDTIL, TIL, Scenario
+from mmcl.testing.encoded import encoded
 from mmcl.testing.toy import toy_benchmark, toy_learner, toy_pairs
 from mmcl.use import trained_model
 
@@ -111,7 +112,7 @@ def test_the_last_features_are_those_of_the_trained_model(tmp_path: Path) -> Non
             samples = [experience.samples[position] for position in positions]
             space = experience.label_space.for_training
             columns = space.columns(torch.tensor([int(sample.target) for sample in samples]))
-            images.append(model.backbone.encode(IMAGE, torch.stack([s.inputs[IMAGE] for s in samples])).pooled)
+            images.append(encoded(model.backbone, IMAGE, torch.stack([s.inputs[IMAGE] for s in samples])).pooled)
             texts.append(model.head.text_features(space)[columns])
     torch.testing.assert_close(features["image"], torch.cat(images), rtol=0, atol=1e-5)
     unit = torch.nn.functional.normalize(features["text"], dim=1)
@@ -191,7 +192,7 @@ def test_pairs_of_images_and_texts_are_taken_as_they_are(tmp_path: Path) -> None
     model = trained_model(RunFolder.open(folder))
     with torch.no_grad():
         tokens = torch.cat([experience.samples.values[TEXT] for experience in pairs_stream().test])
-        torch.testing.assert_close(last["text"], model.backbone.encode(TEXT, tokens).pooled, rtol=0, atol=1e-5)
+        torch.testing.assert_close(last["text"], encoded(model.backbone, TEXT, tokens).pooled, rtol=0, atol=1e-5)
     assert not torch.equal(first["text"], last["text"])
 
 
@@ -214,9 +215,9 @@ class Watching(AddOn):
         super().__init__()
         self.shown: list[list[int] | None] = []
 
-    def forward(self, value: Tensor, inputs: Inputs | None) -> Tensor:
-        self.shown.append(None if inputs is None or inputs.task_ids is None else inputs.task_ids.tolist())
-        return value
+    def forward(self, here: Here, inputs: Inputs) -> Tensor:
+        self.shown.append(None if inputs.task_ids is None else inputs.task_ids.tolist())
+        return here.value
 
 
 @pytest.mark.parametrize(("scenario", "shown"), [(TIL, [[0] * 3, [1] * 2]), (CIL, [None, None])], ids=["TIL", "CIL"])
@@ -226,7 +227,7 @@ def test_the_model_is_shown_the_task_where_the_scenario_reveals_it(
     benchmark = toy_benchmark(scenario, experiences=2)
     learner = toy_learner(benchmark)
     addon = Watching()
-    learner.model.attach("watching", learner.model.backbone.blocks(IMAGE)[0], addon)
+    learner.model.attach("watching", learner.model.backbone.sites_of(IMAGE, "block")[0], addon)
     Probe(5, benchmark, RunFolder(tmp_path)).features(learner)
     assert addon.shown == shown
 
@@ -250,7 +251,7 @@ def test_encoding_is_in_evaluation_mode_and_leaves_no_trace(tmp_path: Path) -> N
     learner.model.train()
     modes: list[bool] = []
     for modality in (IMAGE, TEXT):
-        block = learner.model.backbone.blocks(modality)[0]
+        block = learner.model.backbone.sites_of(modality, "block")[0].exit
         block.register_forward_pre_hook(lambda module, _: modes.append(module.training or torch.is_grad_enabled()))
     parameter = next(p for p in learner.model.parameters() if p.requires_grad)
     parameter.grad = torch.ones_like(parameter)

@@ -12,7 +12,8 @@ from mmcl.data.experience_data import ExperienceData
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT, ModalitySpec
 from mmcl.data.reference import ReferenceData
-from mmcl.models.backbone import Backbone, Features
+from mmcl.data.sample import Inputs
+from mmcl.models.backbone import Backbone, Features, Tower
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.streams.experience import Experience
 from mmcl.streams.scenario import TIL
@@ -32,19 +33,17 @@ class TwoTowers(Backbone):
             self.register_parameter(name, nn.Parameter(weights[name].clone()))
         self.texts, self.scale = texts, torch.tensor(scale, dtype=texts.dtype)
         self.specs = {IMAGE: ModalitySpec((len(self.W_img),)), TEXT: ModalitySpec((), torch.int64)}
-        self.embed_dim = self.W_img.shape[1]
+        width = self.W_img.shape[1]
+        self.towers = {name: Tower(self, frozenset({name}), width) for name in (IMAGE, TEXT)}
         self.preprocess_train = self.preprocess_eval = {}
 
-    def encode(self, modality: str, value: Tensor) -> Features:
-        if modality == IMAGE:
-            return Features(value @ self.W_img + self.b_img)
-        return Features(self.texts[value] @ self.W_txt + self.b_txt)
+    def encode_tower(self, name: str, inputs: Inputs) -> Features:
+        if name == IMAGE:
+            return Features(inputs[IMAGE] @ self.W_img + self.b_img)
+        return Features(self.texts[inputs[TEXT]] @ self.W_txt + self.b_txt)
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         return torch.tensor([int(text) for text in texts])
-
-    def tower(self, modality: str) -> nn.Module:
-        return self
 
     @property
     def logit_scale(self) -> Tensor:

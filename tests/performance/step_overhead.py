@@ -28,9 +28,10 @@ from mmcl.data.collate import TensorSamples
 from mmcl.data.experience_data import ExperienceData
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, ModalitySpec
+from mmcl.data.sample import Inputs
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
-from mmcl.models.backbone import Backbone, Features
+from mmcl.models.backbone import Backbone, Features, Tower
 from mmcl.models.heads import LinearHead
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.streams.experience import Experience
@@ -123,16 +124,13 @@ class SmallNet(Backbone):
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU())
-        self.specs, self.embed_dim = {IMAGE: ModalitySpec((64,))}, 128
+        self.specs = {IMAGE: ModalitySpec((64,))}
+        self.towers = {IMAGE: Tower(self.layers, frozenset({IMAGE}), 128)}
         self.preprocess_train = self.preprocess_eval = {}
 
-    def encode(self, modality: str, value: Tensor) -> Features:
+    def encode_tower(self, name: str, inputs: Inputs) -> Features:
         """Features of vectors."""
-        return Features(self.layers(value))
-
-    def tower(self, modality: str) -> nn.Module:
-        """The perceptron."""
-        return self.layers
+        return Features(self.layers(inputs[IMAGE]))
 
     def tokenize(self, texts: object) -> Tensor:
         """There is no text."""

@@ -74,7 +74,7 @@ def perceptron() -> MultimodalModel:
 def clip() -> MultimodalModel:
     """A miniature CLIP with a linear head."""
     backbone = tiny_clip()
-    return MultimodalModel(backbone, LinearHead(backbone.embed_dim))
+    return MultimodalModel(backbone, LinearHead(backbone.width))
 
 
 def experience(shape: tuple[int, ...], samples: int) -> Experience:

@@ -8,10 +8,10 @@ from torch.nn import functional
 from mmcl.data.modality import TEXT
 from mmcl.data.sample import Inputs
 from mmcl.errors import CompositionError
-from mmcl.models.addons import AddOn
 from mmcl.models.arrival import Arrival
 from mmcl.models.heads import TextHead
 from mmcl.models.multimodal import MultimodalModel
+from mmcl.models.sites import AddOn, Here, Site
 from mmcl_strategies.architecture.gate import Gate
 from mmcl_strategies.architecture.guard import Link
 
@@ -53,12 +53,12 @@ class GatedAdapter(GatedAddOn):
         self.up = nn.Linear(gate.units, width, bias=False)
         nn.init.zeros_(self.up.weight)
 
-    def forward(self, value: Tensor, inputs: Inputs | None) -> Tensor:
+    def forward(self, here: Here, inputs: Inputs) -> Tensor:
         """``[B, L, W]`` -> the same shape."""
-        if inputs is None:
-            return value
-        adapted: Tensor = self.up(self.opened(functional.relu(self.down(value)), inputs))
-        return value + adapted
+        if inputs.task_ids is None:
+            return here.value
+        adapted: Tensor = self.up(self.opened(functional.relu(self.down(here.value)), inputs))
+        return here.value + adapted
 
     def links(self) -> list[Link]:
         """The residual stream has no gate."""
@@ -75,9 +75,9 @@ class GatedUnits(GatedAddOn):
         super().__init__(gate)
         self._around = [(enter, leave)]  # in a list: they are children of the block, not of its add-on
 
-    def forward(self, value: Tensor, inputs: Inputs | None) -> Tensor:
+    def forward(self, here: Here, inputs: Inputs) -> Tensor:
         """``[B, L, 4 W]`` -> the same shape."""
-        return value if inputs is None else self.opened(value, inputs)
+        return here.value if inputs.task_ids is None else self.opened(here.value, inputs)
 
     def links(self) -> list[Link]:
         """The residual stream has no gate."""
@@ -89,43 +89,36 @@ def attach_adapters(model: MultimodalModel, make_gate: Callable[[], Gate]) -> No
     """An adapter behind every block of every tower.
 
     Raises:
-        CompositionError: if a tower has no blocks, or blocks without layer norm.
+        CompositionError: if a tower has no blocks.
     """
-    for modality in model.backbone.specs:
-        for block in _blocks(model, modality):
-            norm = next((module for module in block.modules() if isinstance(module, nn.LayerNorm)), None)
-            if norm is None:
-                raise _refusal("adapter", modality, "has blocks without layer norm")
-            model.attach(OWNER, block, GatedAdapter(norm.normalized_shape[-1], make_gate()))
+    for tower in model.backbone.towers:
+        for site in _sites(model, tower, "block", "adapter"):
+            model.attach(OWNER, site, GatedAdapter(site.width, make_gate()))
 
 
 def attach_to_units(model: MultimodalModel, make_gate: MakeGate) -> None:
     """Gates in the MLP of every block of every tower, but not where class prompts are encoded too.
 
     Raises:
-        CompositionError: if a tower has no blocks, or blocks without ``mlp.c_fc``, ``mlp.gelu`` and ``mlp.c_proj``.
+        CompositionError: if a tower has no blocks with an MLP whose units can be reached.
     """
     prompts = {TEXT} if isinstance(model.head, TextHead) else set()
-    for modality in sorted(model.backbone.specs.keys() - prompts):
-        for block in _blocks(model, modality):
-            mlp = getattr(block, "mlp", None)
-            enter, activation, leave = (getattr(mlp, name, None) for name in ("c_fc", "gelu", "c_proj"))
-            if not isinstance(enter, nn.Linear) or not isinstance(leave, nn.Linear) or activation is None:
-                raise _refusal("transformer", modality, "has blocks without an MLP of c_fc, gelu and c_proj")
-            model.attach(OWNER, activation, GatedUnits(enter, leave, make_gate(enter.out_features)))
+    for tower in sorted(model.backbone.towers.keys() - prompts):
+        for site in _sites(model, tower, "units", "transformer"):
+            assert isinstance(site.before, nn.Linear)
+            assert isinstance(site.behind, nn.Linear)
+            model.attach(OWNER, site, GatedUnits(site.before, site.behind, make_gate(site.width)))
 
 
-def _blocks(model: MultimodalModel, modality: str) -> Sequence[nn.Module]:
-    blocks = model.backbone.blocks(modality)
-    if not blocks:
-        raise _refusal("adapter or transformer", modality, "has no blocks")
-    return blocks
-
-
-def _refusal(network: str, modality: str, found: str) -> CompositionError:
-    return CompositionError(
-        f"strategy 'hat' with network {network}",
-        found=f"the backbone's tower for {modality!r} {found}",
-        allowed="open_clip's transformers",
-        remedy="Choose hat:network=mlp, which takes the features of any backbone.",
-    )
+def _sites(model: MultimodalModel, tower: str, kind: str, network: str) -> Sequence[Site]:
+    """One site of a kind for every block."""
+    sites, blocks = (model.backbone.sites_of(tower, name) for name in (kind, "block"))
+    if not blocks or len(sites) < len(blocks):
+        raise CompositionError(
+            f"strategy 'hat' with network {network}",
+            found=f"the backbone's tower {tower!r} has "
+            + (f"blocks without a site {kind!r}" if blocks else "no blocks that it shows"),
+            allowed="backbones that show these, such as those of open_clip's transformers",
+            remedy="Choose hat:network=mlp, which takes the features of any backbone.",
+        )
+    return sites

@@ -132,7 +132,8 @@ class HAT(StrategyPlugin):
         for module in model.backbone.modules():  # what is frozen keeps its statistics too
             if self.network != "transformer" or (earlier and isinstance(module, _BatchNorm)):
                 module.eval()
-        parts = [model.head, *(model.backbone.tower(modality) for modality in sorted(experience.modalities))]
+        towers = [tower for _, tower in sorted(model.backbone.towers.items()) if tower.reads & experience.modalities]
+        parts = [model.head, *(tower.module for tower in towers)]
         self._gates = [gate for part in parts for gate in _parts(part, (Gate,))]
         for gate in self._gates:
             gate.begin(experience.index)
@@ -192,7 +193,7 @@ class HAT(StrategyPlugin):
         self._guards = []
 
     def _put_linear_head(self, model: MultimodalModel) -> None:
-        model.head = GatedHead(linear_stack(model.backbone.embed_dim, self.hidden, self.dropout, self._gate))
+        model.head = GatedHead(linear_stack(model.backbone.width, self.hidden, self.dropout, self._gate))
 
     def _put_convolutional_head(self, model: MultimodalModel) -> None:
         shape = model.backbone.specs[IMAGE].shape

@@ -152,7 +152,7 @@ class Progressive(StrategyPlugin):
         for _, parameter in list(learner.model.shared_parameters()):
             parameter.requires_grad_(False)
         shape = Shape(self.hidden, self.lateral, self.bottleneck, self.alpha, self.dropout)
-        learner.model.head = ProgressiveHead(learner.model.backbone.embed_dim, shape)
+        learner.model.head = ProgressiveHead(learner.model.backbone.width, shape)
 
     def rates(self, learner: Learner) -> Iterator[tuple[nn.Parameter, float]]:
         """The columns have their own."""

@@ -162,7 +162,7 @@ class CTP(StrategyPlugin):
 
     def adapt_model(self, learner: Learner) -> None:
         """Fill the queues with random unit columns."""
-        width, generator = learner.model.backbone.embed_dim, learner.generator("ctp")
+        width, generator = learner.model.backbone.width, learner.generator("ctp")
         for name in (IMAGE, TEXT):
             random = torch.randn(width, self.queue, generator=generator)
             self.state.queues[name] = functional.normalize(random, dim=0).to(learner.device)

@@ -69,7 +69,8 @@ class FisherPass:
         table = partial(learner.log_probabilities, own_classes=own_classes)
 
         with auxiliary_pass(learner.model):
-            towers = [learner.model.backbone.tower(modality) for modality in learner.current.modalities]
+            shown = learner.current.modalities
+            towers = [tower.module for tower in learner.model.backbone.towers.values() if tower.reads & shown]
             learner.consider(next(iter(learner.one_pass(chosen, 1))), own_classes)
             shared = _class_embeddings(learner)
             draw = partial(fisher.draw_labels, generator=generator)

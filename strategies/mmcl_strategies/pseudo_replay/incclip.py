@@ -224,7 +224,7 @@ class IncCLIP(StrategyPlugin):
         own = backbone.token_embedding(tokens)
         whole = torch.cat([own[:, :1], embeddings, own[:, 1 + embeddings.shape[1] :]], dim=1)
         with model.computing():
-            return backbone.encode_embedded(tokens, whole).pooled
+            return backbone.encode_embedded(tokens, whole)
 
 
 class PairBatches:

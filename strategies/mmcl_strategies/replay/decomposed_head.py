@@ -66,7 +66,7 @@ class DecomposedHead(Head):
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.frozen = deepcopy(backbone).requires_grad_(False).eval()
-        self.shared = SharedPath(backbone.embed_dim, backbone.embed_dim)
+        self.shared = SharedPath(backbone.towers[IMAGE].width, backbone.towers[TEXT].width)
         self.private = nn.ModuleDict()
 
     def meet(self, arrival: Arrival) -> None:
@@ -87,7 +87,7 @@ class DecomposedHead(Head):
             )
         shared = self.shared(features)
         with torch.no_grad():
-            frozen = {name: self.frozen.encode(name, inputs[name]).pooled for name in features}
+            frozen = {name: found.pooled for name, found in self.frozen.encode(inputs).features.items()}
         embedded = dict(features)
         for task in inputs.task_ids.unique().tolist():
             if str(task) not in self.private:

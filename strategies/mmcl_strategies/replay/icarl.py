@@ -151,15 +151,15 @@ class ICaRL(StrategyPlugin):
             ConfigError: if the backbone does not encode ``exemplar_feature``.
         """
         backbone = learner.model.backbone
-        if self.exemplar_feature not in (FUSED, *backbone.specs):
+        if self.exemplar_feature not in (FUSED, *backbone.towers):
             raise ConfigError(
                 "icarl.exemplar_feature",
                 found=f"{self.exemplar_feature!r}",
-                allowed=", ".join((FUSED, *backbone.specs)),
+                allowed=", ".join((FUSED, *backbone.towers)),
                 remedy="Choose one of these.",
             )
         learner.model.head = ExemplarHead(
-            backbone.embed_dim, self.exemplar_feature, by_mean=self.decision == "nearest_mean"
+            backbone.width, self.exemplar_feature, by_mean=self.decision == "nearest_mean"
         )
 
     def rates(self, learner: Learner) -> Iterable[tuple[nn.Parameter, float]]:

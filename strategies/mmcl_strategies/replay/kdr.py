@@ -145,6 +145,6 @@ def _shared(learner: Learner, inputs: Inputs) -> dict[str, Tensor]:
     assert isinstance(model.head, DecomposedHead)
     with model.computing():
         shared: dict[str, Tensor] = model.head.shared(
-            {name: model.backbone.encode(name, value).pooled for name, value in inputs.items()}
+            {name: found.pooled for name, found in model.backbone.encode(inputs).features.items()}
         )
     return {name: full_precision(rows) for name, rows in shared.items()}

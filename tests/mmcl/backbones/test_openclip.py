@@ -21,6 +21,7 @@ from transformers import RobertaConfig
 from mmcl.backbones.openclip import GLYPH_CLIP, OpenCLIP, OpenCLIPBackbone, tiny_clip
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.errors import ConfigError
+from mmcl.testing.encoded import encoded
 
 CONFIG: dict[str, Any] = {
     "embed_dim": 16,
@@ -280,7 +281,7 @@ def test_a_text_tower_of_transformers_is_built_exported_and_reloaded(
     tokens = backbone.tokenize(["a star"])
     clip, _ = reloaded(backbone, tmp_path / "out")
     with torch.no_grad():
-        assert torch.equal(clip.encode_text(tokens), backbone.encode(TEXT, tokens).pooled)  # type: ignore[operator]
+        assert torch.equal(clip.encode_text(tokens), encoded(backbone, TEXT, tokens).pooled)  # type: ignore[operator]
     assert backbone.description["activation"] == "QuickGELU (image), GELU, GELUActivation (text)"
 
 

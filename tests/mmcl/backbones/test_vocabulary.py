@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 from open_clip.tokenizer import SimpleTokenizer
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmcl.backbones.openclip import GLYPH_CLIP, OpenCLIPBackbone, tiny_clip
 from mmcl.data.modality import IMAGE, TEXT, ModalitySpec
+from mmcl.data.sample import Inputs
 from mmcl.errors import PluginError
-from mmcl.models.backbone import Backbone, Features
+from mmcl.models.backbone import Backbone, Features, Tower
+from mmcl.testing.encoded import encoded
 
 
 def of_tokenizer(tokenizer: object) -> OpenCLIPBackbone:
@@ -52,8 +54,8 @@ def test_own_embeddings_change_nothing_and_others_get_a_gradient() -> None:
     backbone = tiny_clip()
     tokens = backbone.tokenize(["star circle", "dot"])
     embedded = backbone.token_embedding(tokens).detach().requires_grad_()
-    features = backbone.encode_embedded(tokens, embedded).pooled
-    assert torch.equal(features, backbone.encode(TEXT, tokens).pooled)
+    features = backbone.encode_embedded(tokens, embedded)
+    assert torch.equal(features, encoded(backbone, TEXT, tokens).pooled)
     features.sum().backward()
     assert embedded.grad is not None
     # the tower is causal: what stands behind the end is not read
@@ -65,10 +67,10 @@ def test_own_embeddings_change_nothing_and_others_get_a_gradient() -> None:
 def test_the_embedding_is_put_back_even_after_an_error() -> None:
     backbone = tiny_clip()
     tokens = backbone.tokenize(["star"])
-    before = backbone.encode(TEXT, tokens).pooled
+    before = encoded(backbone, TEXT, tokens).pooled
     with pytest.raises(RuntimeError):
         backbone.encode_embedded(tokens, torch.zeros(1, 3, 16))
-    assert torch.equal(backbone.encode(TEXT, tokens).pooled, before)
+    assert torch.equal(encoded(backbone, TEXT, tokens).pooled, before)
 
 
 class Mute(Backbone):
@@ -76,14 +78,12 @@ class Mute(Backbone):
 
     def __init__(self) -> None:
         super().__init__()
-        self.specs, self.embed_dim = {IMAGE: ModalitySpec((3, 8, 8))}, 4
+        self.specs = {IMAGE: ModalitySpec((3, 8, 8))}
+        self.towers = {IMAGE: Tower(self, frozenset({IMAGE}), 4)}
         self.preprocess_train = self.preprocess_eval = {}
 
-    def encode(self, modality: str, value: Tensor) -> Features:
-        return Features(value.flatten(1)[:, :4])
-
-    def tower(self, modality: str) -> nn.Module:
-        return self
+    def encode_tower(self, name: str, inputs: Inputs) -> Features:
+        return Features(inputs[IMAGE].flatten(1)[:, :4])
 
     def tokenize(self, texts: object) -> Tensor:
         raise TypeError("it reads no text")

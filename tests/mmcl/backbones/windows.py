@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from mmcl.data.modality import ACCELERATION, GYROSCOPE, ModalitySpec
-from mmcl.models.backbone import Backbone, BackbonePlugin, Features
+from mmcl.data.sample import Inputs
+from mmcl.models.backbone import Backbone, BackbonePlugin, Features, Tower
 
 STEPS, AXES = 8, 3
 
@@ -24,18 +25,14 @@ class Windows(Backbone):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.embed_dim = width
         self.specs = {name: ModalitySpec((STEPS, AXES)) for name in (ACCELERATION, GYROSCOPE)}
         self.preprocess_train = self.preprocess_eval = dict.fromkeys(self.specs, window)
         self.sensors = nn.ModuleDict({name: nn.Linear(STEPS * AXES, width) for name in self.specs})
+        self.towers = {name: Tower(layer, frozenset({name}), width) for name, layer in self.sensors.items()}
 
-    def encode(self, modality: str, value: Tensor) -> Features:
+    def encode_tower(self, name: str, inputs: Inputs) -> Features:
         """Features of windows."""
-        return Features(self.tower(modality)(value.flatten(1)))
-
-    def tower(self, modality: str) -> nn.Module:
-        """The layer."""
-        return self.sensors[modality]
+        return Features(self.sensors[name](inputs[name].flatten(1)))
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         """It reads no text."""

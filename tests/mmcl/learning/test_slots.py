@@ -81,7 +81,7 @@ class ContraryHead(StrategyPlugin):
     asked: list[str] = field(default_factory=list)
 
     def adapt_model(self, learner: Learner) -> None:
-        learner.model.head = Contrary(learner.model.backbone.embed_dim)
+        learner.model.head = Contrary(learner.model.backbone.width)
         learner.model.backbone.requires_grad_(False)
 
     def after_training_exp(self, learner: Learner, **_: object) -> None:

@@ -8,10 +8,10 @@ from mmcl.backbones.openclip import tiny_clip
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.sample import Inputs
-from mmcl.models.addons import AddOn
 from mmcl.models.arrival import Arrival
 from mmcl.models.heads import LinearHead
 from mmcl.models.multimodal import MultimodalModel
+from mmcl.models.sites import AddOn, Here
 from mmcl.streams.scenario import MDTIL
 from mmcl.testing.toy import toy_benchmark, toy_learner
 
@@ -35,8 +35,8 @@ class Counting(AddOn):
         super().__init__()
         self.tasks: list[int] = []
 
-    def forward(self, value: Tensor, inputs: Inputs | None) -> Tensor:
-        return value
+    def forward(self, here: Here, inputs: Inputs) -> Tensor:
+        return here.value
 
     def meet(self, arrival: Arrival) -> None:
         self.tasks.append(arrival.index)
@@ -45,7 +45,7 @@ class Counting(AddOn):
 def model() -> tuple[MultimodalModel, Noting, Counting]:
     head, addon = Noting(), Counting()
     made = MultimodalModel(tiny_clip(), head)
-    made.attach("counting", made.backbone.blocks(IMAGE)[0], addon)
+    made.attach("counting", made.backbone.sites_of(IMAGE, "block")[0], addon)
     return made, head, addon
 
 

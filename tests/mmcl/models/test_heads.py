@@ -26,8 +26,8 @@ def test_templates_are_normalised_averaged_and_normalised_again() -> None:
     model = MultimodalModel(tiny_clip())
     rows = []
     for label in SPACE:
-        encoded = model.backbone.encode("text", model.backbone.tokenize(label.prompts)).pooled
-        rows.append(functional.normalize(functional.normalize(encoded, dim=-1).mean(0), dim=-1))
+        found = model.backbone.encode_texts(model.backbone.tokenize(label.prompts))
+        rows.append(functional.normalize(functional.normalize(found, dim=-1).mean(0), dim=-1))
     torch.testing.assert_close(model.head.text_features(SPACE), torch.stack(rows))
 
 
@@ -75,7 +75,7 @@ def test_a_linear_head_grows_and_keeps_its_units() -> None:
 
 def test_a_backbone_that_encodes_no_text_gets_a_linear_head() -> None:
     backbone = tiny_clip()
-    del backbone.specs["text"]  # type: ignore[attr-defined]
+    del backbone.towers["text"]  # type: ignore[attr-defined]
     assert isinstance(MultimodalModel(backbone).head, LinearHead)
 
 

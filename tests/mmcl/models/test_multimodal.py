@@ -7,11 +7,11 @@ from mmcl.backbones.openclip import tiny_clip
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.sample import Inputs
-from mmcl.models.addons import AddOn
 from mmcl.models.arrival import Arrival
 from mmcl.models.fusion import MeanFusion
 from mmcl.models.heads import LinearHead, TextHead
 from mmcl.models.multimodal import MultimodalModel
+from mmcl.models.sites import AddOn, Here
 
 
 def test_the_mean_is_over_the_modalities_that_a_sample_has() -> None:
@@ -50,16 +50,16 @@ class Shift(AddOn):
         super().__init__()
         self.shift = nn.Parameter(torch.zeros(1))
 
-    def forward(self, value: Tensor, inputs: Inputs | None) -> Tensor:
-        return value + self.shift
+    def forward(self, here: Here, inputs: Inputs) -> Tensor:
+        return here.value + self.shift
 
 
 def test_parameters_of_heads_and_add_ons_and_frozen_ones_are_not_shared() -> None:
     model = MultimodalModel(tiny_clip())
     trained = [name for name, _ in model.shared_parameters()]
     assert trained
-    model.head = LinearHead(model.backbone.embed_dim)
+    model.head = LinearHead(model.backbone.width)
     model.meet(Arrival(0, LabelSpace.of(["a", "b"]), frozenset({IMAGE})))
-    model.attach("owner", model.backbone.blocks(IMAGE)[0], Shift())
+    model.attach("owner", model.backbone.sites_of(IMAGE, "block")[0], Shift())
     model.get_parameter(trained[0]).requires_grad_(False)
     assert [name for name, _ in model.shared_parameters()] == trained[1:]

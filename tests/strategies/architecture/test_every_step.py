@@ -18,6 +18,7 @@ from mmcl.data.sample import Inputs
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.streams.scenario import TIL
+from mmcl.testing.encoded import encoded
 from mmcl.testing.toy import toy_benchmark, toy_learner, toy_pairs
 
 
@@ -152,10 +153,10 @@ def test_private_gates_read_the_towers_as_they_were_before_any_training() -> Non
     model.eval()
     with torch.no_grad():
         found = model.encode(batch.inputs).features
-        trained = {n: model.backbone.encode(n, batch.inputs[n]).pooled for n in (IMAGE, TEXT)}
+        trained = {n: encoded(model.backbone, n, batch.inputs[n]).pooled for n in (IMAGE, TEXT)}
         for name, parameter in model.backbone.named_parameters():
             parameter.copy_(start[name])
-        pristine = {n: model.backbone.encode(n, batch.inputs[n]).pooled for n in (IMAGE, TEXT)}
+        pristine = {n: encoded(model.backbone, n, batch.inputs[n]).pooled for n in (IMAGE, TEXT)}
         part: Any = head.private["1"]
         hidden = functional.leaky_relu(part.image_second(functional.leaky_relu(part.image_first(pristine[IMAGE]))))
         gates = {IMAGE: part.image_gate(hidden).sigmoid(), TEXT: part.text_gate(pristine[TEXT]).sigmoid()}

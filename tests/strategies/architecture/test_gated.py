@@ -225,7 +225,7 @@ def test_gates_in_the_transformer_are_on_the_hidden_units_of_every_block_but_the
     model, plain = MultimodalModel(tiny_clip()).eval(), MultimodalModel(tiny_clip()).eval()
     attach_to_units(model, gate)
     (addon,) = [module for module in model.modules() if isinstance(module, GatedUnits)]
-    (block,) = model.backbone.blocks(IMAGE)
+    block = model.backbone.sites_of(IMAGE, "block")[0].exit
     assert addon.gate.units == block.mlp.c_fc.out_features  # type: ignore[union-attr]
     assert [link.layer for link in addon.links()] == [block.mlp.c_fc, block.mlp.c_proj]  # type: ignore[union-attr]
     assert torch.equal(model.encode(inputs([0])).features[IMAGE], plain.encode(inputs([0])).features[IMAGE])
@@ -242,14 +242,14 @@ def test_gates_in_the_transformer_are_on_the_hidden_units_of_every_block_but_the
 @pytest.mark.parametrize("attach", [attach_adapters, attach_to_units])
 def test_a_backbone_without_blocks_is_refused(attach: object) -> None:
     model = MultimodalModel(PlainBackbone(nn.Linear(4, 3), (4,), 3))
-    with pytest.raises(CompositionError, match=r"'hat'.*tower for 'image' has no blocks"):
+    with pytest.raises(CompositionError, match=r"'hat'.*tower 'image' has no blocks"):
         attach(model, lambda units=8: gate(units))  # type: ignore[operator]
 
 
 def test_an_mlp_of_another_make_is_refused() -> None:
     model = MultimodalModel(tiny_clip())
-    model.backbone.blocks(IMAGE)[0].mlp = nn.Sequential(nn.Linear(32, 32))
-    with pytest.raises(CompositionError, match=r"'image' has blocks without an MLP of c_fc"):
+    model.backbone.sites_of(IMAGE, "block")[0].exit.mlp = nn.Sequential(nn.Linear(32, 32))
+    with pytest.raises(CompositionError, match=r"'image' has blocks without a site 'units'"):
         attach_to_units(model, gate)
 
 

@@ -334,7 +334,7 @@ def test_a_tower_that_an_experience_does_not_use_stays_free() -> None:
     used = {
         modality: [
             float(module.used.sum())
-            for module in learner.model.backbone.tower(modality).modules()
+            for module in learner.model.backbone.towers[modality].module.modules()
             if isinstance(module, Gate)
         ]
         for modality in (IMAGE, TEXT)

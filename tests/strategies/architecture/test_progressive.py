@@ -174,7 +174,7 @@ def test_parameters_of_an_experience_are_those_of_its_column() -> None:
     sizes = []
     for learner in learn({"p": progressive(hidden=(5, 7), bottleneck=3)}, iterations=1):
         sizes.append(sum(parameter.numel() for parameter in head(learner).columns[-1].parameters()))
-    width, classes = learner.model.backbone.embed_dim, 2
+    width, classes = learner.model.backbone.width, 2
     base = (width + 1) * 5 + (5 + 1) * 7 + (7 + 1) * classes
 
     def laterals(k: int) -> int:

@@ -28,7 +28,7 @@ from mmcl.learning.composition import check_composition
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.weights import model_tensors, restore_model
-from mmcl.models.backbone import Backbone, Features
+from mmcl.models.backbone import Backbone, Features, Tower
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import CIL, DIL, TIL
@@ -187,14 +187,12 @@ class Normalised(Backbone):
     def __init__(self) -> None:
         super().__init__()
         self.layer, self.norm = nn.Linear(3 * 32 * 32, 8), nn.BatchNorm1d(8)
-        self.specs, self.embed_dim = {IMAGE: ModalitySpec((3, 32, 32))}, 8
+        self.specs = {IMAGE: ModalitySpec((3, 32, 32))}
+        self.towers = {IMAGE: Tower(self, frozenset({IMAGE}), 8)}
         self.preprocess_train = self.preprocess_eval = {}
 
-    def encode(self, modality: str, value: Tensor) -> Features:
-        return Features(self.norm(self.layer(value.flatten(1))))
-
-    def tower(self, modality: str) -> nn.Module:
-        return self
+    def encode_tower(self, name: str, inputs: Inputs) -> Features:
+        return Features(self.norm(self.layer(inputs[IMAGE].flatten(1))))
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         raise AssertionError("it reads no text")

@@ -20,6 +20,7 @@ from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.teachers import CompatibleMomentum, Interpolated, Momentum
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import CIL, MDTIL, TIL, Scenario
+from mmcl.testing.encoded import encoded
 from mmcl.testing.models import ImageTower
 from mmcl.testing.toy import toy_benchmark, toy_learner, toy_pairs
 
@@ -208,7 +209,7 @@ def test_stored_features_stay_with_their_samples_and_are_never_refreshed() -> No
     first = {name: rows.clone() for name, rows in strategy.state.features.items()}
     for name in (IMAGE, TEXT):
         values = torch.stack([record["inputs"][name] for record in strategy.state.records])
-        torch.testing.assert_close(first[name], learner.model.backbone.encode(name, values).pooled.detach())
+        torch.testing.assert_close(first[name], encoded(learner.model.backbone, name, values).pooled.detach())
     assert set(learner.loss_terms) == {"task"}
     learner.train(benchmark.train[1])
     assert float(learner.loss_terms["distill/feature"].detach()) > 0
@@ -224,7 +225,7 @@ def test_stored_features_are_taken_in_evaluation_mode() -> None:
     learner.train(benchmark.train[0])
     values = torch.stack([record["inputs"][IMAGE] for record in strategy.state.records])
     with torch.no_grad():
-        expected = learner.model.eval().backbone.encode(IMAGE, values).pooled
+        expected = encoded(learner.model.eval().backbone, IMAGE, values).pooled
     torch.testing.assert_close(strategy.state.features[IMAGE], expected)
 
 
@@ -236,7 +237,7 @@ def test_stored_features_of_streams_whose_modalities_change_keep_their_rows() ->
     assert {name: len(rows) for name, rows in strategy.state.features.items()} == {IMAGE: 12, TEXT: 12}
     for index, record in enumerate(strategy.state.records):
         for name, value in record["inputs"].items():
-            row = learner.model.backbone.encode(name, value.unsqueeze(0)).pooled[0]
+            row = encoded(learner.model.backbone, name, value.unsqueeze(0)).pooled[0]
             if record["task_id"] == 2:
                 torch.testing.assert_close(strategy.state.features[name][index], row.detach())
 

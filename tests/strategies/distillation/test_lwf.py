@@ -21,6 +21,7 @@ from mmcl.models.backbone import Backbone
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.models.output import Output
 from mmcl.streams.scenario import CIL, DIL, TIL, Scenario
+from mmcl.testing.encoded import encoded
 from mmcl.testing.models import ImageTower
 from mmcl.testing.nested import copied
 from mmcl.testing.toy import toy_benchmark, toy_learner, weights
@@ -137,7 +138,7 @@ def test_text_classifiers_have_both_directions_with_scale_and_square_of_the_temp
 
     def cosines(model: MultimodalModel, fused: Tensor) -> Tensor:
         owner = last.models[1] if texts == "frozen" else model
-        prompts = owner.backbone.encode(TEXT, owner.backbone.tokenize([label.prompts[0] for label in space])).pooled
+        prompts = encoded(owner.backbone, TEXT, owner.backbone.tokenize([label.prompts[0] for label in space])).pooled
         unit = functional.normalize(prompts, dim=1)
         return model.backbone.logit_scale * functional.normalize(fused, dim=1) @ unit.T
 

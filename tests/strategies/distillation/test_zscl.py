@@ -11,6 +11,7 @@ from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.teachers import Initial, Interpolated
 from mmcl.streams.scenario import TIL
+from mmcl.testing.encoded import encoded
 from mmcl.testing.toy import toy_benchmark, toy_learner, toy_pairs, weights
 
 
@@ -137,9 +138,9 @@ def test_features_of_the_teacher_are_those_it_has_now_whether_they_are_looked_up
             assert data is not None
             assert strategy._keys is not None
             with torch.no_grad():
-                texts = model.backbone.encode(TEXT, model.backbone.tokenize(data.texts)).pooled
+                texts = encoded(model.backbone, TEXT, model.backbone.tokenize(data.texts)).pooled
                 images = torch.stack([data.images[index].inputs[IMAGE] for index in range(len(data.images))])
-                images = model.backbone.encode(IMAGE, images).pooled
+                images = encoded(model.backbone, IMAGE, images).pooled
             used.append((strategy._keys, torch.nn.functional.normalize(texts, dim=1)))
             if strategy._table is not None:
                 used.append((strategy._table, images))
@@ -224,9 +225,9 @@ def test_every_term_is_that_of_the_definition() -> None:
         def before_backward(self, learner: Learner, **_: object) -> None:
             initial, data = learner.teacher("initial").model.backbone, learner.reference
             assert data is not None
-            texts = functional.normalize(initial.encode(TEXT, initial.tokenize(data.texts)).pooled, dim=1)
+            texts = functional.normalize(encoded(initial, TEXT, initial.tokenize(data.texts)).pooled, dim=1)
             scores = [
-                initial.logit_scale * functional.normalize(b.encode(IMAGE, drawn[-1]).pooled, dim=1) @ texts.T
+                initial.logit_scale * functional.normalize(encoded(b, IMAGE, drawn[-1]).pooled, dim=1) @ texts.T
                 for b in (learner.model.backbone, initial)
             ]
             image, text = soft(*scores), soft(scores[0].T, scores[1].T)

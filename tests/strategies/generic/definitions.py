@@ -13,6 +13,7 @@ from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.sample import Inputs
 from mmcl.learning.learner import Learner
 from mmcl.models.multimodal import MultimodalModel
+from mmcl.testing.encoded import encoded
 
 from .script import View
 
@@ -34,13 +35,13 @@ def divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
 
 
 def features(model: MultimodalModel, inputs: Inputs) -> dict[str, Tensor]:
-    return {name: model.backbone.encode(name, value).pooled for name, value in inputs.items()}
+    return {name: encoded(model.backbone, name, value).pooled for name, value in inputs.items()}
 
 
 def of_class_names(model: MultimodalModel, space: LabelSpace) -> Tensor:
     """Unit features of the first prompt of each class."""
     prompts = [label.templates[0].format(label.name) for label in space]
-    return unit(model.backbone.encode(TEXT, model.backbone.tokenize(prompts)).pooled)
+    return unit(encoded(model.backbone, TEXT, model.backbone.tokenize(prompts)).pooled)
 
 
 def old_spaces(learner: Learner) -> list[LabelSpace]:
@@ -91,7 +92,7 @@ def lwf_vr(view: View) -> Terms:
     learner, it = view.learner, view.strategy
     teacher, (images,) = learner.teacher("previous").model, view.encoded
     keys, scale = it._keys, teacher.backbone.logit_scale
-    assert keys.shape == (it.sentences, teacher.backbone.embed_dim)
+    assert keys.shape == (it.sentences, teacher.backbone.width)
     new, old = (scale * unit(features(model, images)[IMAGE]) @ unit(keys).T for model in (learner.model, teacher))
     factor = it.strength * it.temperature**2
     return {"image": factor * soft(new, old, it.temperature), "text": factor * soft(new.T, old.T, it.temperature)}
@@ -102,7 +103,7 @@ def zscl(view: View) -> Terms:
     assert learner.reference is not None
     (images,) = view.encoded
     mixed = learner.teacher(next(iter(it.teachers))).model
-    keys = unit(mixed.backbone.encode(TEXT, mixed.backbone.tokenize(learner.reference.texts)).pooled)
+    keys = unit(encoded(mixed.backbone, TEXT, mixed.backbone.tokenize(learner.reference.texts)).pooled)
     student, teacher = (unit(features(model, images)[IMAGE]) for model in (learner.model, mixed))
     scale, squared = mixed.backbone.logit_scale, it.temperature**2
     new, old = scale * student @ keys.T, scale * teacher @ keys.T
@@ -182,7 +183,7 @@ def kdr(view: View) -> Terms:
     slots = drawn_slots(tasks, it.per_experience, learner.generator("kdr", learner.step))
     values = {n: torch.stack([it.state.records[s]["inputs"][n] for s in slots]) for n in (IMAGE, TEXT)}
     head: Any = learner.model.head
-    shared = head.shared({n: learner.model.backbone.encode(n, v).pooled for n, v in values.items()})
+    shared = head.shared({n: encoded(learner.model.backbone, n, v).pooled for n, v in values.items()})
     then = {n: it.state.features[n][slots] for n in (IMAGE, TEXT)}
     new, old = ((1 + rows[IMAGE] @ rows[TEXT].T) / 2 / it.temperature for rows in (shared, then))
     q, p = new.softmax(0), old.softmax(0)

@@ -127,7 +127,7 @@ class Linear(StrategyPlugin):
     """Puts a linear head in the place of the text classifier."""
 
     def adapt_model(self, learner: Learner) -> None:
-        learner.model.head = LinearHead(learner.model.backbone.embed_dim)
+        learner.model.head = LinearHead(learner.model.backbone.width)
 
 
 def scripted(

@@ -15,6 +15,7 @@ from mmcl.learning.learner import Learner
 from mmcl.learning.seeding import seeded
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.streams.scenario import CIL, TIL, Scenario
+from mmcl.testing.encoded import encoded
 from mmcl.testing.toy import toy_benchmark, toy_learner, toy_pairs
 
 from .definitions import of_class_names, unit
@@ -126,7 +127,7 @@ def test_an_invented_text_lies_in_the_band_below_the_true_text_of_its_own_image(
             old = learner.teacher("previous").model
             records = strategy.state.records
             values = {n: torch.stack([r["inputs"][n] for r in records]) for n in (IMAGE, TEXT)}
-            image, text = (unit(old.backbone.encode(n, values[n]).pooled) for n in (IMAGE, TEXT))
+            image, text = (unit(encoded(old.backbone, n, values[n]).pooled) for n in (IMAGE, TEXT))
             invented = unit(strategy._encoded(old, strategy._negatives))
             found.append(((image * invented).sum(1), (image * text).sum(1)))
 

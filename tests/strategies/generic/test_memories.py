@@ -13,6 +13,7 @@ from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.sample import Batch, Sample
 from mmcl.learning.learner import Learner
 from mmcl.streams.experience import Experience
+from mmcl.testing.encoded import encoded
 from mmcl.testing.toy import toy_learner
 
 from .record import recorded
@@ -56,7 +57,7 @@ def plain_features(learner: Learner, samples: list[Sample]) -> dict[str, Tensor]
     if TEXT in samples[0].inputs:
         values[TEXT] = torch.stack([tokens_of(sample.inputs[TEXT]) for sample in samples])
     with torch.no_grad():
-        found = {name: backbone.encode(name, value).pooled for name, value in values.items()}
+        found = {name: encoded(backbone, name, value).pooled for name, value in values.items()}
     for module, mode in zip(backbone.modules(), modes, strict=True):
         module.training = mode
     return found
@@ -99,7 +100,7 @@ def test_class_means_are_those_of_plain_exemplars(flip: bool) -> None:
         learner.model.backbone.eval()
         images = torch.stack([cropped_in_the_middle(sample.inputs[IMAGE]) for sample in samples]).flip(-1)
         with torch.no_grad():
-            views.append(learner.model.backbone.encode(IMAGE, images).pooled)
+            views.append(encoded(learner.model.backbone, IMAGE, images).pooled)
     head: Any = learner.model.head
     for label in range(4):
         rows = torch.tensor([sample.target == label for sample in samples])
@@ -145,8 +146,8 @@ def by_hand(learner: Learner, experience: Experience, parameters: Mapping[str, T
     space, total = experience.label_space, {name: torch.zeros_like(p) for name, p in parameters.items()}
     for sample in samples:
         backbone = learner.model.backbone
-        image = backbone.encode(IMAGE, cropped_in_the_middle(sample.inputs[IMAGE]).unsqueeze(0)).pooled
-        names = backbone.encode(TEXT, backbone.tokenize([label.name for label in space])).pooled
+        image = encoded(backbone, IMAGE, cropped_in_the_middle(sample.inputs[IMAGE]).unsqueeze(0)).pooled
+        names = encoded(backbone, TEXT, backbone.tokenize([label.name for label in space])).pooled
         unit_image, unit_names = (rows / rows.norm(dim=1, keepdim=True) for rows in (image, names))
         scores = (backbone.logit_scale * unit_image @ unit_names.T).log_softmax(1)[0]
         likelihood = scores[space.ids.index(sample.target)]

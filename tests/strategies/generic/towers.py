@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torchvision.transforms.functional import pil_to_tensor
 
 from mmcl.data.modality import IMAGE, TEXT, ModalitySpec
-from mmcl.models.backbone import Backbone, Features, Vocabulary
+from mmcl.data.sample import Inputs
+from mmcl.models.backbone import Backbone, Features, Tower, Vocabulary
 
 RAW, SIDE, CONTEXT, WIDTH, WORDS = 12, 8, 8, 8, 40  # pixels of a raw and of a prepared image; tokens; widths
 AUGMENTED, PLAIN = 2.0, 0.0
@@ -82,7 +83,6 @@ class Towers(Backbone):
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
         self.calls = Calls()
-        self.embed_dim = WIDTH
         self.specs = {IMAGE: ModalitySpec((3, SIDE, SIDE)), TEXT: ModalitySpec((CONTEXT,), torch.int64)}
         self.preprocess_train = {IMAGE: cropped_anywhere, TEXT: tokens_of}
         self.preprocess_eval = {IMAGE: cropped_in_the_middle, TEXT: tokens_of}
@@ -91,16 +91,16 @@ class Towers(Backbone):
             layers = [nn.Conv2d(3, 6, 4, stride=2), nn.BatchNorm2d(6), nn.GELU(), nn.Dropout(0.3), nn.Flatten()]
             self.image = nn.Sequential(*layers, nn.Linear(6 * 9, WIDTH))
             self.text = TextTower()
+        modules = {IMAGE: self.image, TEXT: self.text}
+        self.towers = {name: Tower(module, frozenset({name}), WIDTH) for name, module in modules.items()}
         self.logit_scale_log = nn.Parameter(torch.tensor(2.0), requires_grad=False)
 
-    def encode(self, modality: str, value: Tensor) -> Features:
+    def encode_tower(self, name: str, inputs: Inputs) -> Features:
+        value, tower = inputs[name], self.towers[name].module
         modes = [module.training for module in (*self.image.modules(), *self.text.modules())]
         frozen = not any(parameter.requires_grad for parameter in self.parameters())
-        self.calls.append(Call(self.calls.phase, modality, value.detach().clone(), any(modes), not all(modes), frozen))
-        return Features(self.tower(modality)(value))
-
-    def tower(self, modality: str) -> nn.Module:
-        return self.image if modality == IMAGE else self.text
+        self.calls.append(Call(self.calls.phase, name, value.detach().clone(), any(modes), not all(modes), frozen))
+        return Features(tower(value))
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         return torch.stack([tokens_of(text) for text in texts])

@@ -20,7 +20,7 @@ from mmcl.evaluation.metric import Accuracy
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.weights import model_tensors, restore_model
-from mmcl.models.backbone import Backbone, Features
+from mmcl.models.backbone import Backbone, Features, Tower
 from mmcl.models.output import Output
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import CIL, DIL, MDTIL, TIL, Scenario
@@ -49,14 +49,12 @@ class Network(Backbone):
             self.layers = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 16))
         if normalisation:
             self.layers.append(nn.BatchNorm1d(16))
-        self.specs, self.embed_dim = {IMAGE: ModalitySpec((3, 32, 32))}, 16
+        self.specs = {IMAGE: ModalitySpec((3, 32, 32))}
+        self.towers = {IMAGE: Tower(self.layers, frozenset({IMAGE}), 16)}
         self.preprocess_train = self.preprocess_eval = {}
 
-    def encode(self, modality: str, value: Tensor) -> Features:
-        return Features(self.layers(value))
-
-    def tower(self, modality: str) -> nn.Module:
-        return self.layers
+    def encode_tower(self, name: str, inputs: Inputs) -> Features:
+        return Features(self.layers(inputs[IMAGE]))
 
     def tokenize(self, texts: Any) -> Tensor:
         raise AssertionError("it reads no text")

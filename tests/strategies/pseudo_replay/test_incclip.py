@@ -20,6 +20,7 @@ from mmcl.learning.composition import check_composition
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.models.multimodal import MultimodalModel
+from mmcl.testing.encoded import encoded
 from mmcl.testing.toy import toy_benchmark, toy_learner, toy_pairs, weights
 
 
@@ -83,7 +84,7 @@ def test_an_inverted_text_lies_in_the_band_below_the_true_pair() -> None:
     model = MultimodalModel(backbone)
     backbone.requires_grad_(False)
     generator = torch.Generator().manual_seed(0)
-    image = backbone.encode(IMAGE, torch.randn(16, 3, 32, 32, generator=generator)).pooled
+    image = encoded(backbone, IMAGE, torch.randn(16, 3, 32, 32, generator=generator)).pooled
     start = backbone.token_embedding(torch.randint(2000, (16, 8), generator=generator))
     text = strategy._encoded(model, start.flip(0))
     options = {"margin": 0.1, "band": 0.1, "rate": 0.01}
@@ -109,7 +110,7 @@ def test_embeddings_of_real_tokens_encode_as_their_text() -> None:
     tokens = backbone.tokenize(["star circle", "dot line"])
     length = int((tokens[0] != 0).sum()) - 2
     embeddings = backbone.token_embedding(tokens)[:, 1 : 1 + length]
-    torch.testing.assert_close(strategy._encoded(model, embeddings), backbone.encode(TEXT, tokens).pooled)
+    torch.testing.assert_close(strategy._encoded(model, embeddings), encoded(backbone, TEXT, tokens).pooled)
 
 
 def test_negatives_are_further_columns_of_the_images_only() -> None:

@@ -15,11 +15,12 @@ from mmcl_strategies.regularization.online_ewc import OnlineEWC
 from torch import Tensor, nn
 
 from mmcl.data.modality import IMAGE, ModalitySpec
+from mmcl.data.sample import Inputs
 from mmcl.errors import ConfigError, PluginError
 from mmcl.learning.compose import Slot
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
-from mmcl.models.backbone import Backbone, Features
+from mmcl.models.backbone import Backbone, Features, Tower
 from mmcl.streams.scenario import CIL, DIL, MDTIL, TIL
 from mmcl.testing.toy import toy_benchmark, toy_learner, toy_pairs, weights
 
@@ -36,14 +37,12 @@ class Pixels(Backbone):
         torch.manual_seed(0)
         layers = [nn.Linear(3 * 32 * 32, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 8)]
         self.layers = nn.Sequential(*layers)
-        self.specs, self.embed_dim = {IMAGE: ModalitySpec((3, 32, 32))}, 8
+        self.specs = {IMAGE: ModalitySpec((3, 32, 32))}
+        self.towers = {IMAGE: Tower(self.layers, frozenset({IMAGE}), 8)}
         self.preprocess_train = self.preprocess_eval = {}
 
-    def encode(self, modality: str, value: Tensor) -> Features:
-        return Features(self.layers(value.flatten(1)))
-
-    def tower(self, modality: str) -> nn.Module:
-        return self.layers
+    def encode_tower(self, name: str, inputs: Inputs) -> Features:
+        return Features(self.layers(inputs[IMAGE].flatten(1)))
 
     def tokenize(self, texts: Any) -> Tensor:
         raise AssertionError("it reads no text")

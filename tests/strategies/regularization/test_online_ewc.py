@@ -99,7 +99,7 @@ def test_a_head_that_grew_keeps_the_new_fisher_of_its_new_rows() -> None:
     benchmark, strategy = toy_benchmark(CIL), OnlineEWC(recursion="class_weighted", fisher_clip=1e-4)
     learner = toy_learner(benchmark, {"s": strategy}, backbone=ImageTower())
     for step, experience in enumerate(benchmark.train):
-        old = strategy.state.fisher.get("head.weight", torch.zeros(0, learner.model.backbone.embed_dim))
+        old = strategy.state.fisher.get("head.weight", torch.zeros(0, learner.model.backbone.width))
         learner.train(experience)
         learner.experience = experience
         own = replace(ALL, clip=1e-4)(learner, dict(learner.model.named_parameters()))["head.weight"]

@@ -18,6 +18,7 @@ from mmcl.learning.composition import check_composition
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.streams.scenario import DIL, TIL
+from mmcl.testing.encoded import encoded
 from mmcl.testing.toy import toy_learner, toy_pairs, weights
 
 
@@ -30,7 +31,7 @@ def shared_of(learner: Learner, strategy: KDR) -> dict[str, Tensor]:
     """Shared features of all remembered pairs under the current model."""
     values = {name: torch.stack([r["inputs"][name] for r in strategy.state.records]) for name in (IMAGE, TEXT)}
     backbone = learner.model.backbone
-    found: dict[str, Tensor] = head_of(learner).shared({n: backbone.encode(n, v).pooled for n, v in values.items()})
+    found: dict[str, Tensor] = head_of(learner).shared({n: encoded(backbone, n, v).pooled for n, v in values.items()})
     return {name: rows.detach() for name, rows in found.items()}
 
 
@@ -158,7 +159,7 @@ def test_every_row_goes_through_the_part_of_its_own_experience() -> None:
     rows = torch.arange(12)
     torch.testing.assert_close(embedded[2], torch.stack(embedded[:2])[rows % 2, rows])
     assert not torch.allclose(embedded[0], embedded[1])
-    backbone = learner.model.backbone.encode(IMAGE, batch.inputs[IMAGE]).pooled.detach()
+    backbone = encoded(learner.model.backbone, IMAGE, batch.inputs[IMAGE]).pooled.detach()
     torch.testing.assert_close(embedded[3], backbone)
 
 

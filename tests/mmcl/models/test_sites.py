@@ -10,9 +10,10 @@ from mmcl.data.asked import Asked
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.sample import Inputs
-from mmcl.models.addons import AddOn
 from mmcl.models.arrival import Arrival
+from mmcl.models.backbone import Backbone
 from mmcl.models.multimodal import MultimodalModel
+from mmcl.models.sites import AddOn, Here, Site
 
 
 class Shift(AddOn):
@@ -21,11 +22,12 @@ class Shift(AddOn):
     def __init__(self) -> None:
         super().__init__()
         self.shifts = nn.ParameterList()
-        self.seen: list[Inputs | None] = []
+        self.seen: list[Inputs] = []
 
-    def forward(self, value: Tensor, inputs: Inputs | None) -> Tensor:
+    def forward(self, here: Here, inputs: Inputs) -> Tensor:
         self.seen.append(inputs)
-        if inputs is None or inputs.task_ids is None or not len(self.shifts):
+        value = here.value
+        if inputs.task_ids is None or not len(self.shifts):
             return value
         return value + torch.stack(list(self.shifts))[inputs.task_ids].reshape(-1, 1, 1) * value.roll(1, -1)
 
@@ -38,16 +40,22 @@ def images(rows: int = 2, task_ids: tuple[int, ...] = (0, 1)) -> Inputs:
     return Inputs({IMAGE: values}, {IMAGE: torch.ones(rows, dtype=torch.bool)}, task_ids=torch.tensor(task_ids))
 
 
+def block_of(backbone: Backbone, tower: str) -> Site:
+    return backbone.sites_of(tower, "block")[0]
+
+
 def adapted() -> tuple[MultimodalModel, Shift]:
     model, addon = MultimodalModel(tiny_clip()).eval(), Shift()
-    model.attach("shift", model.backbone.blocks(IMAGE)[0], addon)
+    model.attach("shift", block_of(model.backbone, IMAGE), addon)
     return model, addon
 
 
-def test_a_tower_of_open_clip_has_its_residual_blocks() -> None:
+def test_the_sites_of_open_clips_towers_are_those_of_their_residual_blocks() -> None:
     backbone = tiny_clip()
-    assert len(backbone.blocks(IMAGE)) == len(backbone.blocks(TEXT)) == 1
-    assert backbone.blocks(IMAGE)[0] is not backbone.blocks(TEXT)[0]
+    kinds = ["tokens", "attention", "mlp", "units", "block"]
+    assert [site.kind for site in backbone.sites(IMAGE)] == [*kinds, "pooled"]
+    assert [site.kind for site in backbone.sites(TEXT)] == kinds
+    assert block_of(backbone, IMAGE).exit is not block_of(backbone, TEXT).exit
 
 
 def test_an_addon_acts_sample_by_sample() -> None:
@@ -63,9 +71,10 @@ def test_an_addon_acts_sample_by_sample() -> None:
 
 def test_class_prompts_are_no_samples() -> None:
     model, addon = adapted()
-    model.attach("text", model.backbone.blocks(TEXT)[0], addon)
+    model.attach("text", block_of(model.backbone, TEXT), addon)
     model(images().replace(asked=Asked(LabelSpace.of(["a", "b"]))))
-    assert [inputs is None for inputs in addon.seen] == [False, True]
+    assert [inputs.task_ids is None for inputs in addon.seen] == [False, True]
+    assert len(addon.seen[1][TEXT]) == 2
 
 
 def test_attaching_renames_no_parameter_of_the_backbone() -> None:
@@ -104,12 +113,12 @@ def test_owners_act_in_the_order_of_attachment() -> None:
             super().__init__()
             self.name = name
 
-        def forward(self, value: Tensor, inputs: Inputs | None) -> Tensor:
+        def forward(self, here: Here, inputs: Inputs) -> Tensor:
             calls.append(self.name)
-            return value
+            return here.value
 
     for name in ("b", "a"):
-        model.attach(name, model.backbone.blocks(IMAGE)[0], Named(name))
+        model.attach(name, block_of(model.backbone, IMAGE), Named(name))
     model.encode(images())
     assert calls == ["b", "a"]
     assert len(first.seen) == 1
@@ -118,4 +127,5 @@ def test_owners_act_in_the_order_of_attachment() -> None:
 def test_the_batch_is_forgotten_after_the_pass() -> None:
     model, _ = adapted()
     model.encode(images())
-    assert model.backbone.blocks(IMAGE)[0].addons.inputs is None  # type: ignore[union-attr]
+    holder = block_of(model.backbone, IMAGE).exit.addons
+    assert holder.inputs is holder.entered is None  # type: ignore[union-attr]
