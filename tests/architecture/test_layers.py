@@ -174,7 +174,6 @@ def test_no_strategy_names_a_part_of_open_clip_or_transformers() -> None:
         "mlp",
         "c_fc",
         "c_proj",
-        "gelu",
         "attn",
         "text_model",
     }
