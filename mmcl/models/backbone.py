@@ -1,7 +1,7 @@
 """Backbone: pre-trained towers behind one interface, and BackbonePlugin, what an entry point provides."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, final
 
@@ -106,10 +106,11 @@ class Backbone(nn.Module, ABC):
 
         Rows that lack what a tower reads do not pass through it: they leave no trace in its statistics or gradients.
         """
+        features, present = {}, {}
         try:
-            features, present = {}, {}
-            for name, reads in self._reads(inputs):
-                features[name], present[name] = self._features(name, reads, inputs)
+            for name, tower in self.towers.items():
+                if not tower.reads.isdisjoint(inputs.present):
+                    features[name], present[name] = self._features(name, tower, inputs)
             return Encoded(features, present, self.logit_scale)
         finally:
             for holder in self._holders:
@@ -167,31 +168,19 @@ class Backbone(nn.Module, ABC):
         for holder in self._holders:
             holder.meet(arrival)
 
-    def _reads(self, inputs: Inputs) -> Iterator[tuple[str, frozenset[str]]]:
-        """The towers that have something to do, and what they read; one is done for each modality where that is all."""
-        for name, tower in self.towers.items():
-            if tower.reads & inputs.keys():
-                yield name, tower.reads
-
-    def _shown(self, name: str, inputs: Inputs) -> Features:
-        """What a tower makes of these rows, which its add-ons are told."""
+    def _features(self, name: str, tower: Tower, inputs: Inputs) -> tuple[Features, Tensor]:
+        """What a tower makes of a batch, and ``bool[B]``: in which rows there is something to read."""
+        present = inputs.present[name] if len(tower.reads) == 1 else inputs.having_any(tower.reads)
+        whole, rows = len(tower.reads) > 1 or inputs.is_whole(name), present
+        if not whole:
+            rows = present.nonzero().squeeze(1)
+            if not len(rows):
+                return Features(torch.zeros(len(present), tower.width, device=present.device)), present
+            inputs = inputs.select(rows)
         for holder in self._holders:
             holder.inputs = inputs
-        return self.encode_tower(name, inputs)
-
-    def _features(self, name: str, reads: frozenset[str], inputs: Inputs) -> tuple[Features, Tensor]:
-        if len(reads) > 1:
-            return self._shown(name, inputs), inputs.having_any(reads)
-        present = inputs.present[name]
-        if inputs.is_whole(name):
-            return self._shown(name, inputs), present
-        rows = present.nonzero().squeeze(1)
-        width = self.towers[name].width
-        if not len(rows):
-            return Features(torch.zeros(len(present), width, device=present.device)), present
-        pooled, tokens = self._shown(name, inputs.select(rows))
-        every = None if tokens is None else _scattered(tokens, rows, len(present))
-        return Features(_scattered(pooled, rows, len(present)), every), present
+        found = self.encode_tower(name, inputs)
+        return (found if whole else _scattered(found, rows, len(present))), present
 
     @abstractmethod
     def tokenize(self, texts: Sequence[str]) -> Tensor:
@@ -249,9 +238,12 @@ class Backbone(nn.Module, ABC):
         """Write weights, configuration and tokeniser in the format of the library the backbone comes from."""
 
 
-def _scattered(part: Tensor, rows: Tensor, count: int) -> Tensor:
-    """``[len(rows), ...]`` as rows of ``[count, ...]``, which has zeros elsewhere."""
-    return part.new_zeros(count, *part.shape[1:]).index_copy(0, rows, part)
+def _scattered(found: Features, rows: Tensor, count: int) -> Features:
+    """Features of some rows as those of ``count``, with zeros elsewhere."""
+    every = [
+        None if part is None else part.new_zeros(count, *part.shape[1:]).index_copy(0, rows, part) for part in found
+    ]
+    return Features(*every)  # type: ignore[arg-type]
 
 
 class BackbonePlugin(ABC):

@@ -58,8 +58,11 @@ class MultimodalModel(nn.Module):
         """Features and their fusion, without scores."""
         with self.computing():
             encoded = self.backbone.encode(inputs)
-            pooled = {name: features.pooled for name, features in encoded.features.items()}
-            tokens = {name: f.tokens for name, f in encoded.features.items() if f.tokens is not None}
+            pooled, tokens = {}, {}
+            for name, found in encoded.features.items():
+                pooled[name] = found.pooled
+                if found.tokens is not None:
+                    tokens[name] = found.tokens
             embedded = self.head.embed(pooled, inputs)
             return Output(
                 fused=self.fusion(embedded, encoded.present),

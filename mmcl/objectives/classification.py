@@ -20,12 +20,16 @@ class Classification(Objective):
 
     def loss(self, output: Output, targets: Tensor, asked: Asked, smoothing: float) -> Tensor:
         """Cross-entropy with label smoothing."""
+        if output.logits is None:
+            raise _unscored()
         columns = asked.label_space.columns(targets)
-        return cross_entropy(full_precision(_scores(output)), columns, asked.allowed, smoothing)
+        return cross_entropy(full_precision(output.logits), columns, asked.allowed, smoothing)
 
     def log_probabilities(self, output: Output, asked: Asked) -> Tensor:
         """``log p(c | x_n)`` of every competing class, ``[B, C]``."""
-        return class_log_probabilities(_scores(output), asked.allowed)
+        if output.logits is None:
+            raise _unscored()
+        return class_log_probabilities(output.logits, asked.allowed)
 
     def log_likelihood(self, output: Output, targets: Tensor, asked: Asked) -> Tensor:
         """``log p(y_n | x_n)``."""
@@ -33,12 +37,10 @@ class Classification(Objective):
         return self.log_probabilities(output, asked).gather(1, columns.unsqueeze(1)).squeeze(1)
 
 
-def _scores(output: Output) -> Tensor:
-    if output.logits is None:
-        raise PluginError(
-            "the objective of classes",
-            found="an output without scores",
-            allowed="an output of samples that were asked about classes",
-            remedy="Let the learner consider the batch before the model sees it: learner.consider(batch).",
-        )
-    return output.logits
+def _unscored() -> PluginError:
+    return PluginError(
+        "the objective of classes",
+        found="an output without scores",
+        allowed="an output of samples that were asked about classes",
+        remedy="Let the learner consider the batch before the model sees it: learner.consider(batch).",
+    )
