@@ -18,6 +18,7 @@ from textwrap import dedent
 from typing import Any
 
 from mmcl.errors import PluginError, nearest
+from mmcl.former import moved, remedy_for
 from mmcl.source import UNREADABLE, definition, derives, missing_import
 from mmcl.working_directory import admit
 
@@ -180,7 +181,9 @@ def card(entry: Entry) -> Card:
     try:
         found = definition(entry.module, entry.attribute)
         if (absent := missing_import(found)) is not None:
-            raise ImportError(f"module {found.module} imports {absent}, which is not installed")
+            former = moved(absent)
+            why = "which is not installed" if former is None else f"which is gone. {former}"
+            raise ImportError(f"module {found.module} imports {absent}, {why}")
         if not derives(found, kind):
             raise ImportError(f"class {entry.attribute} is no {kind[1]}")
     except UNREADABLE as error:
@@ -226,7 +229,7 @@ def _import(module: str, attribute: str, who: str, remedy: str) -> Any:
             who,
             found=f"{module}:{attribute} cannot be imported ({type(error).__name__}: {error})",
             allowed="a class that can be imported",
-            remedy=remedy,
+            remedy=remedy_for(error) or remedy,
         ) from error
 
 

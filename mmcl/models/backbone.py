@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mmcl.data.modality import TEXT, ModalitySpec
 from mmcl.data.sample import Inputs
 from mmcl.errors import PluginError
+from mmcl.former import refuse_former
 from mmcl.models.arrival import Arrival
 from mmcl.models.sites import AddOn, AddOns, Site
 from mmcl.options import check_options
@@ -91,6 +92,15 @@ class Backbone(nn.Module, ABC):
     def description(self) -> Mapping[str, str]:
         """What a report says of the model: its name, where its weights come from, what else makes it this function."""
         return {"model": type(self).__name__}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        changes = {
+            "tower": "an attribute 'towers', name -> Tower(module, reads, width)",
+            "encode": "encode_tower(name, inputs), whose value is inputs[name]",
+            "blocks": "sites(tower), each a Site",
+        }
+        refuse_former(cls, changes)
 
     def __init__(self) -> None:
         super().__init__()
@@ -256,6 +266,10 @@ class BackbonePlugin(ABC):
     """
 
     writes: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        refuse_former(cls, {"generates": "'writes'"})
 
     def __post_init__(self) -> None:
         """Check the numbers among the options; a backbone with checks of its own calls ``check_options`` in them."""

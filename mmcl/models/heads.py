@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch.nn import functional
 
 from mmcl.data.label_space import ClassLabel, LabelSpace
 from mmcl.data.sample import Inputs
+from mmcl.former import refuse_former
 from mmcl.models.arrival import Arrival
 from mmcl.models.backbone import Backbone
 from mmcl.models.by_value import ByValue
@@ -18,6 +20,10 @@ from mmcl.models.output import Output
 
 class Head(nn.Module, ABC):
     """Scores the classes of any label space; which one is asked for is an argument, never a hidden mode."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        refuse_former(cls, {"grow": "meet(arrival), whose label_space has the new classes"}, {"meet": ("arrival",)})
 
     @abstractmethod
     def score(self, output: Output, inputs: Inputs, label_space: LabelSpace) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from mmcl.data.sample import Inputs
+from mmcl.former import refuse_former
 from mmcl.models.arrival import Arrival
 
 ADDONS = "addons"  # name of the child module that holds them
@@ -51,6 +52,11 @@ class Here(NamedTuple):
 
 class AddOn(nn.Module, ABC):
     """Changes what leaves a site: an adapter, a mask, prompts, a mixture of experts."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        changes = {"grow": "meet(arrival), which is told more than the task id"}
+        refuse_former(cls, changes, {"meet": ("arrival",)})
 
     @abstractmethod
     def forward(self, here: Here, inputs: Inputs) -> Tensor:

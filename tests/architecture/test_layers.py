@@ -19,6 +19,7 @@ AVALANCHE = {
 }
 LAYER = {
     "errors": 0,
+    "former": 0,
     "escaping": 0,
     "remarks": 0,
     "source": 0,

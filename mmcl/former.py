@@ -1,0 +1,72 @@
+"""Former: what plugins that were written for an earlier version have to change, as sentences."""
+
+import inspect
+from collections.abc import Mapping
+
+from mmcl.errors import PluginError
+
+# where modules and names of version 0.1 are now
+MODULES = {
+    "mmcl.learning.likelihoods": "mmcl.objectives.likelihoods",
+    "mmcl.learning.objectives": "mmcl.objectives.classification and .contrastive",
+    "mmcl.models.addons": "mmcl.models.sites",
+    "mmcl.models.by_identity": "mmcl.models.by_value",
+}
+NAMES = {
+    ("mmcl.learning.compose", name): "mmcl.learning.composition"
+    for name in ("check_composition", "consolidation_order", "needs", "occupants")
+}
+ATTRIBUTES = {
+    ("Need", "WHOLE_STREAM"): 'declare order = "at once" instead',
+    ("Need", "IN_TURN"): 'declare order = "in turn" instead',
+    ("Need", "GENERATION"): "it is Need.WRITER",
+}
+
+
+def moved(module: str) -> str | None:
+    """What to do about the import of a module that was there in 0.1; ``None`` if there was none."""
+    return f"It was written for MMCL 0.1: import from {MODULES[module]} instead." if module in MODULES else None
+
+
+def remedy_for(error: BaseException) -> str | None:
+    """What to do about an error that an earlier version would not have raised; ``None`` for any other error."""
+    if isinstance(error, ModuleNotFoundError):
+        return moved(error.name or "")
+    if isinstance(error, ImportError):
+        name = next((name for (module, name) in NAMES if module == error.name and f"'{name}'" in str(error)), None)
+        return name and f"It was written for MMCL 0.1: import {name} from {NAMES[error.name or '', name]} instead."
+    if isinstance(error, AttributeError):
+        owner = getattr(error.obj, "__name__", "") if hasattr(error, "obj") else ""
+        change = ATTRIBUTES.get((owner, error.name or ""))
+        return change and f"It was written for MMCL 0.1: {change}."
+    return error.remedy if isinstance(error, PluginError) else None
+
+
+def refuse_former(
+    kind: type, changes: Mapping[str, str], parameters: Mapping[str, tuple[str, ...]] | None = None
+) -> None:
+    """Refuse a class of 0.1 whose methods nobody would call, or would call with something else.
+
+    Args:
+        kind: the class that derives from one of ours.
+        changes: former name of a member -> what it is now.
+        parameters: method -> names of the parameters that it has now.
+
+    Raises:
+        PluginError: if the class defines a member under its former name, or a method with its former parameters.
+    """
+    for name, now in changes.items():
+        if name in vars(kind):
+            raise _former(kind, f"it defines {name!r}", now)
+    for name, wanted in (parameters or {}).items():
+        if name in vars(kind) and len(found := list(inspect.signature(vars(kind)[name]).parameters)[1:]) != len(wanted):
+            raise _former(kind, f"its {name}({', '.join(found)})", f"{name}({', '.join(wanted)})")
+
+
+def _former(kind: type, found: str, now: str) -> PluginError:
+    return PluginError(
+        f"class {kind.__module__}.{kind.__qualname__}",
+        found=f"{found}, as for MMCL 0.1",
+        allowed=now,
+        remedy="Change it; docs/changelog.md says what else is new.",
+    )
