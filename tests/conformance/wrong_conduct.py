@@ -369,7 +369,7 @@ WRONG_CONDUCT = (
     Sabotage(LooksBack, "own data", "reads train data of experience 0 while it learns experience 1"),
     Sabotage(LooksAtTests, "own data", "reads test data of experience 0 while it learns experience 0"),
     Sabotage(LooksAhead, "future", "the first experience is learned otherwise if others follow it"),
-    Sabotage(NeedlessStream, "future", "declares to need the whole stream, and its future changes nothing"),
+    Sabotage(NeedlessStream, "future", "declares to learn all experiences at once, and its future changes nothing"),
     Sabotage(BlindToPresence, "missing modalities", "in scenario MDTIL, if missing values are filled with something"),
     Sabotage(WantsTwoSamples, "batch of one", "with batches of one sample it raises ValueError: no standard"),
     Sabotage(WantsTwoClasses, "one class", "with one class in each experience it raises TrainingError.* is inf"),

@@ -26,7 +26,7 @@ def test_a_strategy_and_a_benchmark_that_were_scaffolded_run_as_they_are(tmp_pat
         out=tmp_path / "run",
         quiet=True,
     )
-    assert len(result.matrix) == 2
+    assert len(result.matrix) == 3  # the start, and two experiences
 
 
 def test_the_example_of_then_is_told_where_the_function_is_now() -> None:

@@ -46,7 +46,6 @@ class LwF(StrategyPlugin):
     """Distils the previous model's answers on the current inputs."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.CLASSES})
-    grows: ClassVar[bool] = True  # with the classes that are distilled
     teachers: ClassVar[frozenset[str]] = frozenset({"previous"})
 
     strength: NonNegative = 1.0  # lambda_o
@@ -69,6 +68,11 @@ class LwF(StrategyPlugin):
             ("samples", self.samples, ("batch", "second")),
         ):
             require(value in allowed, f"lwf.{name}", value, " or ".join(map(repr, allowed)))
+
+    @property
+    def grows(self) -> bool:
+        """With the old classes, if these are distilled."""
+        return self.prompts == "old"
 
     def terms(self) -> Terms:
         """``transposed`` for text classifiers only; from the second experience on if old classes are distilled."""
