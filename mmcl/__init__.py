@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mmcl.suites.suite import SuiteResult, run_suite
     from mmcl.use import export, predict
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "backbone": "mmcl.build",
