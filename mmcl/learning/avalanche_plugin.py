@@ -137,7 +137,7 @@ class AvalanchePlugin(SupervisedPlugin[Any]):
     def after_forward(self, template: Any, **_: Any) -> None:
         """Show the template's output."""
         scores: Tensor = template.mb_output
-        output = Output(features={IMAGE: scores}, fused=scores)
+        output = Output(scores, {IMAGE: scores}, dict(self.learner.batch.inputs.present))
         output.logits = self.learner.model.head.score(output, self.learner.batch.inputs, self.learner.label_space)
         self.learner.mb_output = output
         self.learner.call("after_forward")

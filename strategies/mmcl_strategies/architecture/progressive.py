@@ -97,7 +97,7 @@ class ProgressiveHead(Head):
 
     def score(self, output: Output, inputs: Inputs, label_space: LabelSpace) -> Tensor:
         """Each class is scored by the column of the experience it belongs to."""
-        run = Run(self.columns, output.features, inputs.present)
+        run = Run(self.columns, output.features, output.present)
         return self.ownership.gather(label_space, inputs.task_ids, run.scores)
 
 

@@ -29,7 +29,6 @@ from torch import Tensor
 
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT
-from mmcl.data.sample import Inputs
 from mmcl.learning.compose import Need
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import MemoryBudget, StrategyPlugin, Terms
@@ -145,7 +144,7 @@ class Distill(StrategyPlugin):
         else:
             student = self._views(learner.output)
             teacher = self._views(learner.teacher(self._policy).output(learner.batch))
-            loss, rows = self._of_features(student, teacher, learner.batch.inputs)
+            loss, rows = self._of_features(student, teacher, learner.output.present)
         if loss is None:
             return {}
         if self.squared_temperature:
@@ -177,21 +176,22 @@ class Distill(StrategyPlugin):
         if not (slots := drawn_slots(tasks, self.per_experience, generator)):
             return None, 0
         batch, teacher = recalled(self.state, learner, slots)
-        return self._of_features(self._views(learner.encode(batch.inputs)), teacher, batch.inputs)
+        output = learner.encode(batch.inputs)
+        return self._of_features(self._views(output), teacher, output.present)
 
     def _of_features(
-        self, student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], inputs: Inputs
+        self, student: Mapping[str, Tensor], teacher: Mapping[str, Tensor], present: Mapping[str, Tensor]
     ) -> tuple[Tensor | None, int]:
         """The loss between two views of the same samples, and of how many samples it is the mean."""
         if self._form == "cross":
-            there = inputs.present[IMAGE] & inputs.present[TEXT]
+            there = present[IMAGE] & present[TEXT]
             new, old = ([view[name][there] for name in (IMAGE, TEXT)] for view in (student, teacher))
             if not len(new[0]):
                 return None, 0
             return cross_modal_divergence(new[0], new[1], old[0], old[1], self._temperature), len(new[0])
         losses, most = [], 0
         for name, features in student.items():
-            there = inputs.present.get(name, torch.ones(len(features), dtype=torch.bool, device=features.device))
+            there = present.get(name, torch.ones(len(features), dtype=torch.bool, device=features.device))
             pair = features[there], teacher[name][there]
             if len(pair[0]):
                 losses.append(self._loss(*(map(unit_rows, pair) if self._unit else pair)))

@@ -134,7 +134,7 @@ class FeatureReplay(StrategyPlugin):
         if self._densities is None:
             return {}
         terms = {"replay": self._weights.replayed * self._replayed_loss(learner, self._densities)}
-        present = learner.batch.inputs.present
+        present = learner.output.present
         features = joined(learner.output.features, present)
         if features.requires_grad:
             old = joined(learner.teacher("previous").output(learner.batch).features, present)
@@ -162,7 +162,8 @@ class FeatureReplay(StrategyPlugin):
         drawn = densities.draw(len(learner.batch.targets), learner.output.features, self._chance)
         # features stand where a head expects what they were computed from: there are no such inputs
         inputs = Inputs(drawn.features, drawn.present, task_ids=drawn.task_ids)
-        output = Output(features=drawn.features, fused=learner.model.fusion(drawn.features, drawn.present))
+        fused = learner.model.fusion(drawn.features, drawn.present)
+        output = Output(fused, drawn.features, drawn.present)
         competing, allowed = learner.label_space, None
         if learner.own_classes:
             assert self._member is not None

@@ -233,7 +233,7 @@ class ICaRL(StrategyPlugin):
         with auxiliary_pass(learner.model):
             for batch in learner.one_pass(samples):
                 inputs = mirrored(batch.inputs) if flip else batch.inputs
-                features = exemplar_features(learner.model.encode(inputs), inputs, self.exemplar_feature)
+                features = exemplar_features(learner.model.encode(inputs), self.exemplar_feature)
                 found.append((full_precision(features), batch.labels))
         features, targets = (torch.cat(column) for column in zip(*found, strict=True))
         return features, targets

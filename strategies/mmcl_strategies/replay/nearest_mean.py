@@ -16,11 +16,11 @@ from mmcl.models.output import Output
 FUSED = "fused"
 
 
-def exemplar_features(output: Output, inputs: Inputs, which: str) -> Tensor:
+def exemplar_features(output: Output, which: str) -> Tensor:
     """What herding and means work on, ``[B, D]``: the fused features, or one modality's in rows that have it."""
     if which not in output.features:
         return output.fused
-    return torch.where(inputs.present[which].unsqueeze(1), output.features[which], output.fused)
+    return torch.where(output.present[which].unsqueeze(1), output.features[which], output.fused)
 
 
 def mirrored(inputs: Inputs) -> Inputs:
@@ -88,7 +88,7 @@ class ExemplarHead(Head):
         rows = self.linear.units(label_space)
         if not self.by_mean or not bool(self.held[rows].any()):
             return self.score(output, inputs, label_space)
-        features = exemplar_features(output, inputs, self.feature).to(self.means.dtype)
+        features = exemplar_features(output, self.feature).to(self.means.dtype)
         return -squared_distances(features, self.means[rows], self.held[rows])
 
     def place(self, label_space: LabelSpace, means: Mapping[int, Tensor]) -> None:

@@ -422,10 +422,10 @@ def test_a_sample_is_described_by_what_is_present() -> None:
     only_text = ~batch.inputs.present[IMAGE]
     assert only_text.any()
     torch.testing.assert_close(output.fused[only_text], output.features[TEXT][only_text])  # type: ignore[index]
-    chosen = exemplar_features(output, batch.inputs, IMAGE)
+    chosen = exemplar_features(output, IMAGE)
     torch.testing.assert_close(chosen[~only_text], output.features[IMAGE][~only_text])
     torch.testing.assert_close(chosen[only_text], output.features[TEXT][only_text])
-    assert exemplar_features(output, batch.inputs, "fused") is output.fused
+    assert exemplar_features(output, "fused") is output.fused
 
 
 def test_one_modality_may_stand_for_all() -> None:
