@@ -293,7 +293,10 @@ class Learner(Shell):
             self._check_finite()
 
             self.call("before_backward")
-            self.loss.backward()
+            if self.loss.requires_grad:
+                self.loss.backward()
+            else:
+                self._remark_on_untrained()
             self.call("after_backward")
             if self._edits_gradient:
                 self.finish_gradient()
@@ -426,6 +429,12 @@ class Learner(Shell):
                 "loss, in the median: little can be learned against it, and steps may overshoot. Lower the strength of "
                 f"{name!r}, by a factor of ten to begin with (docs/strengths.md)."
             )
+
+    def _remark_on_untrained(self) -> None:
+        self.remarks.add(
+            f"Experience {self.current.name!r}: there are batches in which nothing that is trained takes part, because "
+            "what encodes them is frozen; nothing is learned from them. Train more of the model, or leave them out."
+        )
 
     def _check_finite(self) -> None:
         if math.isfinite(self.loss.item()):

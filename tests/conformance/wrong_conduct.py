@@ -81,8 +81,8 @@ class BlindToPresence(StrategyPlugin):
         return Terms(loss=("images",))
 
     def loss_terms(self, learner: Learner) -> dict[str, Tensor]:
-        features = learner.output.features
-        return {"images": features[IMAGE].square().mean()} if IMAGE in features else {}
+        inputs = learner.batch.inputs
+        return {"images": learner.output.fused.mean() * inputs[IMAGE].mean()} if IMAGE in inputs else {}
 
 
 @dataclass(kw_only=True, eq=False)

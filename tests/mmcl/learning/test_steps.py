@@ -9,8 +9,8 @@ from torch import Tensor
 from mmcl.learning.compose import Slot
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import GradientValues, StrategyPlugin
-from mmcl.streams.scenario import CIL, TIL
-from mmcl.testing.toy import toy_benchmark, toy_learner
+from mmcl.streams.scenario import CIL, MDTIL, TIL
+from mmcl.testing.toy import toy_benchmark, toy_learner, weights
 
 HOOKS = (
     "before_training_iteration",
@@ -160,3 +160,14 @@ def test_orders_differ_by_experience_purpose_and_seed_and_repeat_otherwise() -> 
     assert torch.equal(plain, order(0, 0, "batches"))
     for other in (order(1, 0, "batches"), order(0, 1, "batches"), order(0, 0, "second")):
         assert not torch.equal(plain, other)
+
+
+def test_batches_in_which_nothing_that_is_trained_takes_part_are_said_and_change_nothing() -> None:
+    benchmark = toy_benchmark(MDTIL)
+    learner = toy_learner(benchmark, freeze=("backbone.clip.[!v]*",))  # all but the image tower
+    before = weights(learner)
+    learner.train(benchmark.train[1])  # texts
+    assert [sentence for sentence in learner.remarks if "nothing that is trained takes part" in sentence]
+    assert all(torch.equal(value, before[name]) for name, value in weights(learner).items())
+    learner.train(benchmark.train[0])  # images
+    assert not all(torch.equal(value, before[name]) for name, value in weights(learner).items())
