@@ -33,10 +33,23 @@ from mmcl.models.backbone import BackbonePlugin
 from mmcl.options import PLACES
 from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES, entries, load
 from mmcl.run_folder import RunFolder
+from mmcl.stored_json import reading
 from mmcl.streams.benchmark import Benchmark
 
 SCHEMA = 2
 EXTENSIONS = "extensions"  # in the surroundings
+_SIDE = {"samples": int, "digest": str}
+_EXPERIENCE = {
+    "name": str,
+    "domain": str,
+    "modalities": [str],
+    "classes": [{"id": int, "name": str, "templates": [str]}],
+    "training": dict,
+    "train": _SIDE,
+    "test": _SIDE,
+}
+# what is read of the file: a type, or what a list and the named entries of a dictionary hold
+_FORM = {"settings": dict, "experiences": [_EXPERIENCE], "references": dict, "surroundings": {EXTENSIONS: [str]}}
 
 
 @dataclass(frozen=True)
@@ -82,7 +95,28 @@ class Identity:
                 allowed=f"schema {SCHEMA}: another version of MMCL wrote it, whose numbers this one would not continue",
                 remedy="Use the version of MMCL in results.json, or run again into a new folder.",
             )
+        with reading(who):
+            _require_form(stored, _FORM, "identity.json")
         return cls(**{field.name: stored[field.name] for field in fields(cls)})
+
+
+def _require_form(value: Any, form: Any, where: str) -> None:
+    """Refuse what has not the form of the file, wherever in it.
+
+    Raises:
+        TypeError: naming the place.
+    """
+    kind: Any = form if isinstance(form, type) else type(form)
+    if type(value) is not kind:
+        raise TypeError(f"{where} is a {type(value).__name__} where a {kind.__name__} belongs")
+    if isinstance(form, list):
+        for position, item in enumerate(value):
+            _require_form(item, form[0], f"{where}[{position}]")
+    elif isinstance(form, dict):
+        for name, inner in form.items():
+            if name not in value:
+                raise TypeError(f"{where} has no {name!r}")
+            _require_form(value[name], inner, f"{where}.{name}")
 
 
 def identity_of(

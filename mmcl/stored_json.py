@@ -32,7 +32,7 @@ def read_json(file: Path, kind: type | None = None) -> Any:
 
 
 @contextmanager
-def reading(place: Path) -> Iterator[None]:
+def reading(place: Path | str) -> Iterator[None]:
     """Turn whatever a damaged file makes its reader raise into a sentence.
 
     Raises:

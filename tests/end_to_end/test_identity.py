@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 from avalanche.core import SupervisedPlugin
+from hypothesis import given
+from hypothesis import strategies as st
 from mmcl_strategies.regularization.ewc import EWC
 from PIL import Image
 
@@ -18,6 +20,7 @@ from mmcl.build import planned
 from mmcl.config import PluginConfig, RunConfig
 from mmcl.errors import CheckpointError, ConfigError, DataError
 from mmcl.experiment import Experiment
+from mmcl.identity import SCHEMA, Identity
 from mmcl.remarks import Remark
 from mmcl.run_folder import RunFolder
 from mmcl.streams.benchmark import Benchmark
@@ -247,3 +250,35 @@ def test_a_setting_of_classes_is_refused_where_there_are_none(tmp_path: Path, ca
     with pytest.raises(ConfigError, match=r"training\.label_smoothing: it has no effect.*contrastive"):
         mmcl.run(benchmark=pairs, training={"label_smoothing": 0.1}, out=tmp_path / "run", quiet=True)
     assert not (tmp_path / "run").exists()
+
+
+@given(data=st.data())
+def test_an_identity_that_has_lost_its_form_is_refused_with_the_place(data: st.DataObject) -> None:
+    side = {"samples": 4, "digest": "d"}
+    facts = {"name": "a", "domain": "", "modalities": ["image"], "training": {}, "train": side, "test": dict(side)}
+    classes = [{"id": 0, "name": "alpha", "templates": ["a {}"]}]
+    whole = {
+        "schema": SCHEMA,
+        "settings": {},
+        "experiences": [{**facts, "classes": classes}],
+        "references": {},
+        "surroundings": {"extensions": []},
+    }
+    assert Identity.from_dict(json.loads(json.dumps(whole)), "run").experiences == whole["experiences"]
+    stored = json.loads(json.dumps(whole))
+    place, path = stored, []
+    for _ in range(data.draw(st.integers(1, 5))):
+        if not isinstance(place, (dict, list)) or not place:
+            break
+        key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+        path.append((place, key))
+        place = place[key]
+    holder, key = path[-1]
+    if key == "schema":
+        return
+    if isinstance(holder, dict) and data.draw(st.booleans()):
+        del holder[key]
+    else:
+        holder[key] = 0.5
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        Identity.from_dict(stored, "run")
