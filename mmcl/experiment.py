@@ -108,6 +108,7 @@ class Experiment:
                 reference=self.benchmark.reference,
                 objective=self.benchmark.objective,
                 remarks=self.remarks,
+                every_class=self.benchmark.label_space,
                 seed=config.seed,
             )
         with self._timed("identity"):

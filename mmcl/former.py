@@ -20,6 +20,7 @@ ATTRIBUTES = {
     ("Need", "WHOLE_STREAM"): 'declare order = "at once" instead',
     ("Need", "IN_TURN"): 'declare order = "in turn" instead',
     ("Need", "GENERATION"): "it is Need.WRITER",
+    ("Slot", "PROMPTS"): "it is Slot.ROUTE",
 }
 
 

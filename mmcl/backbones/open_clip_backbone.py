@@ -156,7 +156,7 @@ class OpenCLIPBackbone(Backbone):
             origin=self.origin,
             remarks=self.remarks,
         )
-        copy._holders = deepcopy(self._holders, memo)
+        copy._holders, copy.adapted = deepcopy(self._holders, memo), set(self.adapted)
         memo[id(self)] = copy
         return copy.train(self.training)
 

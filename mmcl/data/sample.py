@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mmcl.data.asked import NOTHING, Asked
+from mmcl.data.route import Route
 from mmcl.errors import DataError
 
 
@@ -49,9 +50,10 @@ class Inputs(Mapping[str, Tensor]):
         asked: what competes for the answers; the learner writes it when it considers a batch.
         whole: the modalities that no row lacks, known since the batch was stacked, so that nobody has to ask the
             device; ``None`` where that is not known.
+        route: which way through an adapted model each row takes; ``None`` before the model has chosen.
     """
 
-    __slots__ = ("_values", "asked", "present", "sample_ids", "task_ids", "whole")
+    __slots__ = ("_values", "asked", "present", "route", "sample_ids", "task_ids", "whole")
 
     def __init__(
         self,
@@ -61,6 +63,7 @@ class Inputs(Mapping[str, Tensor]):
         task_ids: Tensor | None = None,
         asked: Asked = NOTHING,
         whole: frozenset[str] | None = None,
+        route: Route | None = None,
     ) -> None:
         self._values = dict(values)
         self.present = dict(present)
@@ -68,6 +71,7 @@ class Inputs(Mapping[str, Tensor]):
         self.task_ids = task_ids
         self.asked = asked
         self.whole = whole
+        self.route = route
 
     def __getitem__(self, modality: str) -> Tensor:
         return self._values[modality]
@@ -100,6 +104,7 @@ class Inputs(Mapping[str, Tensor]):
             "task_ids": self.task_ids,
             "asked": self.asked,
             "whole": self.whole,
+            "route": self.route,
         }
         return Inputs(**{**kept, **changes})
 
@@ -110,6 +115,7 @@ class Inputs(Mapping[str, Tensor]):
             present={name: value.to(device, non_blocking=non_blocking) for name, value in self.present.items()},
             task_ids=None if self.task_ids is None else self.task_ids.to(device, non_blocking=non_blocking),
             asked=self.asked.to(device, non_blocking),
+            route=None if self.route is None else self.route.to(device, non_blocking),
         )
 
     def pin_memory(self) -> "Inputs":
@@ -133,6 +139,7 @@ class Inputs(Mapping[str, Tensor]):
             sample_ids=tuple(self.sample_ids[i] for i in ids),
             task_ids=None if self.task_ids is None else self.task_ids[rows],
             asked=self.asked.select(rows),
+            route=None if self.route is None else self.route.select(rows),
         )
 
     def having(self, modality: str) -> "Inputs | None":
@@ -153,6 +160,7 @@ class Inputs(Mapping[str, Tensor]):
             task_ids=torch.cat([self.task_ids, other.task_ids]) if known else None,  # type: ignore[list-item]
             asked=self.asked.followed_by(other.asked, (self.batch_size, other.batch_size)),
             whole=None if self.whole is None or other.whole is None else self.whole & other.whole,
+            route=None if self.route is None or other.route is None else self.route.followed_by(other.route),
         )
 
 

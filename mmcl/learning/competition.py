@@ -23,8 +23,9 @@ class Competition:
         seen: the experiences met, in order.
     """
 
-    def __init__(self, scenario: Scenario, device: torch.device) -> None:
+    def __init__(self, scenario: Scenario, device: torch.device, every: LabelSpace | None = None) -> None:
         self.scenario = scenario
+        self.every = LabelSpace() if every is None else every
         self.device = device
         self.seen: list[Experience] = []
         self._spaces: dict[int, LabelSpace] = {}
@@ -72,6 +73,8 @@ class Competition:
 
         An experience that has not been met is scored among the classes seen so far and its own.
         """
+        if self.scenario.label_space_at_test == "all":
+            return self.every.followed_by(self._at_test).followed_by(experience.label_space)
         if self.scenario.label_space_at_test != "seen":
             return experience.label_space
         return self._at_test.followed_by(experience.label_space)

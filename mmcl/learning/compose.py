@@ -16,7 +16,7 @@ class Slot(Enum):
     """A place only one strategy can take. The value completes the sentence "'a' and 'b' both ..."."""
 
     BATCHES = "build the training batches"
-    PROMPTS = "supply the prompts"
+    ROUTE = "choose the way through the model"
     FUSION = "fuse the modalities"
     HEAD = "decide the prediction"
     OBJECTIVE = "replace the task loss"

@@ -54,6 +54,7 @@ class Learner(Shell):
         reference: images and captions outside the stream.
         objective: what batches are trained for; classification by default.
         remarks: takes what is allowed and probably not meant.
+        every_class: of the stream, for scenarios in which those to come compete, too.
         seed: every random choice follows from it.
 
     Attributes:
@@ -81,6 +82,7 @@ class Learner(Shell):
         reference: ReferenceData | None = None,
         objective: Objective | None = None,
         remarks: Remarks | None = None,
+        every_class: LabelSpace | None = None,
         seed: int = 0,
     ) -> None:
         self.scenario = scenario
@@ -101,7 +103,7 @@ class Learner(Shell):
         super().__init__(model=model, config=self.config, plugins=plugins, criterion=self._task_loss)
         self.model: MultimodalModel = model.to(self.device)
         self.model.computing = self._computing
-        self._competition = Competition(scenario, self.device)
+        self._competition = Competition(scenario, self.device, every_class)
         self._metric: Metric | None = None
         self.batch_builder = self._occupant(Slot.BATCHES)
         self._goal_setter, self._gradient_editor = self._occupant(Slot.OBJECTIVE), self._occupant(Slot.GRADIENT)
@@ -199,8 +201,8 @@ class Learner(Shell):
         return self._competition.classes_of(task_ids)
 
     def iterations(self, experience: Experience) -> int:
-        """Number of training steps an experience gets."""
-        return self.config.steps(len(experience.samples))
+        """Number of training steps an experience gets; none where all is learned in closed form."""
+        return 0 if self.closed_form else self.config.steps(len(experience.samples))
 
     def log_probabilities(self, batch: Batch, own_classes: bool | None = None) -> Tensor:
         """``log p(k | x_n)`` of every answer that competes, ``[B, K]``; free of strategies and label smoothing.

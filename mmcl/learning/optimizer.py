@@ -42,7 +42,11 @@ def trainable(model: nn.Module) -> Iterator[nn.Parameter]:
 
 
 def make_optimizer(
-    model: nn.Module, training: TrainingConfig, rates: Iterable[tuple[nn.Parameter, float]] = ()
+    model: nn.Module,
+    training: TrainingConfig,
+    rates: Iterable[tuple[nn.Parameter, float]] = (),
+    *,
+    idle: bool = False,
 ) -> torch.optim.Optimizer:
     """A fresh optimiser over exactly the trainable parameters, one group for each learning rate.
 
@@ -50,6 +54,7 @@ def make_optimizer(
         model: what is trained.
         training: its settings.
         rates: parameters with a rate of their own; the others have that of ``training``.
+        idle: whether there may be nothing to train; then it moves nothing.
 
     Raises:
         ConfigError: if nothing is trainable.
@@ -59,6 +64,8 @@ def make_optimizer(
     for parameter in trainable(model):
         by_rate.setdefault(own.get(id(parameter), training.lr), []).append(parameter)
     groups = [{"params": parameters, "lr": rate} for rate, parameters in by_rate.items()]
+    if not groups and idle:
+        return idle_optimizer()
     if not groups:
         raise ConfigError(
             "training.freeze",
@@ -69,6 +76,11 @@ def make_optimizer(
     if training.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=training.lr, momentum=training.momentum, weight_decay=training.weight_decay)
     return torch.optim.AdamW(groups, lr=training.lr, betas=training.betas, weight_decay=training.weight_decay)
+
+
+def idle_optimizer() -> torch.optim.Optimizer:
+    """An optimiser that moves nothing."""
+    return torch.optim.SGD([torch.zeros(())], lr=0.0)
 
 
 def require_constant_rate(training: TrainingConfig) -> None:

@@ -5,7 +5,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
 from avalanche.core import BasePlugin, SupervisedPlugin
 from avalanche.training.plugins import EvaluationPlugin, LRSchedulerPlugin
 from avalanche.training.plugins.clock import Clock
@@ -21,7 +20,14 @@ from mmcl.errors import CompositionError
 from mmcl.learning.compose import Slot
 from mmcl.learning.device import chosen_device
 from mmcl.learning.feed import Feed
-from mmcl.learning.optimizer import LearningRate, follow, make_optimizer, require_constant_rate, trainable
+from mmcl.learning.optimizer import (
+    LearningRate,
+    follow,
+    idle_optimizer,
+    make_optimizer,
+    require_constant_rate,
+    trainable,
+)
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.timeline import EVALUATION_STEP, STEP
 from mmcl.learning.weights import frozen
@@ -69,7 +75,7 @@ class Shell(Feed, SupervisedTemplate[Experience, Batch, Output], ABC):
         SupervisedTemplate.__init__(
             self,
             model=model,
-            optimizer=torch.optim.SGD(trainable(model), lr=0.0),  # avalanche wants one; each experience makes its own
+            optimizer=idle_optimizer(),  # avalanche wants one; each experience makes its own
             train_mb_size=config.batch_size,
             eval_mb_size=config.eval_batch_size,
             device=chosen_device(config.device),
@@ -115,6 +121,12 @@ class Shell(Feed, SupervisedTemplate[Experience, Batch, Output], ABC):
     @abstractmethod
     def seen(self) -> list[Experience]:
         """The experiences met so far."""
+
+    @property
+    def closed_form(self) -> bool:
+        """Whether a strategy learns without a step, and nothing is left to train."""
+        declared = any(strategy.closed_form for strategy in self.strategies.values())
+        return declared and next(trainable(self.model), None) is None
 
     # What plugins find and hear.
 
@@ -195,7 +207,7 @@ class Shell(Feed, SupervisedTemplate[Experience, Batch, Output], ABC):
     def make_optimizer(self, **_: Any) -> None:
         """A fresh optimiser over what is trainable now; avalanche would re-register every parameter."""
         rates = [pair for strategy in self.strategies.values() for pair in strategy.rates(self)]
-        self.optimizer = make_optimizer(self.model, self.config, rates)
+        self.optimizer = make_optimizer(self.model, self.config, rates, idle=self.closed_form)
         self.untouched = frozen(self.model, self.untouched)
         self.learning_rate = LearningRate(self.optimizer, self.config, len(self.dataloader))
         for scheduler in self._schedulers:

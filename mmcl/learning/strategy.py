@@ -52,6 +52,8 @@ class StrategyPlugin:
     Attributes:
         needs: what it cannot work without.
         order: whether it can learn experiences in turn only, all at once only, or in any way.
+        closed_form: whether it learns without a step, by passes over the data at the end of an experience. Where
+            nothing is left to train, the experience then has no steps.
         state: what has to survive the end of an experience.
     """
 
@@ -59,6 +61,7 @@ class StrategyPlugin:
 
     needs: ClassVar[frozenset[Need]] = frozenset()
     order: ClassVar[Order] = "any"
+    closed_form: ClassVar[bool] = False
 
     state: Any = None
 

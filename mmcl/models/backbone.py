@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mmcl.data.modality import TEXT, ModalitySpec
+from mmcl.data.route import Route
 from mmcl.data.sample import Inputs
 from mmcl.errors import PluginError
 from mmcl.former import refuse_former
@@ -77,6 +78,7 @@ class Backbone(nn.Module, ABC):
     Attributes:
         specs: modality -> shape of one preprocessed value.
         towers: the parts that have features, by name.
+        adapted: those that something is attached to.
         preprocess_train: modality -> raw value to tensor, with augmentation.
         preprocess_eval: modality -> raw value to tensor, deterministic.
         remarks: what is not sure about it; a run says it and keeps it.
@@ -104,6 +106,7 @@ class Backbone(nn.Module, ABC):
 
     def __init__(self) -> None:
         super().__init__()
+        self.adapted: set[str] = set()
         self._holders: list[AddOns] = []
 
     @abstractmethod
@@ -126,10 +129,15 @@ class Backbone(nn.Module, ABC):
             for holder in self._holders:
                 holder.inputs = holder.entered = None
 
-    def encode_texts(self, tokens: Tensor) -> Tensor:
-        """Pooled features ``[N, D]`` of texts ``int64[N, L]`` that are no samples, such as class prompts."""
+    def encode_texts(self, tokens: Tensor, route: Route | None = None) -> Tensor:
+        """Pooled features ``[N, D]`` of texts ``int64[N, L]`` that are no samples, such as class prompts.
+
+        Args:
+            tokens: of the texts.
+            route: which way they take, if they take one.
+        """
         present = torch.ones(len(tokens), dtype=torch.bool, device=tokens.device)
-        prompts = Inputs({TEXT: tokens}, {TEXT: present}, whole=frozenset({TEXT}))
+        prompts = Inputs({TEXT: tokens}, {TEXT: present}, whole=frozenset({TEXT}), route=route)
         return self.encode(prompts).features[TEXT].pooled
 
     @property
@@ -168,6 +176,7 @@ class Backbone(nn.Module, ABC):
             site: one of ``sites``.
             addon: becomes the child ``site.exit.addons[owner]``.
         """
+        self.adapted |= {name for name in self.towers if any(other.exit is site.exit for other in self.sites(name))}
         holder = AddOns.at(site)
         if not any(holder is other for other in self._holders):
             self._holders.append(holder)

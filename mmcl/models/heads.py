@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mmcl.data.label_space import ClassLabel, LabelSpace
+from mmcl.data.modality import TEXT
+from mmcl.data.route import Route
 from mmcl.data.sample import Inputs
 from mmcl.former import refuse_former
 from mmcl.models.arrival import Arrival
@@ -63,47 +65,63 @@ class Head(nn.Module, ABC):
         return []
 
 
+Way = tuple[int, float]  # that prompts take: the experience whose additions they pass, and how much of them
+
+
 class TextHead(Head):
     """CLIP's zero-shot classifier: cosine similarity to the embedded prompts of each class, times the logit scale.
 
     For every class all its prompts are embedded, normalised, averaged and normalised again (MTIL protocol). With a
     single template this is plain CLIP. Text features carry gradient; without gradient they are kept until a
     parameter of the backbone or the precision changes.
+
+    Attributes:
+        frame: the words that a method puts around every name in place of the benchmark's templates, with one ``{}``.
     """
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: Backbone, frame: str | None = None) -> None:
         super().__init__()
+        self.frame = frame
         self._backbone = [backbone]  # in a list: the backbone is a child of the model, not of its head
         self._tokens: ByValue[LabelSpace, tuple[Tensor, Tensor | None]] = ByValue()
-        self._kept: ByValue[LabelSpace, Tensor] = ByValue()
+        self._kept: ByValue[LabelSpace, dict[Way | None, Tensor]] = ByValue()
         self._kept_at: tuple[object, ...] = ()
         self._held: tuple[LabelSpace, Tensor] | None = None
 
     def score(self, output: Output, inputs: Inputs, label_space: LabelSpace) -> Tensor:
-        """The logits of the fused features."""
-        return self.logits(output.fused, label_space)
+        """The logits of the fused features; the prompts take the way of each row if the text tower has add-ons."""
+        if output.route is None or TEXT not in self._backbone[0].adapted:
+            return self.logits(output.fused, label_space)
+        scores = output.fused.new_zeros(len(output.fused), len(label_space))
+        for id_, rows in output.route.ways():
+            # prompts are common to the rows of a way: their strength is the mean of theirs
+            way = id_, float(output.route.strength[rows].mean())
+            found = self.logits(output.fused[rows], label_space, way)
+            scores = scores.to(found.dtype).index_copy(0, rows, found)
+        return scores
 
-    def logits(self, fused: Tensor, label_space: LabelSpace) -> Tensor:
-        """``scale * norm(fused) @ text_features.T``."""
-        scale, text = self._backbone[0].logit_scale, self.text_features(label_space)
+    def logits(self, fused: Tensor, label_space: LabelSpace, way: Way | None = None) -> Tensor:
+        """``scale * norm(fused) @ text_features.T``, of prompts that take a way."""
+        scale, text = self._backbone[0].logit_scale, self.text_features(label_space, way)
         # features of a forward pass in half precision may meet texts that were embedded outside of it
         return scale * functional.normalize(fused.to(text.dtype), dim=-1) @ text.T
 
-    def text_features(self, label_space: LabelSpace) -> Tensor:
-        """Unit-length class embeddings ``[C, D]``."""
-        if self._held is not None and self._held[0] == label_space:
+    def text_features(self, label_space: LabelSpace, way: Way | None = None) -> Tensor:
+        """Unit-length class embeddings ``[C, D]``, of prompts that take a way."""
+        if way is None and self._held is not None and self._held[0] == label_space:
             return self._held[1]
         if torch.is_grad_enabled():
-            return self._embed(label_space)
+            return self._embed(label_space, way)
         backbone = self._backbone[0]
         kind = backbone.logit_scale.device.type
         half = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
         version = half, *((p.data_ptr(), p._version) for p in backbone.parameters())
         if version != self._kept_at:
             self._kept, self._kept_at = ByValue(), version
-        if (kept := self._kept.get(label_space)) is None:
-            kept = self._kept[label_space] = self._joined(label_space)
-        return kept
+        kept = self._kept.setdefault(label_space, {})
+        if way not in kept:
+            kept[way] = self._joined(label_space, way)
+        return kept[way]
 
     @contextmanager
     def holding(self, label_space: LabelSpace, features: Tensor) -> Iterator[None]:
@@ -131,15 +149,19 @@ class TextHead(Head):
             self._kept = ByValue()
         return super().train(mode)
 
-    def _joined(self, label_space: LabelSpace) -> Tensor:
+    def _joined(self, label_space: LabelSpace, way: Way | None) -> Tensor:
         """Class embeddings, those of the parts of a space one after the other."""
         if not label_space.parts:
-            return self._embed(label_space)
-        return torch.cat([self.text_features(part) for part in label_space.parts])
+            return self._embed(label_space, way)
+        return torch.cat([self.text_features(part, way) for part in label_space.parts])
 
-    def _embed(self, label_space: LabelSpace) -> Tensor:
+    def _embed(self, label_space: LabelSpace, way: Way | None) -> Tensor:
         tokens, owner = self._prompt_tokens(label_space)
-        features = functional.normalize(self._backbone[0].encode_texts(tokens), dim=-1)
+        route = None
+        if way is not None:
+            ids, strength = (torch.full((len(tokens),), part, device=tokens.device) for part in way)
+            route = Route(ids, strength)
+        features = functional.normalize(self._backbone[0].encode_texts(tokens, route), dim=-1)
         if owner is None:
             return features
         sums = features.new_zeros(len(label_space), features.shape[1]).index_add(0, owner, features)
@@ -151,8 +173,9 @@ class TextHead(Head):
         known = self._tokens.get(label_space)
         if known is not None:
             return known
-        prompts = [prompt for label in label_space for prompt in label.prompts]
-        owner = [column for column, label in enumerate(label_space) for _ in label.templates]
+        asked = [label.prompts if self.frame is None else (self.frame.format(label.name),) for label in label_space]
+        prompts = [prompt for of_label in asked for prompt in of_label]
+        owner = [column for column, of_label in enumerate(asked) for _ in of_label]
         device = self._backbone[0].logit_scale.device
         tokens = self._backbone[0].tokenize(prompts).to(device)
         several = len(prompts) > len(label_space)

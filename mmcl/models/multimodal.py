@@ -3,18 +3,23 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+import torch
 from torch import Tensor, nn
 
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import TEXT
+from mmcl.data.route import PLAIN, Route
 from mmcl.data.sample import Inputs
 from mmcl.models.arrival import Arrival
-from mmcl.models.backbone import Backbone
+from mmcl.models.backbone import Backbone, Encoded
 from mmcl.models.fusion import MeanFusion
 from mmcl.models.heads import Head, LinearHead, TextHead
 from mmcl.models.output import Output
+from mmcl.models.routing import Router
 from mmcl.models.sites import ADDONS, AddOn, Site
 from mmcl.signature import checked
+
+_OWNED = ("head.", "router.", "parts.")
 
 
 class MultimodalModel(nn.Module):
@@ -26,6 +31,8 @@ class MultimodalModel(nn.Module):
         fusion: combines modalities; the default is the mean over those present.
 
     Attributes:
+        router: finds the way of each row through what strategies have added; without one there is one way for all.
+        parts: what strategies keep in the model that sits in none of the backbone's modules, by owner.
         computing: makes the context of every pass, which decides its precision; copies pass in the same one.
     """
 
@@ -35,6 +42,8 @@ class MultimodalModel(nn.Module):
         self.backbone = backbone
         self.fusion = fusion if fusion is not None else MeanFusion()
         self.head = head if head is not None else _default_head(backbone)
+        self.router: Router | None = None
+        self.parts = nn.ModuleDict()
         self.computing: Callable[[], AbstractContextManager[object]] = nullcontext
         self._met: set[int] = set()
 
@@ -57,6 +66,8 @@ class MultimodalModel(nn.Module):
     def encode(self, inputs: Inputs) -> Output:
         """Features and their fusion, without scores."""
         with self.computing():
+            if self.router is not None and inputs.route is None:
+                inputs = inputs.replace(route=self._routed(self.router, inputs))
             encoded = self.backbone.encode(inputs)
             pooled, tokens = {}, {}
             for name, found in encoded.features.items():
@@ -69,6 +80,7 @@ class MultimodalModel(nn.Module):
                 features=embedded,
                 present=encoded.present,
                 tokens=tokens,
+                route=inputs.route,
                 logit_scale=encoded.logit_scale,
             )
 
@@ -95,6 +107,25 @@ class MultimodalModel(nn.Module):
         """Add a module at one of the backbone's sites: ``backbone.attach``."""
         self.backbone.attach(owner, site, addon)
 
+    def _routed(self, router: Router, inputs: Inputs) -> Route:
+        """The way of each row: that of its experience where it is known and was met, else what the router finds."""
+        if inputs.task_ids is not None:
+            met = torch.tensor(sorted(self._met), device=inputs.task_ids.device)
+            return Route.given(torch.where(torch.isin(inputs.task_ids, met), inputs.task_ids, PLAIN))
+        known: list[tuple[Inputs, Encoded]] = []
+
+        def plain(asked: Inputs) -> Encoded:
+            for other, encoded in known:
+                if other is asked:
+                    return encoded
+            way = Route.plain(asked.batch_size, next(iter(asked.values())).device)
+            known.append((asked, self.backbone.encode(asked.replace(route=way))))
+            return known[-1][1]
+
+        with torch.no_grad():
+            route: Route = router(inputs, plain)
+        return route
+
     def meet(self, arrival: Arrival) -> None:
         """Make room for an experience in the head and in the add-ons, unless that has been done."""
         if arrival.index in self._met:
@@ -106,10 +137,10 @@ class MultimodalModel(nn.Module):
     def shared_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Named trainable parameters that serve every experience: those of backbone and fusion.
 
-        Parameters of the head and of add-ons are their owners' business.
+        Parameters of the head, of add-ons, of the router and of parts are their owners' business.
         """
         for name, parameter in self.named_parameters():
-            if parameter.requires_grad and not name.startswith("head.") and f".{ADDONS}." not in name:
+            if parameter.requires_grad and not name.startswith(_OWNED) and f".{ADDONS}." not in name:
                 yield name, parameter
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmcl.data.route import Route
+
 
 @dataclass(slots=True)
 class Output:
@@ -20,6 +22,7 @@ class Output:
         present: tower -> ``bool[B]``, which rows have something that it reads.
         tokens: tower -> ``[B, L, W]``, features token by token, of towers that give them.
         logits: ``[B, C]``, one column per class of the label space considered; ``None`` where nothing has been scored.
+        route: which way each row took; ``None`` where there is one for all.
         logit_scale: of cosine similarities, a scalar; 1 unless a backbone says otherwise.
     """
 
@@ -28,6 +31,7 @@ class Output:
     present: dict[str, Tensor] = field(default_factory=dict)
     tokens: dict[str, Tensor] = field(default_factory=dict)
     logits: Tensor | None = None
+    route: Route | None = None
     logit_scale: Tensor = field(default_factory=partial(torch.ones, ()))
 
     @classmethod

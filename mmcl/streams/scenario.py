@@ -10,8 +10,8 @@ class Scenario:
     Attributes:
         name: the field's abbreviation.
         task_id_known_at_test: whether a sample comes with the index of its experience.
-        label_space_at_test: ``"seen"`` (all classes so far), ``"shared"`` (the same for all experiences),
-            ``"own"`` (the classes of the sample's experience) or ``"open"`` (free text is generated).
+        label_space_at_test: ``"seen"`` (all classes so far), ``"all"`` (those to come, too), ``"shared"`` (the same for
+            all experiences), ``"own"`` (the classes of the sample's experience) or ``"open"`` (free text is generated).
         modalities_change: whether experiences may differ in their modalities.
     """
 

@@ -73,7 +73,7 @@ def unneeded_needs(strategy: Subject) -> None:
 @promise
 def slots(strategy: Subject) -> None:
     """It does something with every slot that it takes."""
-    taken = strategy.plugin.slots - {Slot.PROMPTS}
+    taken = strategy.plugin.slots - {Slot.ROUTE}
     if not taken:
         raise NotApplicable("it takes no slot whose use can be seen")
     seen = [record for _, record in observed(strategy)]

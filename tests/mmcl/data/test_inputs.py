@@ -11,6 +11,7 @@ from mmcl.data.asked import NOTHING, Asked
 from mmcl.data.collate import Collator, concatenate
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT, ModalitySpec
+from mmcl.data.route import Route
 from mmcl.data.sample import Batch, Inputs
 from mmcl.errors import DataError
 
@@ -29,6 +30,7 @@ def inputs(first: int = 0) -> Inputs:
         task_ids=rows,
         asked=Asked(SPACE, rows.reshape(3, 1) % 2 == torch.arange(3) % 2),
         whole=frozenset({IMAGE}),
+        route=Route(rows - 1, rows / 10, rows.reshape(3, 1).float()),
     )
 
 
@@ -44,6 +46,8 @@ def same(one: Inputs, other: Inputs, field: str) -> bool:
     found, expected = getattr(one, field), getattr(other, field)
     if field == "present":
         return bool(found.keys() == expected.keys()) and all(torch.equal(found[name], expected[name]) for name in found)
+    if field == "route":
+        return all(torch.equal(one_part, other_part) for one_part, other_part in zip(found, expected, strict=True))
     if field == "asked":
         return bool(found.label_space == expected.label_space) and torch.equal(found.allowed, expected.allowed)
     return torch.equal(found, expected) if isinstance(found, torch.Tensor) else bool(found == expected)

@@ -99,9 +99,9 @@ def test_a_row_of_evaluations_embeds_the_union_of_all_classes_once(monkeypatch: 
     sizes: list[int] = []
     embed = TextHead._embed
 
-    def counting(self: TextHead, space: LabelSpace) -> torch.Tensor:
+    def counting(self: TextHead, space: LabelSpace, way: None) -> torch.Tensor:
         sizes.append(len(space))
-        return embed(self, space)
+        return embed(self, space, way)
 
     monkeypatch.setattr(TextHead, "_embed", counting)
     with learner.evaluating():

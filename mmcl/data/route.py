@@ -1,0 +1,49 @@
+"""Route: which way through an adapted model every row of a batch takes."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+PLAIN = -1  # the way of the pre-trained model, past everything that was added
+
+
+class Route(NamedTuple):
+    """The way of each row.
+
+    Attributes:
+        ids: ``int64[B]``, the experience whose additions a row passes; ``PLAIN`` for none.
+        strength: ``float[B]``, how much of them, from 0 to 1; at 0 a row is as plain.
+        query: ``float[B, Q]``, the frozen features that the way was found by, if it was found.
+    """
+
+    ids: Tensor
+    strength: Tensor
+    query: Tensor | None = None
+
+    @classmethod
+    def given(cls, ids: Tensor) -> "Route":
+        """Ways that are known, taken in full."""
+        return cls(ids, torch.ones(len(ids), device=ids.device))
+
+    @classmethod
+    def plain(cls, rows: int, device: torch.device | str = "cpu") -> "Route":
+        """Past everything that was added."""
+        return cls(torch.full((rows,), PLAIN, device=device), torch.zeros(rows, device=device))
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Route":
+        """The same ways on ``device``."""
+        return Route(*(None if part is None else part.to(device, non_blocking=non_blocking) for part in self))  # type: ignore[arg-type]
+
+    def select(self, rows: Tensor) -> "Route":
+        """The ways of some rows."""
+        return Route(*(None if part is None else part[rows] for part in self))  # type: ignore[arg-type]
+
+    def followed_by(self, other: "Route") -> "Route":
+        """The ways of two batches, one after the other."""
+        query = None if self.query is None or other.query is None else torch.cat([self.query, other.query])
+        return Route(torch.cat([self.ids, other.ids]), torch.cat([self.strength, other.strength]), query)
+
+    def ways(self) -> list[tuple[int, Tensor]]:
+        """Every id that occurs, ascending, with the positions ``int64[n]`` of its rows."""
+        return [(id_, (self.ids == id_).nonzero().squeeze(1)) for id_ in self.ids.unique().tolist()]

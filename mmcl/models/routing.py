@@ -1,0 +1,33 @@
+"""Router: finds the way of each row through an adapted model where nobody says which experience it belongs to."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar, Literal
+
+from torch import nn
+
+from mmcl.data.route import Route
+from mmcl.data.sample import Inputs
+from mmcl.models.backbone import Encoded
+
+Plain = Callable[[Inputs], Encoded]
+
+
+class Router(nn.Module, ABC):
+    """Finds ways by what a row looks like to the pre-trained model; it is a part of the model and saved with it.
+
+    Attributes:
+        granularity: whether each row is given a way of its own, or a batch one for all of its rows; a run records it.
+    """
+
+    granularity: ClassVar[Literal["sample", "batch"]]
+
+    @abstractmethod
+    def forward(self, inputs: Inputs, plain: Plain) -> Route:
+        """The way of each row, without gradient.
+
+        Args:
+            inputs: the batch, without task ids.
+            plain: what the pre-trained model, without anything that was added, makes of a batch; asked twice about the
+                same one it answers without another pass.
+        """
