@@ -113,6 +113,16 @@ def test_the_way_is_given_where_the_task_is_known_and_found_where_it_is_not() ->
     assert not found.query.requires_grad
 
 
+def test_before_any_experience_every_way_is_plain() -> None:
+    model, plain = MultimodalModel(tiny_clip()).eval(), MultimodalModel(tiny_clip()).eval()
+    model.router = Brightest()
+    batch = images(2.0, -2.0, task_ids=(0, 1))
+    with torch.no_grad():
+        output = model(batch)
+        assert torch.equal(output.logits, plain(batch).logits)  # type: ignore[arg-type]
+    assert output.route.ids.tolist() == [PLAIN, PLAIN]  # type: ignore[union-attr]
+
+
 def test_prompts_take_the_way_of_the_rows_with_the_mean_of_their_strengths() -> None:
     model = routed((TEXT,))
     head = model.head
