@@ -51,7 +51,7 @@ class Small(BackbonePlugin):
     def build(self):
         return tiny_clip()
 '''
-RUN = ["run", "parts:Toy", "--backbone", "parts:Small", "--set", "iterations=1", "--out", "run"]
+RUN = ["run", "parts_of_numbers:Toy", "--backbone", "parts_of_numbers:Small", "--set", "iterations=1", "--out", "run"]
 SCORES = st.none() | st.sampled_from([100.0, -100.0, 0.0, -0.04, 99.95]) | st.floats(-1e9, 1e9)
 
 
@@ -94,11 +94,11 @@ def of_results(results: dict[str, Any]) -> Counter[str]:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A working directory with the module of the parts."""
     folder = tmp_path_factory.mktemp("numbers")
-    (folder / "parts.py").write_text(PARTS)
+    (folder / "parts_of_numbers.py").write_text(PARTS)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         yield folder
-    sys.modules.pop("parts", None)
+    sys.modules.pop("parts_of_numbers", None)
 
 
 @pytest.fixture(scope="module")
