@@ -1,7 +1,7 @@
 """Former: what plugins that were written for an earlier version have to change, as sentences."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from mmcl.errors import PluginError
 
@@ -43,31 +43,26 @@ def remedy_for(error: BaseException) -> str | None:
     return error.remedy if isinstance(error, PluginError) else None
 
 
-def refuse_former(
-    kind: type, changes: Mapping[str, str], parameters: Mapping[str, tuple[str, ...]] | None = None
-) -> None:
+def refuse_former(kind: type, changes: Mapping[str, str]) -> None:
     """Refuse a class of 0.1 whose methods nobody would call, or would call with something else.
 
     Args:
         kind: the class that derives from one of ours.
-        changes: former name of a member -> what it is now.
-        parameters: method -> names of the parameters that it has now.
+        changes: former member, by name or with its former parameters as ``name(first, second)`` -> what it is now.
 
     Raises:
-        PluginError: if the class defines a member under its former name, or a method with its former parameters.
+        PluginError: if the class defines one of them.
     """
-    for name, now in changes.items():
-        if name in vars(kind):
-            raise _former(kind, f"it defines {name!r}", now)
-    for name, wanted in (parameters or {}).items():
-        if name in vars(kind) and len(found := list(inspect.signature(vars(kind)[name]).parameters)[1:]) != len(wanted):
-            raise _former(kind, f"its {name}({', '.join(found)})", f"{name}({', '.join(wanted)})")
+    for former, now in changes.items():
+        name, _, parameters = former.partition("(")
+        if name in vars(kind) and (not parameters or f"{name}{_parameters(vars(kind)[name])}" == former):
+            raise PluginError(
+                f"class {kind.__module__}.{kind.__qualname__}",
+                found=f"it defines {former!r}, as for MMCL 0.1",
+                allowed=now,
+                remedy="Change it; docs/changelog.md says what else is new.",
+            )
 
 
-def _former(kind: type, found: str, now: str) -> PluginError:
-    return PluginError(
-        f"class {kind.__module__}.{kind.__qualname__}",
-        found=f"{found}, as for MMCL 0.1",
-        allowed=now,
-        remedy="Change it; docs/changelog.md says what else is new.",
-    )
+def _parameters(method: Callable[..., object]) -> str:
+    return f"({', '.join(list(inspect.signature(method).parameters)[1:])})"

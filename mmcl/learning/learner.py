@@ -23,6 +23,7 @@ from mmcl.evaluation.metric import Metric
 from mmcl.learning.competition import Competition
 from mmcl.learning.compose import Slot
 from mmcl.learning.composition import consolidation_order
+from mmcl.learning.device import chosen_device as _device
 from mmcl.learning.optimizer import freeze, trainable
 from mmcl.learning.pulls import Pulls
 from mmcl.learning.seeding import derive_seed, seeded
@@ -100,7 +101,8 @@ class Learner(Shell):
         self._settings = (dict(defaults or {}), dict(training or {}))
         self.config = resolve_training(*self._settings)
         freeze(model, self.config.freeze)
-        super().__init__(model=model, config=self.config, plugins=plugins, criterion=self._task_loss)
+        device = _device(self.config.device)
+        super().__init__(model=model, config=self.config, device=device, plugins=plugins, criterion=self._task_loss)
         self.model: MultimodalModel = model.to(self.device)
         self.model.computing = self._computing
         self._competition = Competition(scenario, self.device, every_class)

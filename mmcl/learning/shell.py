@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from avalanche.core import BasePlugin, SupervisedPlugin
 from avalanche.training.plugins import EvaluationPlugin, LRSchedulerPlugin
 from avalanche.training.plugins.clock import Clock
@@ -18,7 +19,6 @@ from mmcl.data.rows import RowSamples
 from mmcl.data.sample import Batch, Batches, Inputs, SampleDataset
 from mmcl.errors import CompositionError
 from mmcl.learning.compose import Slot
-from mmcl.learning.device import chosen_device
 from mmcl.learning.feed import Feed
 from mmcl.learning.optimizer import (
     LearningRate,
@@ -67,6 +67,7 @@ class Shell(Feed, SupervisedTemplate[Experience, Batch, Output], ABC):
         *,
         model: MultimodalModel,
         config: TrainingConfig,
+        device: torch.device,
         plugins: Sequence[Any],
         criterion: Callable[[Output, Tensor], Tensor],
     ) -> None:
@@ -78,7 +79,7 @@ class Shell(Feed, SupervisedTemplate[Experience, Batch, Output], ABC):
             optimizer=idle_optimizer(),  # avalanche wants one; each experience makes its own
             train_mb_size=config.batch_size,
             eval_mb_size=config.eval_batch_size,
-            device=chosen_device(config.device),
+            device=device,
             plugins=[*self.strategies.values(), *(plugin for plugin in plugins if plugin is not evaluator)],
             evaluator=evaluator,
             criterion=criterion,

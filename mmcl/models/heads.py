@@ -25,7 +25,11 @@ class Head(nn.Module, ABC):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        refuse_former(cls, {"grow": "meet(arrival), whose label_space has the new classes"}, {"meet": ("arrival",)})
+        changes = {
+            "grow": "meet(arrival), whose label_space has the new classes",
+            "meet(task_id, label_space, modalities)": "meet(arrival)",
+        }
+        refuse_former(cls, changes)
 
     @abstractmethod
     def score(self, output: Output, inputs: Inputs, label_space: LabelSpace) -> Tensor:

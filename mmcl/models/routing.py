@@ -17,7 +17,7 @@ class Router(nn.Module, ABC):
     """Finds ways by what a row looks like to the pre-trained model; it is a part of the model and saved with it.
 
     Attributes:
-        granularity: whether each row is given a way of its own, or a batch one for all of its rows; a run records it.
+        granularity: whether each row is given a way of its own, or a batch one for all of its rows.
     """
 
     granularity: ClassVar[Literal["sample", "batch"]]

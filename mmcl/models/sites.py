@@ -55,8 +55,11 @@ class AddOn(nn.Module, ABC):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        changes = {"grow": "meet(arrival), which is told more than the task id"}
-        refuse_former(cls, changes, {"meet": ("arrival",)})
+        changes = {
+            "grow": "meet(arrival), which is told more than the task id",
+            "forward(value, inputs)": "forward(here, inputs), where the value is here.value",
+        }
+        refuse_former(cls, changes)
 
     @abstractmethod
     def forward(self, here: Here, inputs: Inputs) -> Tensor:

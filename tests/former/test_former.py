@@ -46,7 +46,7 @@ def test_heads_and_add_ons_that_nobody_would_tell_of_an_experience_are_refused()
         class Head(LinearHead):
             def grow(self, label_space: object) -> None: ...
 
-    with pytest.raises(PluginError, match=r"its meet\(task_id, label_space, modalities\).*Allowed: meet\(arrival\)"):
+    with pytest.raises(PluginError, match=r"'meet\(task_id, label_space, modalities\)'.*Allowed: meet\(arrival\)"):
 
         class OtherHead(LinearHead):
             def meet(self, task_id: int, label_space: object, modalities: object) -> None: ...  # type: ignore[override]
@@ -55,6 +55,11 @@ def test_heads_and_add_ons_that_nobody_would_tell_of_an_experience_are_refused()
 
         class Adapter(AddOn):
             def grow(self, task_id: int) -> None: ...
+
+    with pytest.raises(PluginError, match=r"'forward\(value, inputs\)'.*here\.value"):
+
+        class OtherAdapter(AddOn):
+            def forward(self, value: object, inputs: object) -> None: ...  # type: ignore[override]
 
 
 def test_names_that_have_moved_are_found_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

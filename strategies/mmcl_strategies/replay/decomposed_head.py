@@ -66,7 +66,7 @@ class DecomposedHead(Head):
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.frozen = deepcopy(backbone).requires_grad_(False).eval()
-        self.shared = SharedPath(backbone.towers[IMAGE].width, backbone.towers[TEXT].width)
+        self.shared = SharedPath(backbone.width, backbone.width)
         self.private = nn.ModuleDict()
 
     def meet(self, arrival: Arrival) -> None:
