@@ -1,18 +1,88 @@
 """The data root of a benchmark: whose folder is read, and the checks that every copy of official data must pass."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar, NamedTuple, Protocol
 
 from mmcl.data.cache import materialise
 from mmcl.data.reference import ReferenceData
 from mmcl.errors import ConfigError, DataError
+from mmcl_benchmarks.edition import Edition, read_edition
 from mmcl_benchmarks.glyphs.split import TEST, VALIDATION, Split
 
 # what reading raises over data that are missing, incomplete or something else; torchvision says RuntimeError. What a
 # fault in a program raises (AttributeError, TypeError, ImportError) is none of the data's
 _UNREADABLE = (OSError, RuntimeError, LookupError, ValueError, EOFError)
+
+
+class OnDisk(Protocol):
+    """The options of a benchmark that reads official files, or the embedded edition in their layout.
+
+    Attributes:
+        name: of the benchmark.
+        data_root: the folder with the official files.
+        embedded: whether the edition that comes with MMCL is read instead.
+        validation: whether it is the one to choose settings on.
+    """
+
+    name: ClassVar[str]
+    data_root: str | None
+    embedded: bool
+    validation: bool
+
+
+class Opened(NamedTuple):
+    """A data root.
+
+    Attributes:
+        root: the folder.
+        edition: what it says of itself.
+        who: the benchmark, as sentences call it.
+    """
+
+    root: Path
+    edition: Edition
+    who: str
+
+
+def opened(
+    plugin: OnDisk,
+    write: Callable[[Path, Split], None],
+    version: str,
+    contents: str,
+    *,
+    data_sets: Collection[str] | None = None,
+    download: bool | None = None,
+) -> Opened:
+    """The folder a benchmark reads: the user's, or the embedded edition in the cache, written on first use.
+
+    Args:
+        plugin: the benchmark.
+        write: writes the embedded edition of a split.
+        version: of what ``write`` writes.
+        contents: what the folder must hold, for the error message.
+        data_sets: what the folder's ``edition.json`` may speak of; by default the benchmark.
+        download: whether missing data will be fetched into the folder; ``None`` where nothing can be fetched.
+
+    Raises:
+        ConfigError: if neither or both of ``embedded`` and ``data_root`` are given, or ``validation`` without
+            ``embedded``.
+        DataError: if there is no such folder, or its ``edition.json`` is wrong.
+    """
+    root = find_root(
+        plugin.name,
+        embedded=plugin.embedded,
+        validation=plugin.validation,
+        folder=plugin.data_root,
+        write=write,
+        version=version,
+        contents=contents,
+        download=download,
+    )
+    edition = read_edition(root, (plugin.name,) if data_sets is None else data_sets)
+    return Opened(root, edition, f"benchmark {plugin.name!r}")
 
 
 def find_root(

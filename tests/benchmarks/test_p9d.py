@@ -108,7 +108,7 @@ def test_the_metric_knows_queries_and_the_gallery_of_all_industries_even_of_thos
 
 def test_the_industry_of_test_pairs_is_told_on_demand_only(shop: Path) -> None:
     assert not read(shop).scenario.task_id_known_at_test
-    assert read(shop, task_known=True).scenario.task_id_known_at_test
+    assert read(shop, task_ids=True).scenario.task_id_known_at_test
 
 
 @pytest.mark.parametrize(

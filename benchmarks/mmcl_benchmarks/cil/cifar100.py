@@ -29,8 +29,7 @@ from mmcl_benchmarks.cifar100 import FOLDER, OWNER, SIZES, read_cifar100
 from mmcl_benchmarks.cil.embedded import EDITION, write_embedded_cifar100
 from mmcl_benchmarks.cil.orders import CIFAR100_ORDER
 from mmcl_benchmarks.cil.stream import TRAINING, class_stream
-from mmcl_benchmarks.data_root import check_size, find_root, reading, require, require_count
-from mmcl_benchmarks.edition import read_edition
+from mmcl_benchmarks.data_root import check_size, opened, reading, require, require_count
 from mmcl_benchmarks.source import check_plausible
 
 TEMPLATE = "a bad photo of a {}."
@@ -68,18 +67,7 @@ class CIFAR100(BenchmarkPlugin):
             ConfigError: if neither or both of ``embedded`` and ``data_root`` are given.
             DataError: if a file is missing or damaged or, with ``strict``, not of its official size.
         """
-        root = find_root(
-            self.name,
-            embedded=self.embedded,
-            validation=self.validation,
-            folder=self.data_root,
-            write=write_embedded_cifar100,
-            version=EDITION,
-            contents=FOLDER,
-            download=self.download,
-        )
-        edition = read_edition(root, (self.name,))
-        who = f"benchmark {self.name!r}"
+        root, edition, who = opened(self, write_embedded_cifar100, EDITION, FOLDER, download=self.download)
         if not self.download:
             require(root, FOLDER, who, OWNER, f"Get it from {OWNER}, or add --download.")
         with reading(who, f"{FOLDER} below {root}", OWNER):

@@ -28,8 +28,7 @@ from mmcl.streams.scenario import CIL, TIL, Scenario
 from mmcl_benchmarks.cil.embedded import EDITION, write_embedded_imagenet100
 from mmcl_benchmarks.cil.orders import imagenet_order
 from mmcl_benchmarks.cil.stream import TRAINING, class_stream
-from mmcl_benchmarks.data_root import check_size, find_root, reading, require, require_count
-from mmcl_benchmarks.edition import read_edition
+from mmcl_benchmarks.data_root import check_size, opened, reading, require, require_count
 from mmcl_benchmarks.imagenet_names import class_names
 from mmcl_benchmarks.listing import Tree, found_side, listed_classes, read_list
 from mmcl_benchmarks.source import Source, check_plausible
@@ -73,17 +72,12 @@ class ImageNet100(BenchmarkPlugin):
             ConfigError: if neither or both of ``embedded`` and ``data_root`` are given.
             DataError: if a list is missing or damaged or, with ``strict``, the copy is incomplete.
         """
-        root = find_root(
-            self.name,
-            embedded=self.embedded,
-            validation=self.validation,
-            folder=self.data_root,
-            write=write_embedded_imagenet100,
-            version=EDITION,
-            contents=f"ImageNet's folders train and val and the lists {' and '.join(LISTS)}",
+        root, edition, who = opened(
+            self,
+            write_embedded_imagenet100,
+            EDITION,
+            f"ImageNet's folders train and val and the lists {' and '.join(LISTS)}",
         )
-        edition = read_edition(root, (self.name,))
-        who = f"benchmark {self.name!r}"
         for place in LISTS:
             require(root, place, who, OWNER)
         with reading(who, f"the copy below {root}", OWNER):

@@ -27,8 +27,7 @@ from mmcl.streams.scenario import CIL, TIL, Scenario
 from mmcl_benchmarks.cil.embedded import EDITION, write_embedded_tiny_imagenet
 from mmcl_benchmarks.cil.orders import tiny_imagenet_order
 from mmcl_benchmarks.cil.stream import TRAINING, class_stream
-from mmcl_benchmarks.data_root import check_size, find_root, reading, require, require_count
-from mmcl_benchmarks.edition import read_edition
+from mmcl_benchmarks.data_root import check_size, opened, reading, require, require_count
 from mmcl_benchmarks.imagenet_names import class_names
 from mmcl_benchmarks.listing import Tree, found_side
 from mmcl_benchmarks.source import Side, Source, check_plausible
@@ -71,17 +70,7 @@ class TinyImageNet(BenchmarkPlugin):
                 steps.
             DataError: if a list is missing or damaged or, with ``strict``, the copy is incomplete.
         """
-        root = find_root(
-            self.name,
-            embedded=self.embedded,
-            validation=self.validation,
-            folder=self.data_root,
-            write=write_embedded_tiny_imagenet,
-            version=EDITION,
-            contents=FOLDER,
-        )
-        edition = read_edition(root, (self.name,))
-        who = f"benchmark {self.name!r}"
+        root, edition, who = opened(self, write_embedded_tiny_imagenet, EDITION, FOLDER)
         require(root, FOLDER, who, OWNER)
         with reading(who, f"{FOLDER} below {root}", OWNER):
             source = read_tiny_imagenet(root, who, self.strict)

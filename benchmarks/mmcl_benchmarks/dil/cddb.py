@@ -25,10 +25,9 @@ from mmcl.data.picture_files import folders_in, pictures_below
 from mmcl.options import Count, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import DIL, Scenario
-from mmcl_benchmarks.data_root import check_size, find_root, reading, require, require_count
+from mmcl_benchmarks.data_root import check_size, opened, reading, require, require_count
 from mmcl_benchmarks.dil.embedded import EDITION, write_embedded_cddb
 from mmcl_benchmarks.dil.stream import Settings, domain_stream, joined
-from mmcl_benchmarks.edition import read_edition
 from mmcl_benchmarks.source import Side, Source, check_plausible
 
 OWNER = "the authors of CDDB at ETH Zurich"
@@ -108,16 +107,7 @@ class CDDB(BenchmarkPlugin):
             ConfigError: if neither or both of ``embedded`` and ``data_root`` are given.
             DataError: if a source is missing or arranged in another way or, with ``strict``, of another size.
         """
-        root = find_root(
-            self.name,
-            embedded=self.embedded,
-            validation=self.validation,
-            folder=self.data_root,
-            write=write_embedded_cddb,
-            version=EDITION,
-            contents="a folder per source",
-        )
-        edition = read_edition(root, (self.name,))
+        root, edition, _ = opened(self, write_embedded_cddb, EDITION, "a folder per source")
         sources = {}
         for name in ORDERS[self.variant][: self.experiences]:
             require(root, name, _who(name), OWNER)

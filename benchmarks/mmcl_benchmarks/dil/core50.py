@@ -29,10 +29,9 @@ from mmcl.options import Count, Natural, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import DIL, Scenario
 from mmcl_benchmarks.content import mapping, texts, whole_numbers
-from mmcl_benchmarks.data_root import check_size, find_root, reading, require, require_count
+from mmcl_benchmarks.data_root import check_size, opened, reading, require, require_count
 from mmcl_benchmarks.dil.embedded import EDITION, write_embedded_core50
 from mmcl_benchmarks.dil.stream import Settings, domain_stream
-from mmcl_benchmarks.edition import read_edition
 from mmcl_benchmarks.listing import Entry, Tree, found_side
 from mmcl_benchmarks.pickled import read_pickle
 from mmcl_benchmarks.source import Source, check_plausible
@@ -105,17 +104,7 @@ class CORe50(BenchmarkPlugin):
             ConfigError: if neither or both of ``embedded`` and ``data_root`` are given.
             DataError: if a list is missing or damaged or, with ``strict``, the copy is incomplete.
         """
-        root = find_root(
-            self.name,
-            embedded=self.embedded,
-            validation=self.validation,
-            folder=self.data_root,
-            write=write_embedded_core50,
-            version=EDITION,
-            contents=f"{FOLDER} and batches_filelists",
-        )
-        edition = read_edition(root, (self.name,))
-        who = f"benchmark {self.name!r}"
+        root, edition, who = opened(self, write_embedded_core50, EDITION, f"{FOLDER} and batches_filelists")
         require(root, FOLDER, who, OWNER)
         with reading(who, f"run {self.run} below {root}", OWNER):
             *batches, held_out = read_batches(root, self.run)

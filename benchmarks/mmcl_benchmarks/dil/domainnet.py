@@ -25,10 +25,9 @@ from typing import ClassVar
 from mmcl.options import Count, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import DIL, Scenario
-from mmcl_benchmarks.data_root import check_size, find_root, reading, require, require_count
+from mmcl_benchmarks.data_root import check_size, opened, reading, require, require_count
 from mmcl_benchmarks.dil.embedded import EDITION, write_embedded_domainnet
 from mmcl_benchmarks.dil.stream import Settings, domain_stream
-from mmcl_benchmarks.edition import read_edition
 from mmcl_benchmarks.listing import Entry, Tree, found_side, listed_classes, read_list
 from mmcl_benchmarks.source import Source, check_plausible
 
@@ -82,26 +81,17 @@ class DomainNet(BenchmarkPlugin):
             ConfigError: if neither or both of ``embedded`` and ``data_root`` are given.
             DataError: if a list is missing or damaged or, with ``strict``, the copy is incomplete.
         """
-        root = find_root(
-            self.name,
-            embedded=self.embedded,
-            validation=self.validation,
-            folder=self.data_root,
-            write=write_embedded_domainnet,
-            version=EDITION,
-            contents="the six domains and their lists",
-        )
-        edition = read_edition(root, (self.name,))
+        root, edition, who = opened(self, write_embedded_domainnet, EDITION, "the six domains and their lists")
         domains = list(SIZES)[: self.experiences]
         for domain in domains:
             for place in _lists(domain):
-                require(root, place, f"benchmark {self.name!r}, domain {domain}", OWNER)
-        sources = self._sources(root, domains)
+                require(root, place, f"{who}, domain {domain}", OWNER)
+        sources = _sources(root, domains, who, self.strict)
         if edition.official:
             for domain, source in sources.items():
                 found = {"classes": len(source.names), "images": len(source.train) + len(source.test)}
                 official = {"classes": CLASSES, "images": SIZES[domain]}
-                check_size(f"benchmark {self.name!r}, domain {domain}", found, official, self.strict)
+                check_size(f"{who}, domain {domain}", found, official, self.strict)
         return domain_stream(
             self.name,
             sources,
@@ -112,29 +102,28 @@ class DomainNet(BenchmarkPlugin):
             convention="official-list",
         )
 
-    def _sources(self, root: Path, domains: list[str]) -> dict[str, Source]:
-        """What the lists of all domains name; the folder of an image is its class."""
-        lists: dict[str, list[Entry]] = {}
-        with reading(f"benchmark {self.name!r}", f"the lists below {root}", OWNER):
-            for domain in domains:
-                for place in _lists(domain):
-                    lists[place] = read_list(root / place)
-                    stray = next(
-                        (name for name, _ in lists[place] if not re.fullmatch(f"{domain}/[^/]+/[^/]+", name)), ""
-                    )
-                    if stray:
-                        raise ValueError(f"{place}: {stray} is not of the form {domain}/CLASS/IMAGE")
-            names = [folder.replace("_", " ") for folder in listed_classes(lists)]
-        tree, sources = Tree(root), {}
+
+def _sources(root: Path, domains: list[str], who: str, strict: bool) -> dict[str, Source]:
+    """What the lists of all domains name; the folder of an image is its class."""
+    lists: dict[str, list[Entry]] = {}
+    with reading(who, f"the lists below {root}", OWNER):
         for domain in domains:
-            who = f"benchmark {self.name!r}, domain {domain}"
-            with reading(who, f"{domain} below {root}", OWNER):
-                (train, lost), (test, also_lost) = (
-                    found_side(lists[place], tree, who, self.strict) for place in _lists(domain)
-                )
-                sources[domain] = Source(train, test, names, lost + also_lost)
-                check_plausible(sources[domain], root)
-        return sources
+            for place in _lists(domain):
+                lists[place] = read_list(root / place)
+                stray = next((name for name, _ in lists[place] if not re.fullmatch(f"{domain}/[^/]+/[^/]+", name)), "")
+                if stray:
+                    raise ValueError(f"{place}: {stray} is not of the form {domain}/CLASS/IMAGE")
+        names = [folder.replace("_", " ") for folder in listed_classes(lists)]
+    tree, sources = Tree(root), {}
+    for domain in domains:
+        owner = f"{who}, domain {domain}"
+        with reading(owner, f"{domain} below {root}", OWNER):
+            (train, lost), (test, also_lost) = (
+                found_side(lists[place], tree, owner, strict) for place in _lists(domain)
+            )
+            sources[domain] = Source(train, test, names, lost + also_lost)
+            check_plausible(sources[domain], root)
+    return sources
 
 
 def _lists(domain: str) -> tuple[str, str]:

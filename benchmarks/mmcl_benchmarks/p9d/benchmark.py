@@ -2,7 +2,7 @@
 
 Source: data set and protocol of CTP (Zhu, Wei, Liang, Zhang and Zhao, ICCV 2023); KevinLight831/CTP and P9D.
 Scenario: DIL without classes: continual pre-training on pairs; the industry of a test pair is not known. With
-``task_known`` it is (TIL), for strategies that have a part for each industry; that is not the benchmark's protocol.
+``task_ids`` it is (TIL), for strategies that have a part for each industry; that is not the benchmark's protocol.
 Protocol: nine industries in the authors' order or the reverse; after each, image-text retrieval on the test pairs
 and retrieval of queries in the gallery by picture and title together, relevant being what has the query's fine
 category. The official score after experience i is the one on the pool of industries 0..i: ``pool r_mean``, ``pool
@@ -37,8 +37,7 @@ from mmcl.objectives.objective import Objective
 from mmcl.options import Count, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import DIL, TIL, Scenario
-from mmcl_benchmarks.data_root import check_size, find_root, reading, reference_below, require, require_count
-from mmcl_benchmarks.edition import read_edition
+from mmcl_benchmarks.data_root import check_size, opened, reading, reference_below, require, require_count
 from mmcl_benchmarks.listing import Tree, found_side
 from mmcl_benchmarks.p9d.embedded import EDITION, write_embedded_p9d
 from mmcl_benchmarks.p9d.industries import INDUSTRIES
@@ -74,7 +73,7 @@ class P9D(BenchmarkPlugin):
     validation: bool = False  # with embedded: other symbols and fonts, to choose settings on
     order: Count = 1  # 1: from household to electronics, 2: the reverse
     experiences: Count | None = None  # only the first ones of the order
-    task_known: bool = False  # tell the industry of test pairs, which the protocol does not
+    task_ids: bool = False  # reveal the industry of every test pair: TIL, which is not the protocol
     strict: bool = False  # refuse data that do not have the official size or lack pictures
 
     def __post_init__(self) -> None:
@@ -86,8 +85,8 @@ class P9D(BenchmarkPlugin):
 
     @property
     def scenario(self) -> Scenario:
-        """DIL, or TIL where the industry is told."""
-        return TIL if self.task_known else DIL
+        """DIL, or TIL with ``task_ids``."""
+        return TIL if self.task_ids else DIL
 
     def build(self) -> Benchmark:
         """Read the lists.
@@ -96,17 +95,10 @@ class P9D(BenchmarkPlugin):
             ConfigError: if neither or both of ``embedded`` and ``data_root`` are given.
             DataError: if a list is missing or damaged or, with ``strict``, the copy is incomplete.
         """
-        root = find_root(
-            self.name,
-            embedded=self.embedded,
-            validation=self.validation,
-            folder=self.data_root,
-            write=write_embedded_p9d,
-            version=EDITION,
-            contents="the folders json, train_images and gallery_images",
+        root, edition, who = opened(
+            self, write_embedded_p9d, EDITION, "the folders json, train_images and gallery_images"
         )
-        edition = read_edition(root, (self.name,))
-        lists, astray = self._lists(root)
+        lists, astray = self._lists(root, who)
         names = list(INDUSTRIES)[:: 1 if self.order == 1 else -1][: self.experiences]
         tree, data, counts, missing, incomplete, digests = Tree(root), [], {}, 0, astray, {}
         for task_id, name in enumerate(names):
@@ -114,13 +106,13 @@ class P9D(BenchmarkPlugin):
             if edition.official:
                 numbers = {f"{part} products": len(lists[part][INDUSTRIES[name].key]) for part in PARTS}
                 sizes = {f"{part} products": size for part, size in INDUSTRIES[name].sizes.items()}
-                check_size(f"benchmark {self.name!r}, industry {name}", numbers, sizes, self.strict)
+                check_size(f"{who}, industry {name}", numbers, sizes, self.strict)
             train = found["train"].entries
             test = [entry for part in ("test", "query", "gallery") for entry in found[part].entries]
             for side, entries in (("training", train), ("test", found["test"].entries)):
                 if not entries:
                     raise DataError(
-                        f"benchmark {self.name!r}, industry {name}",
+                        f"{who}, industry {name}",
                         found=f"no {side} product has a picture",
                         allowed="at least one",
                         remedy=f"Get the pictures from {OWNER}.",
@@ -152,12 +144,11 @@ class P9D(BenchmarkPlugin):
             },
         )
 
-    def _lists(self, root: Path) -> tuple[Lists, int]:
+    def _lists(self, root: Path, who: str) -> tuple[Lists, int]:
         """The four lists, each of which must name all industries; and the number of records of none of them."""
         lists: dict[str, dict[str, Listed]] = {}
         astray = 0
         for part in PARTS:
-            who = f"benchmark {self.name!r}"
             path = require(root, f"json/{part}.json", who, OWNER)
             with reading(who, f"json/{part}.json below {root}", OWNER):
                 lists[part] = read_nested(path) if part == "train" else read_flat(path)
