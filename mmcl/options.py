@@ -35,10 +35,10 @@ class Bounds:
         return above and (value < self.most if self.open_most else value <= self.most)
 
     def __str__(self) -> str:
-        least = f"above {self.least:g}" if self.open_least else f"{self.least:g} or more"
-        if self.most > 1:
-            return f"{least}, up to {self.most:g}"
-        return f"{self.least:g} {'up to, but not including,' if self.open_most else 'to'} {self.most:g}"
+        below = "up to, but not including," if self.open_most else "up to"
+        if self.open_least or self.most > 1:
+            return f"{f'above {self.least:g}' if self.open_least else f'{self.least:g} or more'}, {below} {self.most:g}"
+        return f"{self.least:g} {below if self.open_most else 'to'} {self.most:g}"
 
 
 Real = Annotated[float, Bounds(-_LARGEST, _LARGEST)]  # any sign
@@ -46,6 +46,8 @@ Positive = Annotated[float, Bounds(0, _LARGEST, open_least=True)]
 NonNegative = Annotated[float, Bounds(0, _LARGEST)]
 Rate = Annotated[float, Bounds(0, 1000, open_least=True)]  # of learning
 Share = Annotated[float, Bounds(0, 1)]
+PositiveShare = Annotated[float, Bounds(0, 1, open_least=True)]
+ProperShare = Annotated[float, Bounds(0, 1, open_least=True, open_most=True)]
 PartialShare = Annotated[float, Bounds(0, 1, open_most=True)]
 Integer = Annotated[int, Bounds(-_LARGEST, _LARGEST)]  # any sign
 Count = Annotated[int, Bounds(1, 10**9)]
@@ -89,7 +91,7 @@ def instantiate(plugin: type, options: Mapping[str, Any], who: str) -> Any:
 
 
 def check_options(plugin: Any, who: str) -> None:
-    """Check the numbers among the options of an object against its fields.
+    """Check the numbers and choices among the options of an object against its fields.
 
     Args:
         plugin: an object of a dataclass.
@@ -100,7 +102,7 @@ def check_options(plugin: Any, who: str) -> None:
     """
     hints = hints_of(type(plugin))
     for f in fields(plugin):
-        if f.init and holds_numbers(hints[f.name]):
+        if f.init and (holds_numbers(hints[f.name]) or holds_choices(hints[f.name])):
             convert(getattr(plugin, f.name), hints[f.name], f"{who}.{f.name}")
 
 
@@ -122,6 +124,11 @@ def names_backbones(plugin: type, option: str) -> bool:
 def holds_numbers(hint: Any) -> bool:
     """Whether a field may hold numbers."""
     return any(part in (int, float) for part in _parts(hint))
+
+
+def holds_choices(hint: Any) -> bool:
+    """Whether a field may hold one of some values that it names."""
+    return any(get_origin(part) is Literal for part in _parts(hint))
 
 
 def bounds_of(hint: Any) -> list[Bounds]:
@@ -151,9 +158,11 @@ def convert(value: Any, hint: Any, who: str) -> Any:
                 continue
         raise wrong_value(who, value, " or ".join(_name(option) for option in arguments))
     if origin is Literal:
-        if value not in arguments:
-            raise wrong_value(who, value, " or ".join(map(repr, arguments)))
-        return value
+        for choice in arguments:
+            same_kind = isinstance(value, type(choice)) and isinstance(value, bool) == isinstance(choice, bool)
+            if same_kind and value == choice:
+                return choice
+        raise wrong_value(who, value, _name(hint))
     if hint is type(None):
         if value is None:
             return None
@@ -194,11 +203,13 @@ def _number(value: Any, kind: type, bounds: Bounds, who: str) -> Any:
 def _parts(hint: Any) -> list[Any]:
     """A hint and everything it is made of; the values of a choice are no hints."""
     if get_origin(hint) is Literal:
-        return []
+        return [hint]
     return [hint, *(part for inner in get_args(hint) for part in _parts(inner))]
 
 
 def _name(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return " or ".join(map(repr, get_args(hint)))
     if get_origin(hint) is Annotated:
         return " and ".join(map(str, bounds_of(hint))) or _name(get_args(hint)[0])
     if get_origin(hint) is tuple:

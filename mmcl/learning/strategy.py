@@ -66,7 +66,7 @@ class StrategyPlugin:
     state: Any = None
 
     def __post_init__(self) -> None:
-        """Check the numbers among the options; a strategy with checks of its own calls ``check_options`` in them."""
+        """Check numbers and choices; a strategy with checks of its own calls ``check_options`` in them."""
         check_options(self, name_of(STRATEGIES, type(self)))
 
     @property

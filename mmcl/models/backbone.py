@@ -281,7 +281,7 @@ class BackbonePlugin(ABC):
         refuse_former(cls, {"generates": "'writes'"})
 
     def __post_init__(self) -> None:
-        """Check the numbers among the options; a backbone with checks of its own calls ``check_options`` in them."""
+        """Check numbers and choices; a backbone with checks of its own calls ``check_options`` in them."""
         check_options(self, name_of(BACKBONES, type(self)))
 
     @property

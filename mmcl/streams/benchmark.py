@@ -176,7 +176,7 @@ class BenchmarkPlugin(ABC):
         return Classification()
 
     def __post_init__(self) -> None:
-        """Check the numbers among the options; a benchmark with checks of its own calls ``check_options`` in them."""
+        """Check numbers and choices; a benchmark with checks of its own calls ``check_options`` in them."""
         check_options(self, name_of(BENCHMARKS, type(self)))
 
     @property

@@ -329,3 +329,8 @@ def test_a_run_reports_the_scores_of_the_pool(tmp_path: Path) -> None:
     assert [row[0] for row in pool] == [row[0] for row in own], "the first pool is the first industry"
     assert {"pool r_mean", "pool mAP@1", "pool mAP@5", "pool mAP@10", "mAP@1", "img_r1", "pool img_r10"} <= set(further)
     assert "| pool r_mean |" in (result.folder / "report.md").read_text("utf-8")
+
+
+def test_the_former_name_of_an_option_is_refused_with_the_new_one() -> None:
+    with pytest.raises(ConfigError, match=r"unknown key 'task_known'\..*Did you mean 'task_ids'\?"):
+        mmcl.benchmark("p9d", embedded=True, task_known=True)

@@ -22,6 +22,8 @@ from mmcl.options import (
     NonNegative,
     PartialShare,
     Positive,
+    PositiveShare,
+    ProperShare,
     Rate,
     Real,
     Share,
@@ -30,6 +32,7 @@ from mmcl.options import (
     check_options,
     convert,
     hints_of,
+    holds_choices,
     holds_numbers,
     instantiate,
     names_a_class,
@@ -41,6 +44,11 @@ KINDS = {entry.name: (group, entry.name) for group in GROUPS for entry in entrie
 
 def kind_of(name: str) -> type:
     return TrainingConfig if name == "training" else load(*KINDS[name])
+
+
+def choices(kind: type) -> Iterator[str]:
+    hints = hints_of(kind)
+    return (f.name for f in fields(kind) if f.init and holds_choices(hints[f.name]))
 
 
 def numbers(kind: type) -> Iterator[tuple[Field[Any], Any]]:
@@ -64,6 +72,27 @@ def test_every_number_of_every_plugin_declares_its_bounds_and_refuses_what_is_no
                     kind(**{f.name: value})
 
 
+@pytest.mark.parametrize("name", [name for name in [*KINDS, "training"] if any(choices(kind_of(name)))])
+def test_a_choice_that_is_none_of_those_named_is_refused_in_python_as_in_a_file(name: str) -> None:
+    kind = kind_of(name)
+    for option in choices(kind):
+        with pytest.raises(ConfigError, match=rf"^{name}\.{option}: the value 'nobody'\. Allowed: .* or ") as in_python:
+            kind(**{option: "nobody"})
+        with pytest.raises(ConfigError) as from_a_file:
+            instantiate(kind, {option: "nobody"}, name)
+        assert str(in_python.value) == str(from_a_file.value)
+
+
+def test_choices_are_told_by_the_annotations_of_their_fields() -> None:
+    found = {name: list(choices(kind_of(name))) for name in ("ewc", "hat", "replay", "p9d")}
+    assert found == {
+        "ewc": ["fisher", "normalise"],
+        "hat": ["network", "annealing"],
+        "replay": ["selection", "insert", "keep"],
+        "p9d": ["order"],
+    }
+
+
 @pytest.mark.parametrize(
     ("hint", "least", "most", "outside", "words"),
     [
@@ -72,6 +101,8 @@ def test_every_number_of_every_plugin_declares_its_bounds_and_refuses_what_is_no
         (Rate, 1e-12, 1000, [0, 1001], "above 0, up to 1000"),
         (Share, 0, 1, [-0.1, 1.1], "0 to 1"),
         (PartialShare, 0, 0.999, [1, -0.1], "0 up to, but not including, 1"),
+        (PositiveShare, 1e-12, 1, [0, 1.1], "above 0, up to 1"),
+        (ProperShare, 1e-12, 0.999, [0, 1], "above 0, up to, but not including, 1"),
         (Real, -1e12, 1e12, [-1e13], "-1e+12 or more, up to 1e+12"),
         (Integer, -5, 10**12, [10**13, 1.5], None),
         (Count, 1, 10**9, [0, 10**10], "1 or more, up to 1e+09"),
@@ -106,6 +137,7 @@ class Options:
     hidden: tuple[Width, ...] = (1,)
     rates: tuple[Share, Share] = (0.0, 1.0)
     kind: Literal[1, 2] = 1
+    way: Literal["up", "down"] | None = None
     samples: Count | None = 3
     name: ClassName | None = None
     plain: int = 0
@@ -119,6 +151,10 @@ class Options:
     [
         ({"hidden": (4, 0)}, "options.hidden: the value 0. Allowed: 1 or more, up to 65536"),
         ({"rates": (0.5, 2.0)}, "options.rates: the value 2.0. Allowed: 0 to 1"),
+        ({"kind": 3}, "options.kind: the value 3. Allowed: 1 or 2. Choose another value."),
+        ({"kind": True}, "options.kind: the value True. Allowed: 1 or 2"),
+        ({"kind": 1.0}, "options.kind: the value 1.0. Allowed: 1 or 2"),
+        ({"way": "sideways"}, "options.way: the value 'sideways'. Allowed: 'up' or 'down' or none"),
         ({"samples": 0}, "options.samples: the value 0. Allowed: 1 or more, up to 1e+09 or none"),
         ({"plain": 10**30}, "options.plain: the value 1000000000000000000000000000000. Allowed: -1e+12 or more"),
         ({"plain": 10**400}, "401 characters"),

@@ -22,10 +22,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from mmcl.errors import ConfigError
-from mmcl.options import Count, Natural, check_options
+from mmcl.options import Bounds, Count, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import DIL, Scenario
 from mmcl_benchmarks.content import mapping, texts, whole_numbers
@@ -53,7 +52,7 @@ CATEGORIES = (
 OBJECTS = tuple(f"{category} {number}" for category in CATEGORIES for number in range(1, 6))
 SIZES = {"training images": 119_894, "test images": 44_972}
 SESSIONS = 8  # for training
-RUNS = 10  # official orders of them
+Run = Annotated[int, Bounds(0, 9)]  # official orders of them
 TEST = "test"  # name of the fixed test set
 TEMPLATE = "a photo of a {}."
 SETTINGS = Settings(
@@ -81,7 +80,7 @@ class CORe50(BenchmarkPlugin):
     data_root: str | None = None  # folder that holds core50_128x128 and the lists
     embedded: bool = False  # the edition that comes with MMCL
     validation: bool = False  # with embedded: other symbols and fonts, to choose settings on
-    run: Natural = 0  # which of the official orders of sessions
+    run: Run = 0  # which of the official orders of sessions; papers report 0
     experiences: Count | None = None  # only the first sessions
     strict: bool = False  # refuse data that do not have the official size or lack files
 
@@ -89,13 +88,6 @@ class CORe50(BenchmarkPlugin):
         """Check the options."""
         check_options(self, self.name)
         require_count(self.name, self.experiences, SESSIONS)
-        if not 0 <= self.run < RUNS:
-            raise ConfigError(
-                f"{self.name}.run",
-                found=f"{self.run}",
-                allowed=f"0 to {RUNS - 1}",
-                remedy="Choose one of the official orders; papers report run 0.",
-            )
 
     def build(self) -> Benchmark:
         """Read the lists.

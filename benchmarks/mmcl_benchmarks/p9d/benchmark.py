@@ -25,12 +25,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from mmcl.data.experience_data import ExperienceData
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT
-from mmcl.errors import ConfigError, DataError
+from mmcl.errors import DataError
 from mmcl.evaluation.retrieval_metric import Item, Retrieval
 from mmcl.objectives.contrastive import Contrastive
 from mmcl.objectives.objective import Objective
@@ -71,7 +71,7 @@ class P9D(BenchmarkPlugin):
     data_root: str | None = None  # folder that holds json, train_images and gallery_images
     embedded: bool = False  # the edition that comes with MMCL
     validation: bool = False  # with embedded: other symbols and fonts, to choose settings on
-    order: Count = 1  # 1: from household to electronics, 2: the reverse
+    order: Literal[1, 2] = 1  # 1: from household to electronics, 2: the reverse
     experiences: Count | None = None  # only the first ones of the order
     task_ids: bool = False  # reveal the industry of every test pair: TIL, which is not the protocol
     strict: bool = False  # refuse data that do not have the official size or lack pictures
@@ -79,8 +79,6 @@ class P9D(BenchmarkPlugin):
     def __post_init__(self) -> None:
         """Check the options."""
         check_options(self, self.name)
-        if self.order not in (1, 2):
-            raise ConfigError("p9d.order", found=f"{self.order}", allowed="1 or 2", remedy="Choose one of the orders.")
         require_count(self.name, self.experiences, len(INDUSTRIES))
 
     @property

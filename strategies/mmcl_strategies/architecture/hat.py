@@ -25,7 +25,7 @@ count, and the rate follows the schedule. Training that does not end with an epo
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar, TypeVar
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -39,16 +39,17 @@ from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin, Terms
 from mmcl.models.heads import LinearHead
 from mmcl.models.multimodal import MultimodalModel
-from mmcl.options import NonNegative, PartialShare, Positive, Rate, Width, check_options
+from mmcl.options import Bounds, NonNegative, PartialShare, Positive, Rate, Width, check_options
 from mmcl_strategies.architecture.gate import Gate
 from mmcl_strategies.architecture.gated_addons import GatedAddOn, attach_adapters, attach_to_units
 from mmcl_strategies.architecture.gated_head import GatedHead, GatedStack, convolutional_stack, linear_stack
 from mmcl_strategies.architecture.guard import Guard, Link, guards
+from mmcl_strategies.maths.choices import require
 from mmcl_strategies.maths.gates import annealed, annealed_by_offset, compensation, sparsity, stretch
 
-ANNEALING = ("paper", "released")
 Part = TypeVar("Part", bound=nn.Module)
-HEADS, ADDONS = ("mlp", "conv"), ("adapter", "transformer")
+HEADS = ("mlp", "conv")  # the others are add-ons
+Sharpness = Annotated[float, Bounds(1, 1e12)]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -60,36 +61,29 @@ class HAT(StrategyPlugin):
     rewrites_weights: ClassVar[bool] = True
     grows: ClassVar[bool] = True
 
-    network: str = "mlp"  # what is gated: mlp, conv, adapter or transformer
+    network: Literal["mlp", "conv", "adapter", "transformer"] = "mlp"  # what is gated
     hidden: tuple[Width, ...] = (512, 512)  # units of the linear layers of mlp and conv
     channels: tuple[Width, ...] = (64, 128, 256)  # of the convolutions of conv
     bottleneck: Width = 64  # r, units of an adapter
     dropout: PartialShare = 0.0  # of mlp and conv
     lr: Rate | None = 0.01  # learning rate of new layers; None: that of the training settings
     gate_lr: Rate | None = 0.1  # of the embeddings, likewise
-    s_max: Positive = 400.0  # the largest sharpness
+    s_max: Sharpness = 400.0  # the largest sharpness, 1 or more
     sparsity: NonNegative = 0.75  # c
     open_start: bool = False  # embeddings begin in U(0, 2), all gates open, instead of N(0, 1)
     embedding_limit: Positive = 6.0  # embeddings stay between -6 and 6
     cosh_limit: Positive = 50.0  # largest |s e| in the compensation
-    annealing: str = "paper"  # "released": as in the code: by samples, to below s_max, open gates without a slope
+    annealing: Literal["paper", "released"] = "paper"  # released: by samples, to below s_max, open gates without slope
     binary: bool | None = None  # fixed gates are 0 or 1; None: unless the optimiser is plain SGD
 
     _gates: list[Gate] = field(default_factory=list, init=False, repr=False)
     _guards: list[Guard] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Check the choices."""
+        """Refuse networks without a layer."""
         check_options(self, "hat")
-        for name, value, holds, allowed in (
-            ("network", self.network, self.network in HEADS + ADDONS, ", ".join(HEADS + ADDONS)),
-            ("annealing", self.annealing, self.annealing in ANNEALING, " or ".join(ANNEALING)),
-            ("hidden", self.hidden, self.hidden, "one width or more"),
-            ("channels", self.channels, self.channels, "one width or more"),
-            ("s_max", self.s_max, self.s_max >= 1, "1 or more"),
-        ):
-            if not holds:
-                raise ConfigError(f"hat.{name}", found=f"{value!r}", allowed=allowed, remedy="Choose one of these.")
+        for name in ("hidden", "channels"):
+            require(bool(getattr(self, name)), f"hat.{name}", getattr(self, name), "one width or more")
 
     @property
     def slots(self) -> frozenset[Slot]:

@@ -18,13 +18,12 @@ Deviations: there are biases, as in all public code; the multimodal first layer 
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.sample import Inputs
-from mmcl.errors import ConfigError
 from mmcl.learning.compose import Need, Order, Slot
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
@@ -33,9 +32,10 @@ from mmcl.models.heads import Head
 from mmcl.models.output import Output
 from mmcl.options import PartialShare, Positive, Rate, Width, check_options
 from mmcl_strategies.architecture.column import Activations, AdapterLateral, Column, LinearLateral
+from mmcl_strategies.maths.choices import require
 from mmcl_strategies.maths.ownership import Ownership
 
-LATERALS = ("adapter", "linear")
+Lateral = Literal["adapter", "linear"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Shape:
     """How columns are made; the fields are those of the strategy."""
 
     hidden: tuple[int, ...]
-    lateral: str
+    lateral: Lateral
     bottleneck: int | None
     alpha: float
     dropout: float
@@ -129,23 +129,16 @@ class Progressive(StrategyPlugin):
     grows: ClassVar[bool] = True
 
     hidden: tuple[Width, ...] = (256, 256)  # n_i, widths of the hidden layers of every column
-    lateral: str = "adapter"  # Eq. 2; "linear": Eq. 1
+    lateral: Lateral = "adapter"  # Eq. 2; "linear": Eq. 1
     bottleneck: Width | None = None  # width of an adapter; None: n_(i-1), the width of the layer it reads
     alpha: Positive = 0.01  # its scalars begin uniform in [0, alpha)
     dropout: PartialShare = 0.0  # behind the hidden layers of the newest column
     lr: Rate | None = 0.003  # learning rate of the columns; None: that of the training settings
 
     def __post_init__(self) -> None:
-        """Check the choices."""
+        """Refuse a column without a hidden layer."""
         check_options(self, "progressive")
-        for name, value, holds, allowed in (
-            ("hidden", self.hidden, self.hidden, "one width or more"),
-            ("lateral", self.lateral, self.lateral in LATERALS, " or ".join(LATERALS)),
-        ):
-            if not holds:
-                raise ConfigError(
-                    f"progressive.{name}", found=f"{value!r}", allowed=allowed, remedy="Choose one of these."
-                )
+        require(bool(self.hidden), "progressive.hidden", self.hidden, "one width or more")
 
     def adapt_model(self, learner: Learner) -> None:
         """Freeze backbone and fusion, put the columns in the place of the head."""

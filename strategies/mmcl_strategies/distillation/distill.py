@@ -62,6 +62,7 @@ FORMS: Mapping[str, tuple[str, ...]] = {
     "relation": ("cross", "same", "gram", "distance", "angle"),
 }
 TEMPERATURES: Mapping[str, float] = {"kl": 2.0, "ce": 2.0, "dimensions": 0.07, "cross": 0.07, "same": 0.07}
+Teacher = Literal["initial", "previous", "interpolated", "momentum", "compatible", "stored"]
 TEACHERS: Mapping[str, Policy] = {
     "initial": Initial(),
     "previous": Previous(),
@@ -79,7 +80,7 @@ class Distill(StrategyPlugin):
 
     kind: Literal["logits", "feature", "relation"] = "logits"  # what is compared
     form: str | None = None  # how: a form of the kind; none: its first one
-    teacher: str = "previous"  # initial, previous, interpolated, momentum, compatible, or stored for stored features
+    teacher: Teacher = "previous"  # initial, previous, interpolated, momentum, compatible or stored (features)
     strength: NonNegative = 1.0  # lambda
     first: bool = True  # in the first experience too, when the previous model is the pre-trained one
     temperature: Positive | None = None  # T, of forms with a softmax; none: 2 for logits, 0.07 otherwise
@@ -99,11 +100,8 @@ class Distill(StrategyPlugin):
     def __post_init__(self) -> None:
         """Refuse what does not go together."""
         check_options(self, "distill")
-        forms = FORMS.get(self.kind, ())
-        teachers = (*TEACHERS, "stored")
-        require(self.kind in FORMS, "distill.kind", self.kind, ", ".join(FORMS))
+        forms = FORMS[self.kind]
         require(self.form is None or self.form in forms, "distill.form", self.form, ", ".join(forms))
-        require(self.teacher in teachers, "distill.teacher", self.teacher, ", ".join(teachers))
         without_scores = (self.kind, self.teacher) == ("logits", "stored")
         require(not without_scores, "distill.teacher", "stored", "models: stored features have no scores")
         soft = self._form in TEMPERATURES or not self.squared_temperature

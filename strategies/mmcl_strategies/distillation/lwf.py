@@ -21,7 +21,7 @@ The warm-up ends after a number of epochs, not when it has converged.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -35,9 +35,8 @@ from mmcl.learning.teachers import Teacher
 from mmcl.models.heads import TextHead
 from mmcl.models.output import Output
 from mmcl.objectives.likelihoods import full_precision
-from mmcl.options import Natural, NonNegative, Positive, check_options
+from mmcl.options import Natural, NonNegative, Positive
 from mmcl_strategies.distillation.warm_up import train_new_units
-from mmcl_strategies.maths.choices import require
 from mmcl_strategies.maths.distillation import contrast_logits, head_distillation, text_term
 
 
@@ -50,24 +49,14 @@ class LwF(StrategyPlugin):
 
     strength: NonNegative = 1.0  # lambda_o
     temperature: Positive = 2.0  # T
-    prompts: str = "old"  # whose classes are distilled: "old" or "current"
-    texts: str = "own"  # student side of text classifiers: "own" or the teacher's "frozen" features
-    samples: str = "batch"  # what is distilled on: the "batch", or a "second" one, un-augmented, in another order
+    prompts: Literal["old", "current"] = "old"  # whose classes are distilled
+    texts: Literal["own", "frozen"] = "own"  # student side of text classifiers: "frozen" are the teacher's features
+    samples: Literal["batch", "second"] = "batch"  # distilled on; second: un-augmented, in another order
     warmup_epochs: Natural = 1  # in which the new units of a linear head learn alone, from the second experience on
 
     _space: LabelSpace = field(default_factory=LabelSpace, init=False, repr=False)
     _heads: list[Tensor] = field(default_factory=list, init=False, repr=False)
     _second: Iterator[Batch] = field(default_factory=lambda: iter(()), init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Check the numbers and choices."""
-        check_options(self, "lwf")
-        for name, value, allowed in (
-            ("prompts", self.prompts, ("old", "current")),
-            ("texts", self.texts, ("own", "frozen")),
-            ("samples", self.samples, ("batch", "second")),
-        ):
-            require(value in allowed, f"lwf.{name}", value, " or ".join(map(repr, allowed)))
 
     @property
     def grows(self) -> bool:

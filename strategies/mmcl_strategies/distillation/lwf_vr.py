@@ -29,7 +29,7 @@ from mmcl.learning.compose import Need
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin, Terms
 from mmcl.models.multimodal import MultimodalModel
-from mmcl.options import Count, NonNegative, Positive, Width, check_options
+from mmcl.options import Count, NonNegative, Positive, Width
 from mmcl_strategies.maths.choices import require
 from mmcl_strategies.maths.distillation import contrast_logits, image_term, text_term, unit_rows
 from mmcl_strategies.maths.sentences import sentences_of
@@ -52,10 +52,6 @@ class LwFVR(StrategyPlugin):
 
     _stream: Iterator[Batch] = field(default_factory=lambda: iter(()), init=False, repr=False)
     _keys: Tensor | None = field(default=None, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        check_options(self, "lwf_vr")
 
     def terms(self) -> Terms:
         """Both directions."""

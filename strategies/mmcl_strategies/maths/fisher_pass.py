@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +15,10 @@ from mmcl.learning.guard import auxiliary_pass
 from mmcl.learning.learner import Learner
 from mmcl.models.heads import TextHead
 from mmcl_strategies.maths import fisher
-from mmcl_strategies.maths.choices import require
-from mmcl_strategies.maths.scaling import NORMS, clipped, normalised
+from mmcl_strategies.maths.scaling import Norm, clipped, normalised
 from mmcl_strategies.maths.shared_stage import Shared
 
-ESTIMATORS = ("empirical", "sampled", "exact", "batched")
+Estimator = Literal["empirical", "sampled", "exact", "batched"]
 
 
 @dataclass(frozen=True)
@@ -27,29 +27,20 @@ class FisherPass:
     free of label smoothing and of all strategies. It leaves no trace.
 
     Attributes:
-        estimator: one of ``ESTIMATORS``, see ``fisher``.
+        estimator: see ``fisher``.
         samples: so many of the experience's, drawn at random; ``None`` for all.
         batch_size: of the pass; it changes ``batched`` and the likelihood of pairs, which compete within a batch.
         clip: upper bound of each entry; ``None`` for none.
-        norm: by which the result is divided, a key of ``NORMS``; after clipping.
+        norm: by which the result is divided, after clipping.
         all_classes: let all classes seen compete, even where training has those of the experience alone.
     """
 
-    estimator: str
+    estimator: Estimator
     samples: int | None
     batch_size: int
     clip: float | None
-    norm: str
+    norm: Norm
     all_classes: bool = False
-
-    def check(self, owner: str) -> None:
-        """Check the choices of the strategy ``owner``.
-
-        Raises:
-            ConfigError: naming the first one that is wrong.
-        """
-        require(self.estimator in ESTIMATORS, f"{owner}.fisher", self.estimator, ", ".join(ESTIMATORS))
-        require(self.norm in NORMS, f"{owner}.normalise", self.norm, ", ".join(NORMS))
 
     def __call__(self, learner: Learner, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
         """The Fisher information of the current experience by name of trainable parameter.

@@ -22,7 +22,7 @@ starts from a pre-trained model. Images alone are generated: streams with anythi
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -31,13 +31,13 @@ from torch.nn import functional
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE
 from mmcl.data.sample import Inputs
-from mmcl.errors import ConfigError
 from mmcl.learning.compose import Need, Slot
 from mmcl.learning.learner import Learner
 from mmcl.learning.seeding import derive_seed, seeded
 from mmcl.learning.strategy import StrategyPlugin, Terms
 from mmcl.objectives.likelihoods import cross_entropy, full_precision
-from mmcl.options import ClassName, Count, Positive, Rate, Share, Width, check_options
+from mmcl.options import ClassName, Count, Positive, ProperShare, Rate, Width, check_options
+from mmcl_strategies.maths.choices import require
 from mmcl_strategies.pseudo_replay.generator import ImageGenerator, named_generator
 from mmcl_strategies.pseudo_replay.vae import VAE
 from mmcl_strategies.pseudo_replay.weights import NOTHING_REPLAYED, Weights, by_experiences, by_ratio
@@ -101,8 +101,8 @@ class DGR(StrategyPlugin):
     needs: ClassVar[frozenset[Need]] = frozenset({Need.IMAGE_ENCODER, Need.IMAGES_ALONE, Need.CLASSES})
     teachers: ClassVar[frozenset[str]] = frozenset({"previous"})
 
-    ratio: Share | None = None  # r, the share of new data; None: 1/T
-    targets: str = "hard"  # of generated samples: the previous model's best class, or its "soft" answer
+    ratio: ProperShare | None = None  # r, the share of new data; None: 1/T
+    targets: Literal["hard", "soft"] = "hard"  # of generated samples: the previous model's best class, or its answer
     temperature: Positive = 2.0  # of soft targets
     conditional: bool = True  # whether the generator is told the class
     latent: Width = 100  # width of z
@@ -122,15 +122,9 @@ class DGR(StrategyPlugin):
     _turns: list[Turn] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Check the choices and find the generator."""
+        """Check the width and find the generator."""
         check_options(self, "dgr")
-        for name, value, holds, allowed in (
-            ("ratio", self.ratio, self.ratio not in (0, 1), "between 0 and 1, or none for 1/T"),
-            ("targets", self.targets, self.targets in ("hard", "soft"), "'hard' or 'soft'"),
-            ("width", self.width, self.width % 4 == 0, "a multiple of 4"),
-        ):
-            if not holds:
-                raise ConfigError(f"dgr.{name}", found=f"{value!r}", allowed=allowed, remedy="Choose another value.")
+        require(self.width % 4 == 0, "dgr.width", self.width, "a multiple of 4")
         self._make = self._vae if self.generator is None else named_generator(self.generator)
 
     def miniature(self) -> Self:

@@ -26,27 +26,24 @@ fewer classes than the current one counts as one, where ``n0 // n`` would forget
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.sample import Inputs
-from mmcl.errors import ConfigError
 from mmcl.learning.compose import Need, Slot
 from mmcl.learning.guard import auxiliary_pass
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin, Terms
 from mmcl.models.output import Output
 from mmcl.objectives.likelihoods import cross_entropy, full_precision
-from mmcl.options import Count, Positive, Share, Width, check_options
+from mmcl.options import Count, Positive, Share, Width
 from mmcl_strategies.pseudo_replay.class_densities import ClassDensities, fit_classes, joined
 from mmcl_strategies.pseudo_replay.density import Density, fit
 from mmcl_strategies.pseudo_replay.feature_vae import fit_vae
 from mmcl_strategies.pseudo_replay.weights import NOTHING_REPLAYED, Weights, by_classes, old_factor
-
-DENSITIES = ("gaussian", "mog", "vae")
 
 
 def drift(features: Tensor, old: Tensor) -> Tensor:
@@ -76,9 +73,9 @@ class FeatureReplay(StrategyPlugin):
     teachers: ClassVar[frozenset[str]] = frozenset({"previous"})
     grows: ClassVar[bool] = True
 
-    density: str = "gaussian"  # of a class: "gaussian", "mog", a mixture of Gaussians, or "vae"
+    density: Literal["gaussian", "mog", "vae"] = "gaussian"  # of a class; mog: a mixture of Gaussians
     components: Width = 5  # of a mixture, at most; at least five samples each
-    covariance: str = "full"  # or "diagonal"
+    covariance: Literal["full", "diagonal"] = "full"  # of a Gaussian
     shrinkage: Share | None = None  # of covariances towards their mean variance, 0 to 1; None: Ledoit and Wolf's
     latent: Width = 16  # width of z in a vae
     vae_steps: Count = 500  # of Adam, in which a vae is fitted
@@ -91,18 +88,6 @@ class FeatureReplay(StrategyPlugin):
     _old: LabelSpace = field(default_factory=LabelSpace, init=False, repr=False)
     _member: Tensor | None = field(default=None, init=False, repr=False)
     _chance: torch.Generator = field(default_factory=torch.Generator, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Check the choices."""
-        check_options(self, "feature_replay")
-        for name, value, holds, allowed in (
-            ("density", self.density, self.density in DENSITIES, ", ".join(DENSITIES)),
-            ("covariance", self.covariance, self.covariance in ("full", "diagonal"), "'full' or 'diagonal'"),
-        ):
-            if not holds:
-                raise ConfigError(
-                    f"feature_replay.{name}", found=f"{value!r}", allowed=allowed, remedy="Choose another value."
-                )
 
     def terms(self) -> Terms:
         """From the second experience on; ``drift`` if the extractor is trained."""

@@ -37,7 +37,7 @@ from mmcl.learning.compose import Need, Slot
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import MemoryBudget, StrategyPlugin, Terms
 from mmcl.models.multimodal import MultimodalModel
-from mmcl.options import Count, NonNegative, Positive, Rate, Width, check_options
+from mmcl.options import Count, NonNegative, Positive, Rate, Width
 from mmcl_strategies.maths.distillation import contrast_logits
 from mmcl_strategies.maths.relation_distillation import cross_modal_divergence
 from mmcl_strategies.maths.sentences import sentences_of
@@ -127,10 +127,6 @@ class IncCLIP(StrategyPlugin):
     state: IncCLIPState = field(default_factory=IncCLIPState, init=False, repr=False)
     _negatives: Tensor | None = field(default=None, init=False, repr=False)
     _limits: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        check_options(self, "incclip")
 
     def terms(self) -> Terms:
         """One, from the second experience on."""

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import GradientValues, StrategyPlugin, Terms
-from mmcl.options import Count, NonNegative, Positive, Width, check_options
-from mmcl_strategies.maths.fisher_pass import FisherPass
+from mmcl.options import Count, NonNegative, Positive, Width
+from mmcl_strategies.maths.fisher_pass import Estimator, FisherPass
 from mmcl_strategies.maths.protection import protected, remembered, require_matches
 from mmcl_strategies.maths.quadratic import (
     Separate,
@@ -33,6 +33,7 @@ from mmcl_strategies.maths.quadratic import (
     add_quadratic_gradient,
     separate_penalty,
 )
+from mmcl_strategies.maths.scaling import Norm
 
 
 @dataclass
@@ -49,21 +50,16 @@ class EWC(StrategyPlugin):
     """Pulls each weight to its earlier solutions, in proportion to their Fisher information."""
 
     strength: NonNegative = 1000.0  # lambda; the paper's 1/2 is kept. Tune it on a log grid
-    fisher: str = "empirical"  # estimator: empirical, sampled, exact or batched
+    fisher: Estimator = "empirical"  # estimator: empirical, sampled, exact or batched
     samples: Count | None = 500  # random samples for the Fisher; None: all
     batch_size: Width = 32  # of the Fisher pass; changes "batched" and the likelihood of pairs only
     fisher_clip: Positive | None = None  # upper bound of each entry of a new Fisher (PyCIL: 1e-4)
-    normalise: str = "none"  # divide each new Fisher by its "max", "l1_mean" or "l2"
+    normalise: Norm = "none"  # divide each new Fisher by its "max", "l1_mean" or "l2"
     include: tuple[str, ...] = ("*",)  # glob patterns of parameter names to protect
     exclude: tuple[str, ...] = ()  # and of those not to
 
     state: EWCState = field(default_factory=EWCState, init=False, repr=False)
     _parameters: dict[str, nn.Parameter] = field(default_factory=dict, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Check the choices."""
-        check_options(self, "ewc")
-        self._fisher_pass.check("ewc")
 
     def terms(self) -> Terms:
         """One, from the second experience on."""

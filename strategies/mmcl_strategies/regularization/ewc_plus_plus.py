@@ -28,8 +28,7 @@ from torch import Tensor, nn
 
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import GradientValues, StrategyPlugin, Terms
-from mmcl.options import Count, NonNegative, Share, check_options
-from mmcl_strategies.maths.choices import require
+from mmcl.options import Count, NonNegative, PositiveShare
 from mmcl_strategies.maths.protection import protected, remembered, require_matches
 from mmcl_strategies.maths.quadratic import (
     add_quadratic_gradient,
@@ -54,7 +53,7 @@ class EWCPlusPlus(StrategyPlugin):
     """Pulls each weight to its latest solution, in proportion to a running average of squared task gradients."""
 
     strength: NonNegative = 20_000.0  # lambda; the 1/2 is kept. Tune it on a log grid
-    alpha: Share = 0.9  # weight of the newest squared gradient
+    alpha: PositiveShare = 0.9  # weight of the newest squared gradient
     every: Count = 10  # steps whose squared gradients are averaged before F moves; 1: avalanche's form
     include: tuple[str, ...] = ("*",)  # glob patterns of parameter names to protect
     exclude: tuple[str, ...] = ()  # and of those not to
@@ -64,11 +63,6 @@ class EWCPlusPlus(StrategyPlugin):
     _parameters: dict[str, nn.Parameter] = field(default_factory=dict, init=False, repr=False)
     _window: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
     _steps: int = field(default=0, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Check the choices."""
-        check_options(self, "ewc_plus_plus")
-        require(self.alpha > 0, "ewc_plus_plus.alpha", self.alpha, "above 0, up to 1")
 
     def terms(self) -> Terms:
         """One, from the second experience on."""

@@ -21,14 +21,14 @@ Fisher. Not normalised by default.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from torch import Tensor, nn
 
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import GradientValues, StrategyPlugin, Terms
-from mmcl.options import Count, NonNegative, Positive, Share, Width, check_options
-from mmcl_strategies.maths.choices import require
-from mmcl_strategies.maths.fisher_pass import FisherPass
+from mmcl.options import Count, NonNegative, Positive, Share, Width
+from mmcl_strategies.maths.fisher_pass import Estimator, FisherPass
 from mmcl_strategies.maths.protection import protected, remembered, require_matches
 from mmcl_strategies.maths.quadratic import (
     add_quadratic_gradient,
@@ -38,8 +38,9 @@ from mmcl_strategies.maths.quadratic import (
     move_centre,
     quadratic_penalty,
 )
+from mmcl_strategies.maths.scaling import Norm
 
-RECURSIONS = ("decay", "mean", "class_weighted")
+Recursion = Literal["decay", "mean", "class_weighted"]
 
 
 @dataclass
@@ -58,24 +59,18 @@ class OnlineEWC(StrategyPlugin):
     strength: NonNegative = 1000.0  # lambda; the 1/2 is kept. Tune it on a log grid
     gamma: Share = 0.95  # decay of the Fisher per experience; 1 is EWCH
     decay_in_loss: bool = True  # gamma again in the loss, Eq. 8; False: the plain form
-    recursion: str = "decay"  # of the Fisher: decay (Eq. 9), mean or class_weighted
-    fisher: str = "empirical"  # estimator: empirical, sampled, exact or batched
+    recursion: Recursion = "decay"  # of the Fisher: decay (Eq. 9), mean or class_weighted
+    fisher: Estimator = "empirical"  # estimator: empirical, sampled, exact or batched
     samples: Count | None = 500  # random samples for the Fisher; None: all
     batch_size: Width = 32  # of the Fisher pass; changes "batched" and the likelihood of pairs only
     fisher_clip: Positive | None = None  # upper bound of each entry of a new Fisher (PyCIL: 1e-4)
-    normalise: str = "none"  # divide each new Fisher by its "max", "l1_mean" or "l2"
+    normalise: Norm = "none"  # divide each new Fisher by its "max", "l1_mean" or "l2"
     fisher_over_seen: bool = False  # let all classes seen compete in the Fisher, whatever training does (PyCIL)
     include: tuple[str, ...] = ("*",)  # glob patterns of parameter names to protect
     exclude: tuple[str, ...] = ()  # and of those not to
 
     state: OnlineEWCState = field(default_factory=OnlineEWCState, init=False, repr=False)
     _parameters: dict[str, nn.Parameter] = field(default_factory=dict, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Check the choices."""
-        check_options(self, "online_ewc")
-        require(self.recursion in RECURSIONS, "online_ewc.recursion", self.recursion, ", ".join(RECURSIONS))
-        self._fisher_pass.check("online_ewc")
 
     def terms(self) -> Terms:
         """One, from the second experience on."""

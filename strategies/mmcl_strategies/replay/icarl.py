@@ -26,7 +26,7 @@ own: at the backbone's they would not follow, and the features bend instead.
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from math import ceil
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -43,14 +43,11 @@ from mmcl.learning.guard import auxiliary_pass
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import MemoryBudget, StrategyPlugin
 from mmcl.objectives.likelihoods import full_precision
-from mmcl.options import Natural, Positive, Rate, check_options
+from mmcl.options import Natural, Positive, Rate
 from mmcl_strategies.maths.distillation import head_distillation
 from mmcl_strategies.replay.nearest_mean import FUSED, ExemplarHead, exemplar_features, mirrored, prototype
 
 Item = TypeVar("Item")
-
-LOSSES = ("bce", "ce_kd")
-DECISIONS = ("nearest_mean", "network")
 
 
 def icarl_losses(logits: Tensor, columns: Tensor, answers: Tensor, old: Tensor) -> Tensor:
@@ -118,9 +115,9 @@ class ICaRL(StrategyPlugin):
 
     size: Natural = 2000  # K, exemplars of all classes together
     fixed_per_class: Natural | None = None  # m, exemplars of each class, however many there are; None: K // classes
-    loss: str = "bce"  # independent sigmoids; "ce_kd": softmax cross-entropy and distillation
+    loss: Literal["bce", "ce_kd"] = "bce"  # independent sigmoids; "ce_kd": softmax cross-entropy and distillation
     temperature: Positive = 2.0  # T of ce_kd
-    decision: str = "nearest_mean"  # who answers at evaluation; "network": the units, the paper's hybrid1
+    decision: Literal["nearest_mean", "network"] = "nearest_mean"  # who answers: the units are the paper's hybrid1
     exemplar_feature: str = "fused"  # what is herded and averaged; or one modality, such as "image"
     normalise_mean: bool = False  # herding follows the class mean at unit length, as the paper's text says
     head_lr: Rate | None = 0.01  # learning rate of the linear units; None: that of the training settings
@@ -129,16 +126,6 @@ class ICaRL(StrategyPlugin):
     state: ICaRLState = field(default_factory=ICaRLState, init=False, repr=False)
     _space: LabelSpace = field(default_factory=LabelSpace, init=False, repr=False)
     _old: list[Tensor] = field(default_factory=list, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Check the sizes and choices."""
-        check_options(self, "icarl")
-        for name, value, holds, allowed in (
-            ("loss", self.loss, self.loss in LOSSES, " or ".join(LOSSES)),
-            ("decision", self.decision, self.decision in DECISIONS, " or ".join(DECISIONS)),
-        ):
-            if not holds:
-                raise ConfigError(f"icarl.{name}", found=f"{value!r}", allowed=allowed, remedy="Choose one of these.")
 
     def memory_budget(self) -> MemoryBudget:
         """K; without limit if every class has a fixed number."""

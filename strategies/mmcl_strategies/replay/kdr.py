@@ -33,7 +33,7 @@ from mmcl.learning.compose import Need, Order, Slot
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import MemoryBudget, StrategyPlugin, Terms
 from mmcl.objectives.likelihoods import full_precision
-from mmcl.options import Count, NonNegative, Positive, Width, check_options
+from mmcl.options import Count, NonNegative, Positive, Width
 from mmcl_strategies.maths.distillation import unit_rows
 from mmcl_strategies.maths.stored_features import StoredFeatures, drawn_slots, recalled, remember
 from mmcl_strategies.replay.decomposed_head import DecomposedHead
@@ -93,10 +93,6 @@ class KDR(StrategyPlugin):
     per_experience: Width = 8  # of these, compared in a step
 
     state: StoredFeatures = field(default_factory=StoredFeatures, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        check_options(self, "kdr")
 
     def terms(self) -> Terms:
         """One, from the second experience on."""

@@ -22,7 +22,7 @@ as fit.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -32,15 +32,13 @@ from mmcl.data.loader import IterationSampler
 from mmcl.data.memory import Memory, Record, by_reference, by_value, nbytes
 from mmcl.data.sample import Batch
 from mmcl.data.selection import given_up
-from mmcl.errors import ConfigError
 from mmcl.learning.compose import Slot
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import MemoryBudget, StrategyPlugin
 from mmcl.options import Bytes, Natural, Width, check_options
+from mmcl_strategies.maths.choices import require
 
-SELECTIONS = ("reservoir", "class_balanced", "experience_balanced", "ring")
-INSERTIONS = ("first_epoch", "every_epoch")
-FORMS = ("values", "references")
+Selection = Literal["reservoir", "class_balanced", "experience_balanced", "ring"]
 
 
 @dataclass
@@ -62,30 +60,21 @@ class Replay(StrategyPlugin):
 
     size: Natural | None = 500  # samples in the memory; None: as many as max_bytes allows
     max_bytes: Bytes | None = None  # of the values kept; None: no limit
-    selection: str = "reservoir"  # who stays: reservoir, class_balanced, experience_balanced or ring
-    insert: str = "first_epoch"  # when a sample is offered: when it is first shown, or in "every_epoch"
-    keep: str = "values"  # samples are kept as "values", or as "references" into a stream that stays at hand
+    selection: Selection = "reservoir"  # who stays: reservoir, class_balanced, experience_balanced or ring
+    insert: Literal["first_epoch", "every_epoch"] = "first_epoch"  # when samples shown are offered to the memory
+    keep: Literal["values", "references"] = "values"  # samples, or "references" into a stream that stays at hand
     batch_size: Width | None = None  # B_r, remembered samples a step; None: as many as new ones
 
     state: ReplayState = field(default_factory=ReplayState, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Check the sizes and choices."""
+        """Refuse a memory without a limit, and a limit that weighs nothing."""
         check_options(self, "replay")
-        for name, value, holds, allowed in (
-            ("size", self.size, self.size is not None or self.max_bytes is not None, "a limit here or in max_bytes"),
-            ("selection", self.selection, self.selection in SELECTIONS, ", ".join(SELECTIONS)),
-            ("insert", self.insert, self.insert in INSERTIONS, " or ".join(INSERTIONS)),
-            ("keep", self.keep, self.keep in FORMS, " or ".join(FORMS)),
-            (
-                "max_bytes",
-                self.max_bytes,
-                self.max_bytes is None or self.keep == "values",
-                "none with keep = 'references', which leaves the bytes where they are",
-            ),
-        ):
-            if not holds:
-                raise ConfigError(f"replay.{name}", found=f"{value!r}", allowed=allowed, remedy="Choose one of these.")
+        limited = self.size is not None or self.max_bytes is not None
+        require(limited, "replay.size", self.size, "a limit here or in max_bytes")
+        weighs = self.max_bytes is None or self.keep == "values"
+        without = "none with keep = 'references', which leaves the bytes where they are"
+        require(weighs, "replay.max_bytes", self.max_bytes, without)
 
     def memory_budget(self) -> MemoryBudget:
         """The two limits; references keep no sample by value."""

@@ -245,9 +245,9 @@ def test_stored_features_of_streams_whose_modalities_change_keep_their_rows() ->
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"kind": "feelings"}, "logits, feature, relation"),
+        ({"kind": "feelings"}, "'logits' or 'feature' or 'relation'"),
         ({"form": "mse"}, "kl, ce"),
-        ({"teacher": "nobody"}, "initial, previous"),
+        ({"teacher": "nobody"}, "'initial' or 'previous'"),
         ({"teacher": "stored"}, "stored features have no scores"),
         ({"kind": "feature", "squared_temperature": True}, "unless the form is one of"),
         ({"temperature": 0.0}, "above 0"),

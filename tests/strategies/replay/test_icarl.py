@@ -456,8 +456,8 @@ def test_new_units_may_learn_at_a_rate_of_their_own() -> None:
 def test_options_that_mean_nothing_are_refused() -> None:
     for options, sentence in (
         ({"size": -1}, "0 or more"),
-        ({"loss": "mse"}, "bce or ce_kd"),
-        ({"decision": "vote"}, "nearest_mean or network"),
+        ({"loss": "mse"}, "'bce' or 'ce_kd'"),
+        ({"decision": "vote"}, "'nearest_mean' or 'network'"),
         ({"temperature": 0.0}, "above 0"),
         ({"fixed_per_class": -2}, r"0 or more, up to 1e\+09 or none"),
         ({"head_lr": 0.0}, "above 0, up to 1000 or none"),

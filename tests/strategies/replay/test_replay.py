@@ -5,12 +5,13 @@ from collections import Counter
 from dataclasses import replace
 from math import inf
 from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mmcl_strategies.replay.replay import SELECTIONS, Replay
+from mmcl_strategies.replay.replay import Replay, Selection
 from torch import Tensor
 from torch.nn import functional
 
@@ -127,7 +128,7 @@ def test_a_ring_keeps_what_was_shown_last() -> None:
     assert {record["sample_id"] for record in strategy.state.records} == {f"0/{i}" for i in latest}
 
 
-@pytest.mark.parametrize("selection", SELECTIONS)
+@pytest.mark.parametrize("selection", get_args(Selection))
 @pytest.mark.parametrize("scenario", [CIL, MDTIL])
 def test_neither_limit_is_ever_exceeded(selection: str, scenario: object) -> None:
     benchmark = toy_benchmark(scenario, per_class=10)  # type: ignore[arg-type]
@@ -155,7 +156,7 @@ def test_neither_limit_is_ever_exceeded(selection: str, scenario: object) -> Non
     texts=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 60)), max_size=30),
     size=st.none() | st.integers(0, 8),
     max_bytes=st.integers(0, 200),
-    selection=st.sampled_from(SELECTIONS),
+    selection=st.sampled_from(get_args(Selection)),
 )
 @settings(deadline=None)
 def test_whatever_is_offered_both_limits_hold_and_the_largest_keys_stay(
@@ -256,8 +257,8 @@ def test_a_restart_changes_nothing(strategy: Replay) -> None:
 def test_options_that_mean_nothing_are_refused() -> None:
     for options, sentence in (
         ({"size": None}, "a limit here or in max_bytes"),
-        ({"selection": "herding"}, "reservoir, class_balanced, experience_balanced, ring"),
-        ({"insert": "never"}, "first_epoch or every_epoch"),
+        ({"selection": "herding"}, "'reservoir' or 'class_balanced' or 'experience_balanced' or 'ring'"),
+        ({"insert": "never"}, "'first_epoch' or 'every_epoch'"),
         ({"keep": "references", "max_bytes": 100}, "leaves the bytes where they are"),
         ({"batch_size": 0}, "1 or more, up to 65536 or none"),
     ):
