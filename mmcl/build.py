@@ -14,7 +14,7 @@ from mmcl.learning.composition import check_composition
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.models.backbone import BackbonePlugin
 from mmcl.options import PLACES, instantiate
-from mmcl.probe import check_probe
+from mmcl.probe_needs import check_probe
 from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES, load
 from mmcl.signature import checked
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin

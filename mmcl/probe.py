@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmcl.config import RunConfig
 from mmcl.data.asked import AnswerKind
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.sample import Batch
@@ -21,10 +20,10 @@ from mmcl.data.subset import Subset
 from mmcl.errors import ConfigError
 from mmcl.evaluation.disorder_curves import DisorderCurves
 from mmcl.evaluation.spatial_disorder import Pairs, disorder
-from mmcl.learning.compose import Surroundings
 from mmcl.learning.guard import auxiliary_pass
 from mmcl.learning.learner import Learner
 from mmcl.learning.seeding import derive_generator, derive_seed, seeded
+from mmcl.probe_needs import needed_by
 from mmcl.run_folder import RunFolder
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.experience import Experience
@@ -126,7 +125,7 @@ def draw(benchmark: Benchmark, size: int) -> dict[str, list[int]]:
     Raises:
         ConfigError: if there are fewer than ``size``.
     """
-    found = [_candidates(experience, _needed(benchmark.objective.answers)) for experience in benchmark.test]
+    found = [_candidates(experience, needed_by(benchmark.objective.answers)) for experience in benchmark.test]
     in_turn = (candidate for candidate in chain.from_iterable(zip_longest(*found)) if candidate is not None)
     drawn: dict[str, list[int]] = {}
     for name, position in islice(in_turn, size):
@@ -140,42 +139,6 @@ def draw(benchmark: Benchmark, size: int) -> dict[str, list[int]]:
             remedy=f"Choose probe = {total} or less." if total else "Leave the probe out.",
         )
     return {name: sorted(positions) for name, positions in drawn.items()}
-
-
-def check_probe(config: RunConfig, around: Surroundings) -> None:
-    """Refuse a probe where there are no pairs of images and texts, or nothing that encodes them.
-
-    Raises:
-        ConfigError: naming what is needed.
-    """
-    if not config.probe:
-        return
-    for who, has, needed, remedy in (
-        (
-            f"backbone {config.backbone.name!r}",
-            around.encodes,
-            frozenset({IMAGE, TEXT}),
-            "Choose a CLIP-like backbone, such as glyph-clip, or leave the probe out.",
-        ),
-        (
-            f"benchmark {config.benchmark.name!r}",
-            around.modalities,
-            _needed(around.answers),
-            "Choose a benchmark of images with classes or texts, or leave the probe out.",
-        ),
-    ):
-        if has is not None and not needed <= has:
-            raise ConfigError(
-                f"probe = {config.probe}",
-                found=f"{who} has {' and '.join(sorted(has))}",
-                allowed=f"one that has {' and '.join(sorted(needed))}",
-                remedy=remedy,
-            )
-
-
-def _needed(answers: AnswerKind | None) -> frozenset[str]:
-    """What a sample must have; where it has a class, that is put into words."""
-    return frozenset({IMAGE, TEXT} if answers is AnswerKind.PARTNER else {IMAGE})
 
 
 def _candidates(experience: Experience, needed: frozenset[str]) -> Iterator[tuple[str, int]]:

@@ -7,7 +7,6 @@ is used where files are fetched.
 from pathlib import Path
 
 import numpy as np
-from torchvision import datasets
 
 from mmcl_benchmarks.content import texts, whole_numbers
 from mmcl_benchmarks.drawn import Drawn, numbered, slug, write_pickle
@@ -26,6 +25,8 @@ def read_cifar100(root: Path, download: bool) -> Source:
         OSError, LookupError, ValueError: if a file is missing or damaged.
     """
     if download:
+        from torchvision import datasets
+
         datasets.CIFAR100(root, download=True)
     folder = root / FOLDER
     meta = read_pickled_dictionary(folder / "meta")

@@ -5,12 +5,9 @@ from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
-from open_clip.transform import PreprocessCfg
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mmcl.backbones.open_clip_sites import sites_of_transformer
@@ -18,6 +15,9 @@ from mmcl.data.modality import IMAGE, TEXT, ModalitySpec
 from mmcl.data.sample import Inputs
 from mmcl.models.backbone import Backbone, Features, Tower, Vocabulary
 from mmcl.models.sites import Site
+
+if TYPE_CHECKING:
+    from open_clip.transform import PreprocessCfg
 
 
 class OpenCLIPBackbone(Backbone):
@@ -86,6 +86,8 @@ class OpenCLIPBackbone(Backbone):
         Raises:
             PluginError: if the tokeniser lacks one of them.
         """
+        from open_clip.tokenizer import SimpleTokenizer
+
         size = int(self.token_embedding.num_embeddings)  # type: ignore[arg-type]
         if isinstance(self.tokenizer, SimpleTokenizer):
             return Vocabulary(size, self.tokenizer.sot_token_id, self.tokenizer.eot_token_id, padding=0)
@@ -129,7 +131,9 @@ class OpenCLIPBackbone(Backbone):
         }
 
     @property
-    def _preprocessing(self) -> PreprocessCfg:
+    def _preprocessing(self) -> "PreprocessCfg":
+        from open_clip.transform import PreprocessCfg
+
         return PreprocessCfg(**self.clip.visual.preprocess_cfg)  # type: ignore[union-attr,arg-type]
 
     def export(self, folder: Path) -> None:
@@ -137,6 +141,9 @@ class OpenCLIPBackbone(Backbone):
 
         ``open_clip.create_model_and_transforms("local-dir:FOLDER")`` gives the same model in plain open_clip.
         """
+        from open_clip.tokenizer import HFTokenizer
+        from safetensors.torch import save_file
+
         folder.mkdir(parents=True, exist_ok=True)
         description = {"model_cfg": self.config, "preprocess_cfg": asdict(self._preprocessing)}
         (folder / "open_clip_config.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")

@@ -3,9 +3,8 @@
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -19,7 +18,8 @@ from safetensors import SafetensorError
 from torch import nn
 
 from mmcl.backbones.open_clip_backbone import OpenCLIPBackbone
-from mmcl.backbones.open_clip_config import Settings, is_torchscript
+from mmcl.backbones.open_clip_config import is_torchscript
+from mmcl.backbones.open_clip_plan import Plan
 from mmcl.errors import ConfigError
 
 # what these packages warn of is never which weights belong to which model
@@ -32,29 +32,6 @@ _HARMLESS = re.compile(
     r"|Multiple checkpoints found in .*: \['[^',]*'\]"  # said of a single one with a name of its own
     "|'torch.load' received a zip file|`torch.jit.load` is deprecated"  # of archives
 )
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is going to be loaded.
-
-    Attributes:
-        who: the backbone, for errors.
-        origin: what reports call the model and its weights.
-        name: an architecture, or ``local-dir:FOLDER``.
-        weights: a pre-trained tag or a file; ``None`` for those of the folder, or for random ones.
-        settings: activation and preprocessing.
-        seed: of random weights.
-        remarks: what is not sure about the settings.
-    """
-
-    who: str
-    origin: Mapping[str, str]
-    name: str
-    weights: str | None
-    settings: Settings
-    seed: int = 0
-    remarks: Sequence[str] = ()
 
 
 def load(plan: Plan) -> OpenCLIPBackbone:

@@ -5,32 +5,25 @@
     openclip:ViT-B-16/random             a model without weights
     openclip:local-dir/exported/run      a folder with open_clip_config.json, as ``mmcl export`` writes it
 
-open_clip's model, preprocessing and tokeniser are used, with the settings that belong to the weights.
+open_clip's model, preprocessing and tokeniser are used, with the settings that belong to the weights. It is imported
+when weights are named or a model is built: what the plugins declare costs nothing.
 """
 
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import open_clip
 import torch
-from open_clip.pretrained import is_pretrained_cfg
 
 from mmcl.backbones.open_clip_backbone import OpenCLIPBackbone
-from mmcl.backbones.open_clip_config import (
-    agreed,
-    of_file,
-    of_folder,
-    of_random,
-    of_tag,
-)
-from mmcl.backbones.open_clip_model import Plan, load
 from mmcl.data.modality import IMAGE, TEXT
-from mmcl.errors import ConfigError, nearest
 from mmcl.models.backbone import BackbonePlugin
 from mmcl.options import Natural, Positive, Real, check_options
+
+if TYPE_CHECKING:
+    from mmcl.backbones.open_clip_plan import Plan
 
 __all__ = ["GLYPH_CLIP", "GlyphCLIP", "OpenCLIP", "OpenCLIPBackbone", "tiny_clip"]
 
@@ -70,46 +63,14 @@ class OpenCLIP(BackbonePlugin):
         Raises:
             ConfigError: if open_clip cannot load it, or not without a doubt.
         """
+        from mmcl.backbones.open_clip_model import load
+
         return load(self._plan())
 
-    def _plan(self) -> Plan:
-        architecture, _, source = self.weights.partition("/")
-        who, asked = f"backbone 'openclip:{self.weights}'", self._asked
-        origin = {"model": architecture, "weights": source}
-        if self.seed is not None and source != "random":
-            raise ConfigError(
-                who,
-                found=f"seed={self.seed}, and nothing is random",
-                allowed="a seed with ARCHITECTURE/random",
-                remedy="Leave the seed out; that of the run is another setting.",
-            )
-        if architecture == "local-dir":
-            settings = agreed(of_folder(Path(source), who), asked, who, "its open_clip_config.json")
-            return Plan(who, origin, f"local-dir:{source}", None, settings)
-        if architecture not in open_clip.list_models():
-            raise ConfigError(
-                who,
-                found=f"open_clip has no architecture {architecture!r}",
-                allowed="ARCHITECTURE/TAG, ARCHITECTURE/FILE, ARCHITECTURE/random or local-dir/FOLDER",
-                remedy=nearest(architecture, open_clip.list_models()),
-            )
-        if source == "random":
-            seed = self.seed or 0
-            origin["weights"] = f"random, seed {seed}"
-            return Plan(who, origin, architecture, None, of_random(architecture, asked, who), seed=seed)
-        if is_pretrained_cfg(architecture, source):
-            settings = agreed(of_tag(architecture, source), asked, who, f"the tag {source!r}")
-            return Plan(who, origin, architecture, source, settings)
-        if not Path(source).is_file():
-            tags = open_clip.list_pretrained_tags_by_model(architecture)
-            raise ConfigError(
-                who,
-                found=f"{source!r} is neither a checkpoint file nor a pre-trained tag of {architecture}",
-                allowed=f"a file, random, or one of {', '.join(tags) or 'no tags'}",
-                remedy=nearest(source, ["random", *tags]),
-            )
-        settings, remarks = of_file(architecture, Path(source), asked, who)
-        return Plan(who, origin, architecture, source, settings, remarks=remarks)
+    def _plan(self) -> "Plan":
+        from mmcl.backbones.open_clip_plan import planned
+
+        return planned(self.weights, self._asked, self.seed)
 
     @property
     def _asked(self) -> dict[str, Any]:
@@ -142,9 +103,10 @@ class GlyphCLIP(BackbonePlugin):
 
     def build(self) -> OpenCLIPBackbone:
         """Load the shipped half-precision weights into a float32 model."""
-        origin = {"model": "glyph-clip", "weights": "shipped with MMCL"}
-        who = "backbone 'glyph-clip'"
-        return load(Plan(who, origin, f"local-dir:{GLYPH_CLIP}", None, of_folder(GLYPH_CLIP, who)))
+        from mmcl.backbones.open_clip_model import load
+        from mmcl.backbones.open_clip_plan import of_shipped
+
+        return load(of_shipped("glyph-clip", GLYPH_CLIP))
 
     def of_export(self, folder: Path) -> "OpenCLIP":
         """Exports are folders in open_clip's own format."""
@@ -163,6 +125,8 @@ def tiny_clip(seed: int = 0) -> OpenCLIPBackbone:
 @cache
 def _first_tiny_clip(seed: int) -> OpenCLIPBackbone:
     """What all are copies of: copying takes a third of the time that drawing weights and reading the tokeniser do."""
+    import open_clip
+
     config: dict[str, Any] = {
         "embed_dim": 16,
         "vision_cfg": {"image_size": 32, "patch_size": 16, "width": 32, "layers": 1, "head_width": 16},

@@ -16,7 +16,9 @@ from mmcl.options import check_options
 from mmcl.registry import STRATEGIES, name_of
 
 if TYPE_CHECKING:
-    from mmcl.learning.learner import Learner
+    from mmcl.learning.learner import Learner as Learner
+else:
+    Learner = Any  # a name for annotations; its class comes with avalanche, which nobody needs who declares a strategy
 
 GradientValues = dict[str, Callable[[], Tensor]]
 
@@ -115,27 +117,27 @@ class StrategyPlugin:
 
     # Once, and at the beginning of an experience.
 
-    def adapt_model(self, learner: "Learner") -> None:
+    def adapt_model(self, learner: Learner) -> None:
         """Change the model, once, before there is an optimiser and any data.
 
         Occupants of slots HEAD and FUSION put their module in the place of ``learner.model.head`` or ``.fusion``;
         ``learner.model.attach`` adds modules to blocks of the backbone. Random numbers are seeded here.
         """
 
-    def before_training(self, learner: "Learner", **_: object) -> None:
+    def before_training(self, learner: Learner, **_: object) -> None:
         """An experience is about to be learned; ``learner.current`` does not say yet which."""
 
-    def before_train_dataset_adaptation(self, learner: "Learner", **_: object) -> None:
+    def before_train_dataset_adaptation(self, learner: Learner, **_: object) -> None:
         """``learner.current`` and its settings are there, its classes compete and the teachers are made."""
 
-    def after_train_dataset_adaptation(self, learner: "Learner", **_: object) -> None:
+    def after_train_dataset_adaptation(self, learner: Learner, **_: object) -> None:
         """The samples are those that will be trained on; there are no batches yet."""
 
-    def training_batches(self, learner: "Learner") -> Batches:
+    def training_batches(self, learner: Learner) -> Batches:
         """Build the batches of the coming experience; asked only of the occupant of slot BATCHES."""
         raise NotImplementedError(f"{type(self).__name__} takes slot BATCHES and must build the training batches")
 
-    def rates(self, learner: "Learner") -> Iterable[tuple[nn.Parameter, float]]:
+    def rates(self, learner: Learner) -> Iterable[tuple[nn.Parameter, float]]:
         """Parameters that have a learning rate of their own, such as new ones beside pre-trained ones.
 
         Asked at the start of every experience, when all its parameters are there. The schedule of the training settings
@@ -143,98 +145,98 @@ class StrategyPlugin:
         """
         return ()
 
-    def before_training_exp(self, learner: "Learner", **_: object) -> None:
+    def before_training_exp(self, learner: Learner, **_: object) -> None:
         """Batches and optimiser are there. What a strategy needs in this experience alone, it sets up here."""
 
-    def before_training_epoch(self, learner: "Learner", **_: object) -> None:
+    def before_training_epoch(self, learner: Learner, **_: object) -> None:
         """The first step comes next. Called once for all epochs; inside avalanche's templates, in every epoch."""
 
     # One step.
 
-    def before_training_iteration(self, learner: "Learner", **_: object) -> None:
+    def before_training_iteration(self, learner: Learner, **_: object) -> None:
         """``learner.batch`` is there, on the device; ``learner.step`` is its index."""
 
-    def before_forward(self, learner: "Learner", **_: object) -> None:
+    def before_forward(self, learner: Learner, **_: object) -> None:
         """The gradient is zero and the rate is that of this step; the model has not seen the batch."""
 
-    def after_forward(self, learner: "Learner", **_: object) -> None:
+    def after_forward(self, learner: Learner, **_: object) -> None:
         """``learner.output`` is there, and ``learner.label_space`` has the classes that compete in it."""
 
-    def objective(self, learner: "Learner") -> Tensor:
+    def objective(self, learner: Learner) -> Tensor:
         """The task loss of the current batch, a scalar; asked only of the occupant of slot OBJECTIVE."""
         raise NotImplementedError(f"{type(self).__name__} takes slot OBJECTIVE and must give the task loss")
 
-    def loss_terms(self, learner: "Learner") -> dict[str, Tensor]:
+    def loss_terms(self, learner: Learner) -> dict[str, Tensor]:
         """Named scalars to add to the loss of the current batch."""
         return {}
 
-    def before_backward(self, learner: "Learner", **_: object) -> None:
+    def before_backward(self, learner: Learner, **_: object) -> None:
         """``learner.loss`` is the sum of all terms, and finite."""
 
-    def after_backward(self, learner: "Learner", **_: object) -> None:
+    def after_backward(self, learner: Learner, **_: object) -> None:
         """Every ``.grad`` is that of the loss."""
 
-    def gradient_terms(self, learner: "Learner") -> GradientValues:
+    def gradient_terms(self, learner: Learner) -> GradientValues:
         """Add to ``.grad`` in place, after the backward pass; return named functions that compute the values.
 
         The functions are called only when the values are logged.
         """
         return {}
 
-    def edit_gradient(self, learner: "Learner") -> None:
+    def edit_gradient(self, learner: Learner) -> None:
         """Edit ``.grad`` in place, last of all; asked only of the occupant of slot GRADIENT."""
         raise NotImplementedError(f"{type(self).__name__} takes slot GRADIENT and must edit the gradient")
 
-    def before_update(self, learner: "Learner", **_: object) -> None:
+    def before_update(self, learner: Learner, **_: object) -> None:
         """The gradient is complete and clipped."""
 
-    def after_update(self, learner: "Learner", **_: object) -> None:
+    def after_update(self, learner: Learner, **_: object) -> None:
         """The optimiser has moved the weights."""
 
-    def after_training_iteration(self, learner: "Learner", **_: object) -> None:
+    def after_training_iteration(self, learner: Learner, **_: object) -> None:
         """The end of a step: values of all terms are there."""
 
     # The end of an experience.
 
-    def after_training_epoch(self, learner: "Learner", **_: object) -> None:
+    def after_training_epoch(self, learner: Learner, **_: object) -> None:
         """All steps are done."""
 
-    def after_training_exp(self, learner: "Learner", **_: object) -> None:
+    def after_training_exp(self, learner: Learner, **_: object) -> None:
         """Consolidate: rewrite the weights, or store what the next experience needs. Those that rewrite come first."""
 
-    def after_training(self, learner: "Learner", **_: object) -> None:
+    def after_training(self, learner: Learner, **_: object) -> None:
         """The weights are those that are handed over and evaluated."""
 
     # Evaluation, one test set after the other.
 
-    def before_eval(self, learner: "Learner", **_: object) -> None:
+    def before_eval(self, learner: Learner, **_: object) -> None:
         """A test set is about to be evaluated."""
 
-    def before_eval_dataset_adaptation(self, learner: "Learner", **_: object) -> None:
+    def before_eval_dataset_adaptation(self, learner: Learner, **_: object) -> None:
         """``learner.current`` is that of the test set."""
 
-    def after_eval_dataset_adaptation(self, learner: "Learner", **_: object) -> None:
+    def after_eval_dataset_adaptation(self, learner: Learner, **_: object) -> None:
         """The samples are those that will be predicted."""
 
-    def before_eval_exp(self, learner: "Learner", **_: object) -> None:
+    def before_eval_exp(self, learner: Learner, **_: object) -> None:
         """The batches are there."""
 
-    def before_eval_iteration(self, learner: "Learner", **_: object) -> None:
+    def before_eval_iteration(self, learner: Learner, **_: object) -> None:
         """``learner.batch`` is there, without task ids where the scenario hides them."""
 
-    def before_eval_forward(self, learner: "Learner", **_: object) -> None:
+    def before_eval_forward(self, learner: Learner, **_: object) -> None:
         """The model has not seen the batch."""
 
-    def after_eval_forward(self, learner: "Learner", **_: object) -> None:
+    def after_eval_forward(self, learner: Learner, **_: object) -> None:
         """``learner.output`` is there; the metric has not read it."""
 
-    def after_eval_iteration(self, learner: "Learner", **_: object) -> None:
+    def after_eval_iteration(self, learner: Learner, **_: object) -> None:
         """The metric has counted the batch."""
 
-    def after_eval_exp(self, learner: "Learner", **_: object) -> None:
+    def after_eval_exp(self, learner: Learner, **_: object) -> None:
         """All batches are done."""
 
-    def after_eval(self, learner: "Learner", **_: object) -> None:
+    def after_eval(self, learner: Learner, **_: object) -> None:
         """The test set is done."""
 
     # What it keeps.

@@ -1,11 +1,14 @@
-"""Benchmark: a train and a test stream under a scenario; and BenchmarkPlugin, what an entry point provides."""
+"""Benchmark: a train and a test stream under a scenario; and BenchmarkPlugin, what an entry point provides.
+
+The streams are avalanche's. They are made when they are first asked for, so that whoever declares a benchmark, or reads
+its data only, does not import avalanche.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
-
-from avalanche.benchmarks import CLScenario, EagerCLStream
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mmcl.data.asked import AnswerKind
 from mmcl.data.experience_data import ExperienceData
@@ -20,13 +23,16 @@ from mmcl.objectives.objective import Objective
 from mmcl.options import check_options
 from mmcl.registry import BENCHMARKS, name_of
 from mmcl.signature import checked
-from mmcl.streams.experience import Experience, overview
+from mmcl.streams.overview import overview
 from mmcl.streams.promises import check_promises
 from mmcl.streams.reading import Reading
 from mmcl.streams.scenario import Scenario
 
+if TYPE_CHECKING:
+    from mmcl.streams.experience import Experience
 
-class Benchmark(CLScenario[EagerCLStream[Experience]]):
+
+class Benchmark:
     """Streams, scenario, and what to measure. It knows no learner and no backbone.
 
     Args:
@@ -81,27 +87,31 @@ class Benchmark(CLScenario[EagerCLStream[Experience]]):
         self.common_test = common_test
         self.remarks = tuple(remarks)
         self.read = read
+
+    @cached_property
+    def streams(self) -> "Mapping[str, Sequence[Experience]]":
+        """Avalanche's streams by their names; ``CLScenario(benchmark.streams.values())`` is a benchmark of its own."""
+        from mmcl.streams.experience import stream_of
+
         tests = self.experiences
-        if common_test is not None:
-            tests = (replace(experiences[0], name=common_test, label_space=self.label_space, domain=""),)
-        super().__init__(
-            [
-                EagerCLStream("train", [Experience(data, data.train, i) for i, data in enumerate(experiences)]),
-                EagerCLStream("test", [Experience(data, data.test, i) for i, data in enumerate(tests)]),
-            ]
-        )
+        if self.common_test is not None:
+            tests = (replace(tests[0], name=self.common_test, label_space=self.label_space, domain=""),)
+        return {
+            "train": stream_of("train", [(data, data.train) for data in self.experiences]),
+            "test": stream_of("test", [(data, data.test) for data in tests]),
+        }
 
     @property
-    def train(self) -> Sequence[Experience]:
+    def train(self) -> "Sequence[Experience]":
         """The training stream."""
-        stream: Sequence[Experience] = self.streams["train"]
-        return stream
+        return self.streams["train"]
 
     @property
-    def test(self) -> Sequence[Experience]:
+    def test(self) -> "Sequence[Experience]":
         """The test stream: an experience for each of the training stream, or the one that all of them share."""
-        stream: Sequence[Experience] = self.streams["test"]
-        return stream
+        return self.streams["test"]
+
+    train_stream, test_stream = train, test  # as avalanche calls them
 
     def _repr_markdown_(self) -> str:
         """What a notebook shows."""

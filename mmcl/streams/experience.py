@@ -1,16 +1,16 @@
-"""Experience: one step of a stream, on avalanche's class of the same role."""
+"""Experience: one step of a stream, and streams of these, on avalanche's classes of the same roles."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from avalanche.benchmarks import DatasetExperience
+from avalanche.benchmarks import DatasetExperience, EagerCLStream
 from avalanche.benchmarks.utils import AvalancheDataset, DataAttribute
 
 from mmcl.data.experience_data import ExperienceData
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.rows import RowCollator, Rows, Targets
 from mmcl.data.sample import Batch, Sample, SampleDataset
-from mmcl.evaluation.markdown_table import markdown_table
+from mmcl.streams.overview import overview
 
 
 class Experience(DatasetExperience[AvalancheDataset[Any]]):
@@ -84,16 +84,9 @@ class Experience(DatasetExperience[AvalancheDataset[Any]]):
         return AvalancheDataset([Rows(samples)], data_attributes=attributes, collate_fn=collate)
 
 
-def overview(experiences: Sequence[ExperienceData]) -> list[str]:
-    """A table in Markdown: what there is to learn and to test."""
-    return markdown_table(
-        ["experience", "modalities", "classes", "for training", "for the test"],
-        [
-            [
-                data.name,
-                " ".join(sorted(data.modalities)),
-                *map(str, (len(data.label_space), len(data.train), len(data.test))),
-            ]
-            for data in experiences
-        ],
+def stream_of(name: str, sides: Iterable[tuple[ExperienceData, SampleDataset]]) -> Sequence[Experience]:
+    """A stream of avalanche: experiences, each with the samples of one of its sides."""
+    stream: Sequence[Experience] = EagerCLStream(
+        name, [Experience(data, samples, index) for index, (data, samples) in enumerate(sides)]
     )
+    return stream

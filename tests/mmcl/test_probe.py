@@ -28,7 +28,8 @@ from mmcl.models.backbone import Backbone, BackbonePlugin
 from mmcl.models.heads import TextHead
 from mmcl.models.output import Output
 from mmcl.models.sites import AddOn, Here
-from mmcl.probe import Probe, check_probe, draw
+from mmcl.probe import Probe, draw
+from mmcl.probe_needs import check_probe
 from mmcl.run_folder import RunFolder
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import CIL, MDTIL, TIL, Scenario

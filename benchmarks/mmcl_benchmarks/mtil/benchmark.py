@@ -21,7 +21,7 @@ apart.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from mmcl.data.experience_data import ExperienceData
 from mmcl.data.label_space import LabelSpace
@@ -33,11 +33,13 @@ from mmcl_benchmarks.data_root import check_size, find_root, reading, reference_
 from mmcl_benchmarks.edition import read_edition
 from mmcl_benchmarks.mtil.embedded import EDITION, write_mtil
 from mmcl_benchmarks.mtil.prompts import TEMPLATES
-from mmcl_benchmarks.mtil.sources import ORIGINS
 from mmcl_benchmarks.source import Source, check_plausible, digest, unused
 
+if TYPE_CHECKING:
+    from mmcl_benchmarks.mtil.sources import Origin
+
 ORDERS: Mapping[int, tuple[str, ...]] = {
-    1: tuple(ORIGINS),
+    1: tuple(TEMPLATES),
     2: (
         "StanfordCars",
         "Food",
@@ -83,7 +85,7 @@ class MTIL(BenchmarkPlugin):
         check_options(self, self.name)
         if self.order not in ORDERS:
             raise ConfigError("mtil.order", found=f"{self.order}", allowed="1 or 2", remedy="Choose one of the orders.")
-        require_count(self.name, self.experiences, len(ORIGINS))
+        require_count(self.name, self.experiences, len(TEMPLATES))
 
     def build(self) -> Benchmark:
         """Read the file lists of all data sets.
@@ -92,6 +94,8 @@ class MTIL(BenchmarkPlugin):
             ConfigError: if neither or both of ``embedded`` and ``data_root`` are given.
             DataError: if a data set is missing or, with ``strict``, not of its official size.
         """
+        from mmcl_benchmarks.mtil.sources import ORIGINS  # torchvision, which declaring does without
+
         root = find_root(
             self.name,
             embedded=self.embedded,
@@ -107,7 +111,7 @@ class MTIL(BenchmarkPlugin):
         sources: dict[str, Source] = {}
         data, counts, digests, first_id = [], {}, {}, 0
         for task_id, name in enumerate(names):
-            source = sources[name] = self._source(root, name)
+            source = sources[name] = self._source(root, name, ORIGINS[name])
             templates = edition.templates.get(name, TEMPLATES[name])
             space = LabelSpace.of(edition.names_of(name, source.names), first_id=first_id, templates=templates)
             train, test = (
@@ -140,8 +144,7 @@ class MTIL(BenchmarkPlugin):
             remarks=unused(f"benchmark {self.name!r}", sources.values(), root),
         )
 
-    def _source(self, root: Path, name: str) -> Source:
-        origin = ORIGINS[name]
+    def _source(self, root: Path, name: str, origin: "Origin") -> Source:
         who = f"benchmark 'mtil', data set {name}"
         if not self.download:
             remedy = f"Get them from {origin.owner}, or add --download where torchvision can fetch them."

@@ -27,7 +27,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from sklearn.datasets import load_digits
 
 from mmcl_benchmarks.cifar100 import write_cifar100
 from mmcl_benchmarks.drawn import Drawn
@@ -117,6 +116,8 @@ def _in_fonts(symbol: Symbol, split: Split) -> bool:
 
 def _digits(split: Split) -> tuple[Labelled, Labelled]:
     """Dark-on-light 8 x 8 scans turned into MNIST's light-on-dark 28 x 28; the validation split has the next ones."""
+    from sklearn.datasets import load_digits
+
     scans, labels = load_digits(return_X_y=True)
     small = (scans.reshape(-1, 8, 8) * (255 / 16)).round().astype(np.uint8)
     large = np.stack([np.asarray(Image.fromarray(scan).resize((28, 28), Image.Resampling.BICUBIC)) for scan in small])

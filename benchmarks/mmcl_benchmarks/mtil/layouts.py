@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.io import savemat
 
 from mmcl_benchmarks.drawn import Drawn, numbered, slug, write_jpeg
 
@@ -162,6 +161,8 @@ def _class_folders(base: Path, drawn: Drawn, pattern: str) -> None:
 
 def _mat(content: dict[str, Any], path: Path) -> None:
     """A MATLAB 5 file without the time of writing in its header, so that two runs write the same bytes."""
+    from scipy.io import savemat
+
     savemat(path, content)
     raw = path.read_bytes()
     path.write_bytes(b"MATLAB 5.0 MAT-file".ljust(116) + raw[116:])

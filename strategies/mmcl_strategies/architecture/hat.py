@@ -35,8 +35,7 @@ from mmcl.config import TrainingConfig
 from mmcl.data.modality import IMAGE
 from mmcl.errors import ConfigError
 from mmcl.learning.compose import Need, Order, Slot
-from mmcl.learning.learner import Learner
-from mmcl.learning.strategy import StrategyPlugin, Terms
+from mmcl.learning.strategy import Learner, StrategyPlugin, Terms
 from mmcl.models.heads import LinearHead
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.options import Bounds, NonNegative, PartialShare, Positive, Rate, Width, check_options

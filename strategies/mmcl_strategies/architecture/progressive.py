@@ -25,8 +25,7 @@ from torch import Tensor, nn
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.sample import Inputs
 from mmcl.learning.compose import Need, Order, Slot
-from mmcl.learning.learner import Learner
-from mmcl.learning.strategy import StrategyPlugin
+from mmcl.learning.strategy import Learner, StrategyPlugin
 from mmcl.models.arrival import Arrival
 from mmcl.models.heads import Head
 from mmcl.models.output import Output

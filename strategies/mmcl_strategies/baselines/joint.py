@@ -16,8 +16,7 @@ from typing import ClassVar
 from mmcl.data.sample import Batches
 from mmcl.data.subset import Union
 from mmcl.learning.compose import Order, Slot
-from mmcl.learning.learner import Learner
-from mmcl.learning.strategy import StrategyPlugin
+from mmcl.learning.strategy import Learner, StrategyPlugin
 
 
 @dataclass

@@ -30,8 +30,7 @@ from torch.nn import functional
 
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.learning.compose import Need, Slot
-from mmcl.learning.learner import Learner
-from mmcl.learning.strategy import StrategyPlugin, Terms
+from mmcl.learning.strategy import Learner, StrategyPlugin, Terms
 from mmcl.learning.teachers import CompatibleMomentum, Policy
 from mmcl.objectives.likelihoods import pair_log_likelihood
 from mmcl.options import NonNegative, Positive, Share, Width, check_options

@@ -30,8 +30,7 @@ from torch import Tensor
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.learning.compose import Need
-from mmcl.learning.learner import Learner
-from mmcl.learning.strategy import MemoryBudget, StrategyPlugin, Terms
+from mmcl.learning.strategy import Learner, MemoryBudget, StrategyPlugin, Terms
 from mmcl.learning.teachers import CompatibleMomentum, Initial, Interpolated, Momentum, Policy, Previous
 from mmcl.models.output import Output
 from mmcl.objectives.likelihoods import full_precision

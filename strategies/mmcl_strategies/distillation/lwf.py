@@ -29,8 +29,7 @@ from torch import Tensor
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.sample import Batch, Inputs
 from mmcl.learning.compose import Need
-from mmcl.learning.learner import Learner
-from mmcl.learning.strategy import StrategyPlugin, Terms
+from mmcl.learning.strategy import Learner, StrategyPlugin, Terms
 from mmcl.learning.teachers import Teacher
 from mmcl.models.heads import TextHead
 from mmcl.models.output import Output

@@ -26,8 +26,7 @@ from torch import Tensor
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.sample import Batch
 from mmcl.learning.compose import Need
-from mmcl.learning.learner import Learner
-from mmcl.learning.strategy import StrategyPlugin, Terms
+from mmcl.learning.strategy import Learner, StrategyPlugin, Terms
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.options import Count, NonNegative, Positive, Width
 from mmcl_strategies.maths.choices import require

@@ -29,8 +29,7 @@ from torch import Tensor
 from mmcl.config import TrainingConfig
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.learning.compose import Need
-from mmcl.learning.learner import Learner
-from mmcl.learning.strategy import StrategyPlugin, Terms
+from mmcl.learning.strategy import Learner, StrategyPlugin, Terms
 from mmcl.options import NonNegative
 from mmcl_strategies.maths.distillation import unit_rows
 

@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn import functional
 
 from mmcl.learning.guard import auxiliary_pass
-from mmcl.learning.learner import Learner
 from mmcl.learning.optimizer import make_optimizer
+from mmcl.learning.strategy import Learner
 from mmcl.models.heads import LinearHead
 from mmcl.objectives.likelihoods import cross_entropy
 

@@ -22,8 +22,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from mmcl.learning.learner import Learner
-from mmcl.learning.strategy import StrategyPlugin
+from mmcl.learning.strategy import Learner, StrategyPlugin
 from mmcl.learning.teachers import Policy
 from mmcl.options import Count, Positive, Share, check_options
 from mmcl_strategies.maths.averaging import interpolate, interpolate_by_fisher

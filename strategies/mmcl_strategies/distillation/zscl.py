@@ -34,8 +34,7 @@ from mmcl.data.reference import ReferenceData
 from mmcl.data.sample import Batch, Inputs
 from mmcl.errors import ConfigError
 from mmcl.learning.compose import Need
-from mmcl.learning.learner import Learner
-from mmcl.learning.strategy import GradientValues, StrategyPlugin, Terms
+from mmcl.learning.strategy import GradientValues, Learner, StrategyPlugin, Terms
 from mmcl.learning.teachers import Initial, Interpolated, Policy, Teacher
 from mmcl.options import Natural, NonNegative, Positive, Share, Width
 from mmcl_strategies.maths.averaging import add_consolidation_gradient, anchored_running_mean, weight_consolidation

@@ -12,7 +12,7 @@ from mmcl.data.sample import Batch
 from mmcl.data.subset import Subset
 from mmcl.errors import TrainingError
 from mmcl.learning.guard import auxiliary_pass
-from mmcl.learning.learner import Learner
+from mmcl.learning.strategy import Learner
 from mmcl.models.heads import TextHead
 from mmcl_strategies.maths import fisher
 from mmcl_strategies.maths.scaling import Norm, clipped, normalised

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mmcl.errors import ConfigError, nearest
 from mmcl.learning.compose import Slot
-from mmcl.learning.learner import Learner
+from mmcl.learning.strategy import Learner
 from mmcl_strategies.maths.growth import corner, require_names
 
 _LOG = logging.getLogger(__name__)

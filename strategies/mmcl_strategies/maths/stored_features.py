@@ -14,7 +14,7 @@ from mmcl.data.memory import Memory, Record, by_value
 from mmcl.data.sample import Batch, Inputs
 from mmcl.data.subset import Subset
 from mmcl.learning.guard import auxiliary_pass
-from mmcl.learning.learner import Learner
+from mmcl.learning.strategy import Learner
 
 Encode = Callable[[Inputs], Mapping[str, Tensor]]
 

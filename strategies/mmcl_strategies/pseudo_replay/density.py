@@ -8,9 +8,6 @@ diagonal ones.
 import warnings
 
 import torch
-from sklearn.covariance import ledoit_wolf_shrinkage
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 Density = dict[str, Tensor]
@@ -29,6 +26,8 @@ def fit(
         shrinkage: of the covariances, see ``shrunk``; ``None``: Ledoit and Wolf's estimate.
         seed: of the mixture's start.
     """
+    from sklearn.covariance import ledoit_wolf_shrinkage  # scikit-learn costs a second, which declaring does without
+
     points = samples.detach().cpu().double()
     count = max(1, min(components, len(points) // _SAMPLES_A_COMPONENT))
     share = torch.ones(len(points), 1, dtype=torch.double) if count == 1 else _shares(points, count, diagonal, seed)
@@ -69,6 +68,9 @@ def draw(density: Density, generator: torch.Generator) -> Tensor:
 
 def _shares(points: Tensor, components: int, diagonal: bool, seed: int) -> Tensor:
     """Which share of each point belongs to each component, ``[N, K]``, by expectation-maximisation."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
     floor = 1e-3 * float(points.var(0).mean()) + 1e-12  # features of a class may be fewer than their width
     mixture = GaussianMixture(
         components, covariance_type="diag" if diagonal else "full", reg_covar=floor, random_state=seed

@@ -32,9 +32,8 @@ from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE
 from mmcl.data.sample import Inputs
 from mmcl.learning.compose import Need, Slot
-from mmcl.learning.learner import Learner
 from mmcl.learning.seeding import derive_seed, seeded
-from mmcl.learning.strategy import StrategyPlugin, Terms
+from mmcl.learning.strategy import Learner, StrategyPlugin, Terms
 from mmcl.objectives.likelihoods import cross_entropy, full_precision
 from mmcl.options import ClassName, Count, Positive, ProperShare, Rate, Width, check_options
 from mmcl_strategies.maths.choices import require

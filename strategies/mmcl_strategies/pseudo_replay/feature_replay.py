@@ -35,8 +35,7 @@ from mmcl.data.label_space import LabelSpace
 from mmcl.data.sample import Inputs
 from mmcl.learning.compose import Need, Slot
 from mmcl.learning.guard import auxiliary_pass
-from mmcl.learning.learner import Learner
-from mmcl.learning.strategy import StrategyPlugin, Terms
+from mmcl.learning.strategy import Learner, StrategyPlugin, Terms
 from mmcl.models.output import Output
 from mmcl.objectives.likelihoods import cross_entropy, full_precision
 from mmcl.options import Count, Positive, Share, Width

@@ -34,8 +34,7 @@ from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.sample import Batch
 from mmcl.data.selection import largest_keys
 from mmcl.learning.compose import Need, Slot
-from mmcl.learning.learner import Learner
-from mmcl.learning.strategy import MemoryBudget, StrategyPlugin, Terms
+from mmcl.learning.strategy import Learner, MemoryBudget, StrategyPlugin, Terms
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.options import Count, NonNegative, Positive, Rate, Width
 from mmcl_strategies.maths.distillation import contrast_logits

@@ -26,8 +26,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from mmcl.learning.learner import Learner
-from mmcl.learning.strategy import GradientValues, StrategyPlugin, Terms
+from mmcl.learning.strategy import GradientValues, Learner, StrategyPlugin, Terms
 from mmcl.options import Count, NonNegative, PositiveShare
 from mmcl_strategies.maths.protection import protected, remembered, require_matches
 from mmcl_strategies.maths.quadratic import (

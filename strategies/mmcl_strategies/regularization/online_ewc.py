@@ -25,8 +25,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from mmcl.learning.learner import Learner
-from mmcl.learning.strategy import GradientValues, StrategyPlugin, Terms
+from mmcl.learning.strategy import GradientValues, Learner, StrategyPlugin, Terms
 from mmcl.options import Count, NonNegative, Positive, Share, Width
 from mmcl_strategies.maths.fisher_pass import Estimator, FisherPass
 from mmcl_strategies.maths.protection import protected, remembered, require_matches

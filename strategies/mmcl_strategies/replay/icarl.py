@@ -40,8 +40,7 @@ from mmcl.data.subset import Union
 from mmcl.errors import ConfigError
 from mmcl.learning.compose import Need, Slot
 from mmcl.learning.guard import auxiliary_pass
-from mmcl.learning.learner import Learner
-from mmcl.learning.strategy import MemoryBudget, StrategyPlugin
+from mmcl.learning.strategy import Learner, MemoryBudget, StrategyPlugin
 from mmcl.objectives.likelihoods import full_precision
 from mmcl.options import Natural, Positive, Rate
 from mmcl_strategies.maths.distillation import head_distillation

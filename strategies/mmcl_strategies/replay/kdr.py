@@ -30,8 +30,7 @@ from torch import Tensor
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.sample import Inputs
 from mmcl.learning.compose import Need, Order, Slot
-from mmcl.learning.learner import Learner
-from mmcl.learning.strategy import MemoryBudget, StrategyPlugin, Terms
+from mmcl.learning.strategy import Learner, MemoryBudget, StrategyPlugin, Terms
 from mmcl.objectives.likelihoods import full_precision
 from mmcl.options import Count, NonNegative, Positive, Width
 from mmcl_strategies.maths.distillation import unit_rows

@@ -33,8 +33,7 @@ from mmcl.data.memory import Memory, Record, by_reference, by_value, nbytes
 from mmcl.data.sample import Batch
 from mmcl.data.selection import given_up
 from mmcl.learning.compose import Slot
-from mmcl.learning.learner import Learner
-from mmcl.learning.strategy import MemoryBudget, StrategyPlugin
+from mmcl.learning.strategy import Learner, MemoryBudget, StrategyPlugin
 from mmcl.options import Bytes, Natural, Width, check_options
 from mmcl_strategies.maths.choices import require
 

@@ -25,8 +25,7 @@ from mmcl.data.memory import Memory
 from mmcl.data.sample import Batch
 from mmcl.data.selection import REJECTED, reservoir_slot
 from mmcl.learning.compose import Need, Slot
-from mmcl.learning.learner import Learner
-from mmcl.learning.strategy import MemoryBudget, StrategyPlugin, Terms
+from mmcl.learning.strategy import Learner, MemoryBudget, StrategyPlugin, Terms
 from mmcl.objectives.likelihoods import cross_entropy
 from mmcl.options import Natural, NonNegative, Width
 from torch import Tensor
