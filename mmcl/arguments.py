@@ -8,7 +8,7 @@ from typing import Any
 
 from mmcl.config import PluginConfig, RunConfig, TrainingConfig, merged
 from mmcl.errors import ConfigError, nearest
-from mmcl.registry import BACKBONES, GROUPS, entries
+from mmcl.registry import BACKBONES, BENCHMARKS, GROUPS, base_of, entries, is_registered, load
 
 _TRAINING = frozenset(f.name for f in fields(TrainingConfig))
 
@@ -70,10 +70,15 @@ def registered_groups(text: str) -> list[str]:
 
 
 def default_backbone(benchmark: PluginConfig) -> PluginConfig:
-    """The model of the papers for official data; the one that ships with MMCL for everything else."""
-    if "data_root" in benchmark.options or benchmark.options.get("download"):
-        return PluginConfig("openclip", {"weights": "ViT-B-16/openai"})
-    return PluginConfig("glyph-clip")
+    """The model that the benchmark names for data of a disk; the one that ships with MMCL for everything else.
+
+    What nobody has registered is not imported to be asked, and has the one of benchmarks that name none.
+    """
+    if "data_root" not in benchmark.options and not benchmark.options.get("download"):
+        return RunConfig(benchmark).backbone
+    registered = is_registered(BENCHMARKS, benchmark.name)
+    kind = load(BENCHMARKS, benchmark.name) if registered else base_of(BENCHMARKS)
+    return parse_backbone(kind.usual_backbone)
 
 
 def benchmark_config(

@@ -111,10 +111,17 @@ class Experiment:
                 every_class=self.benchmark.label_space,
                 seed=config.seed,
             )
+            self.training = self.learner.config
         with self._timed("identity"):
-            digest = self.model["digest"]
             self.identity = identity_of(
-                config, self.benchmark, plan.backbone, self.strategies, references, digest, self.learner.device
+                config,
+                self.benchmark,
+                plan.backbone,
+                self.strategies,
+                references,
+                self.model["digest"],
+                self.learner.device,
+                backbone.training_defaults,
             )
         for sentence in foreseen(self.benchmark, settings, self.learner.model):
             self.remarks.add(sentence)

@@ -127,6 +127,7 @@ def identity_of(
     references: Mapping[str, ReferenceData],
     weights: str,
     device: torch.device,
+    training: Mapping[str, Any],
 ) -> Identity:
     """What a run is now.
 
@@ -138,6 +139,7 @@ def identity_of(
         references: the reference data by who names them: ``benchmark`` or a strategy.
         weights: digest of the backbone's weights before training.
         device: what it runs on.
+        training: settings that the backbone has as defaults.
     """
     settings = model_settings(config, backbone, strategies, weights) | {
         "scenario": benchmark.scenario.name,
@@ -147,7 +149,7 @@ def identity_of(
     }
     content = {
         "settings": settings,
-        "experiences": list(_experiences(config, benchmark)),
+        "experiences": list(_experiences(config, benchmark, training)),
         "references": {name: _reference(data) for name, data in references.items()},
         "surroundings": _surroundings(config, benchmark, device),
         "schema": SCHEMA,
@@ -179,7 +181,7 @@ def model_settings(
     return plain
 
 
-def _experiences(config: RunConfig, benchmark: Benchmark) -> Iterator[dict[str, Any]]:
+def _experiences(config: RunConfig, benchmark: Benchmark, usual: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     known: dict[int, dict[str, Any]] = {}  # experiences may share a test set
 
     def side(samples: SampleDataset) -> dict[str, Any]:
@@ -188,7 +190,7 @@ def _experiences(config: RunConfig, benchmark: Benchmark) -> Iterator[dict[str, 
         return known[id(samples)]
 
     for data in benchmark.experiences:
-        training = resolve_training(benchmark.training, data.training, config.training).to_dict()
+        training = resolve_training(usual, benchmark.training, data.training, config.training).to_dict()
         yield {
             "name": data.name,
             "domain": data.domain,

@@ -233,10 +233,16 @@ def _import(module: str, attribute: str, who: str, remedy: str) -> Any:
         ) from error
 
 
+def base_of(group: str) -> Any:
+    """The class that all plugins of a group derive from."""
+    module, name = BASES[group]
+    return getattr(import_module(module), name)
+
+
 def _check_kind(group: str, plugin: Any, who: str) -> None:
     """Refuse what is no complete plugin of the group."""
     module, name = BASES[group]
-    base = getattr(import_module(module), name)
+    base = base_of(group)
     allowed = f"a class derived from {module}.{name}"
     if not isinstance(plugin, type) or not issubclass(plugin, base):
         found = f"{plugin.__qualname__} is no {name}" if isinstance(plugin, type) else f"{plugin!r} is not a class"

@@ -27,7 +27,7 @@ _OF_OPTIMIZER: Mapping[str, frozenset[str]] = {"adamw": frozenset({"betas"}), "s
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How each experience is trained. A benchmark and its experiences may have defaults of their own."""
+    """How each experience is trained. Backbones, benchmarks and their experiences may have defaults of their own."""
 
     iterations: Count | None = None  # steps per experience; None: count epochs
     epochs: Count = 1
@@ -46,7 +46,7 @@ class TrainingConfig:
     precision: Literal["fp32", "bf16"] = "fp32"
     device: str = "auto"
     num_workers: Workers = 0
-    freeze: tuple[str, ...] = ("*logit_scale",)  # glob patterns of parameter names
+    freeze: tuple[str, ...] = ()  # glob patterns of parameter names; a backbone has its own (its logit scale)
     check_data: bool = True  # read every file once before training
 
     def __post_init__(self) -> None:

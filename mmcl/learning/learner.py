@@ -98,9 +98,10 @@ class Learner(Shell):
         self._pulls = Pulls()
         self.step = 0
         self.sizes: list[int] = []
-        self._settings = (dict(defaults or {}), dict(training or {}))
+        usual = model.backbone.training_defaults
+        self._settings = (usual, dict(defaults or {}), dict(training or {}))
         self.config = resolve_training(*self._settings)
-        freeze(model, self.config.freeze)
+        freeze(model, self.config.freeze, usual.get("freeze", ()))
         device = _device(self.config.device)
         super().__init__(model=model, config=self.config, device=device, plugins=plugins, criterion=self._task_loss)
         self.model: MultimodalModel = model.to(self.device)
@@ -124,6 +125,10 @@ class Learner(Shell):
         self._sums_terms = bool(self._with_loss) or self._has_foreign_plugins
 
     # What strategies and users call.
+
+    def chose(self, setting: str) -> bool:
+        """Whether the user or the benchmark has chosen a training setting, instead of leaving it as it is."""
+        return any(setting in layer for layer in self._settings[1:])
 
     @property
     def current(self) -> Experience:
@@ -383,9 +388,9 @@ class Learner(Shell):
 
     def begin(self, experience: Experience) -> None:
         """Settings, classes and teachers of an experience, before its batches are built."""
-        defaults, chosen = self._settings
+        *defaults, chosen = self._settings
         self.experience = experience
-        self.config = resolve_training(defaults, experience.training, chosen)
+        self.config = resolve_training(*defaults, experience.training, chosen)
         self.train_mb_size = self.config.batch_size
         self.model.computing = self._computing
         self.meet(experience)

@@ -1,6 +1,6 @@
 """Which parameters are trained, with which optimiser, at which rate."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -15,17 +15,22 @@ from mmcl.learning.schedule import constant, warmup_cosine
 SCHEDULES = {"cosine": warmup_cosine, "constant": constant}
 
 
-def freeze(model: nn.Module, patterns: Iterable[str]) -> None:
+def freeze(model: nn.Module, patterns: Iterable[str], usual: Collection[str] = ()) -> None:
     """Freeze every parameter whose name matches one of the glob patterns.
 
+    Args:
+        model: what is trained.
+        patterns: over names of parameters.
+        usual: patterns that need not match anything: not every model has what is usually frozen.
+
     Raises:
-        ConfigError: if a pattern matches none. Those of the default may: not every model has such parameters.
+        ConfigError: if another pattern matches nothing.
     """
     parameters = dict(model.named_parameters())
     parts = {part for name in parameters for part in name.split(".")}
     for pattern in patterns:
         matching = [name for name in parameters if fnmatchcase(name, pattern)]
-        if not matching and pattern not in TrainingConfig().freeze:
+        if not matching and pattern not in usual:
             raise ConfigError(
                 "training.freeze",
                 found=f"the pattern {pattern!r} matches no parameter",

@@ -82,6 +82,8 @@ class Backbone(nn.Module, ABC):
         preprocess_train: modality -> raw value to tensor, with augmentation.
         preprocess_eval: modality -> raw value to tensor, deterministic.
         remarks: what is not sure about it; a run says it and keeps it.
+        training_defaults: fields of ``TrainingConfig``; benchmark and user come before it. The scale of cosines, which
+            all backbones have, is not trained unless somebody says otherwise.
     """
 
     specs: Mapping[str, ModalitySpec]
@@ -89,6 +91,7 @@ class Backbone(nn.Module, ABC):
     preprocess_train: Mapping[str, Callable[[Any], Tensor]]
     preprocess_eval: Mapping[str, Callable[[Any], Tensor]]
     remarks: Sequence[str] = ()
+    training_defaults: Mapping[str, Any] = {"freeze": ("*logit_scale",)}
 
     @property
     def description(self) -> Mapping[str, str]:

@@ -171,9 +171,12 @@ class BenchmarkPlugin(ABC):
 
     Attributes:
         name: as registered.
+        usual_backbone: as on the command line, what encodes data of a disk unless a run names another; embedded
+            editions are made for the one that comes with MMCL.
     """
 
     name: ClassVar[str]
+    usual_backbone: ClassVar[str] = "openclip:ViT-B-16/openai"
 
     @property
     def modalities(self) -> frozenset[str]:

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mmcl_strategies.regularization.ewc import EWC
 
-from mmcl.arguments import apply_overrides, parse_backbone, parse_strategy
+from mmcl.arguments import apply_overrides, default_backbone, parse_backbone, parse_strategy
 from mmcl.config import PluginConfig, RunConfig, TrainingConfig, read_toml, resolve_training, write_toml
 from mmcl.errors import ConfigError
 from mmcl.options import instantiate
+from mmcl.registry import BENCHMARKS, load
 
 names = st.text("abcdefgh-", min_size=1, max_size=8)
 values = st.one_of(
@@ -157,6 +158,19 @@ def test_a_backbone_is_a_name_and_its_weights() -> None:
     assert parse_backbone("mine.towers:Small") == PluginConfig("mine.towers:Small")
     assert parse_backbone("mine.towers:Small:a.pt") == PluginConfig("mine.towers:Small", {"weights": "a.pt"})
     assert parse_backbone("opneclip:RN50/yfcc") == PluginConfig("opneclip", {"weights": "RN50/yfcc"})
+
+
+def test_data_of_a_disk_are_encoded_as_their_benchmark_says_and_all_else_by_what_ships(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    published = PluginConfig("openclip", {"weights": "ViT-B-16/openai"})
+    for name in ("mtil", "own", "nobody.registered:This"):
+        assert default_backbone(PluginConfig(name, {"data_root": "photos"})) == published
+        assert default_backbone(PluginConfig(name, {"embedded": True})) == PluginConfig("glyph-clip")
+    monkeypatch.setattr(load(BENCHMARKS, "p9d"), "usual_backbone", "openclip:RN50/yfcc15m")
+    chosen = PluginConfig("openclip", {"weights": "RN50/yfcc15m"})
+    assert default_backbone(PluginConfig("p9d", {"data_root": "products"})) == chosen
+    assert default_backbone(PluginConfig("mtil", {"download": True})) == published
 
 
 def test_overrides_reach_every_table() -> None:

@@ -12,7 +12,7 @@ the diagonal included.
 The divergences are sums over the batch, not means, so what a strength weighs against the task loss, a mean, depends on
 the batch. The authors' 20 belongs to batches of 280 pairs (70 on each of 4 devices); by default B pairs have the
 strength ``20 * 280 / B``, the authors' weight on a batch of any size. A number is alpha as their code has it.
-The logit scale is trained, unless the training settings freeze other things than they do by default, and kept between 1
+The logit scale is trained, unless somebody has chosen what the training settings freeze, and kept between 1
 and 100 after every step.
 Kept between experiences: nothing but the weights; the teacher is the model that the last experience handed over.
 Deviations: in the first experience the teacher is the pre-trained model, as the authors' second phase has the model of
@@ -26,7 +26,6 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from mmcl.config import TrainingConfig
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.learning.compose import Need
 from mmcl.learning.strategy import Learner, StrategyPlugin, Terms
@@ -82,7 +81,7 @@ class ModX(StrategyPlugin):
 
     strength: NonNegative | None = None  # alpha, of a sum over the batch; None: 20 x 280 / pairs, as the authors have
     first: bool = True  # align with the pre-trained model in the first experience
-    train_logit_scale: bool = True  # although the training settings freeze it by default
+    train_logit_scale: bool = True  # although backbones have it frozen by default
 
     _scales: tuple[str, ...] = field(default=(), init=False, repr=False)
 
@@ -93,7 +92,7 @@ class ModX(StrategyPlugin):
     def adapt_model(self, learner: Learner) -> None:
         """Let the logit scale be trained, unless the user has frozen it."""
         scales = {n: p for n, p in learner.model.named_parameters() if n.split(".")[-1] == "logit_scale"}
-        if self.train_logit_scale and learner.config.freeze == TrainingConfig().freeze:
+        if self.train_logit_scale and not learner.chose("freeze"):
             for scale in scales.values():
                 scale.requires_grad_(True)
         self._scales = tuple(name for name, scale in scales.items() if scale.requires_grad)

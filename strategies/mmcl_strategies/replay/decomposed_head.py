@@ -1,6 +1,6 @@
 """Embeddings of pairs from a part that all experiences share and a private gate of each (KDR)."""
 
-from copy import deepcopy
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -61,12 +61,17 @@ class PrivatePart(nn.Module):
 
 
 class DecomposedHead(Head):
-    """Embeds each sample with the shared path and the private part of its experience."""
+    """Embeds each sample with the shared path and the private part of its experience.
 
-    def __init__(self, backbone: Backbone) -> None:
+    Args:
+        width: of the features of both towers.
+        first: the backbone as it was before training, frozen; no part of the head.
+    """
+
+    def __init__(self, width: int, first: Callable[[], Backbone]) -> None:
         super().__init__()
-        self.frozen = deepcopy(backbone).requires_grad_(False).eval()
-        self.shared = SharedPath(backbone.width, backbone.width)
+        self.first = first
+        self.shared = SharedPath(width, width)
         self.private = nn.ModuleDict()
 
     def meet(self, arrival: Arrival) -> None:
@@ -87,7 +92,7 @@ class DecomposedHead(Head):
             )
         shared = self.shared(features)
         with torch.no_grad():
-            frozen = {name: found.pooled for name, found in self.frozen.encode(inputs).features.items()}
+            frozen = {name: found.pooled for name, found in self.first().encode(inputs).features.items()}
         embedded = dict(features)
         for task in inputs.task_ids.unique().tolist():
             if str(task) not in self.private:
@@ -106,9 +111,3 @@ class DecomposedHead(Head):
         raise PluginError(
             "kdr", found="classes to score", allowed="pairs to compare", remedy="Choose a benchmark of pairs."
         )
-
-    def train(self, mode: bool = True) -> "DecomposedHead":
-        """The frozen towers stay in evaluation mode."""
-        super().train(mode)
-        self.frozen.eval()
-        return self

@@ -80,6 +80,7 @@ class KDR(StrategyPlugin):
 
     slots: ClassVar[frozenset[Slot]] = frozenset({Slot.HEAD, Slot.OBJECTIVE})
     needs: ClassVar[frozenset[Need]] = frozenset({Need.IMAGE_ENCODER, Need.TEXT_ENCODER, Need.PAIRS, Need.TASK_ID})
+    teachers: ClassVar[frozenset[str]] = frozenset({"initial"})
     order: ClassVar[Order] = "in turn"
     grows: ClassVar[bool] = True
 
@@ -102,8 +103,9 @@ class KDR(StrategyPlugin):
         return MemoryBudget(samples=None)
 
     def adapt_model(self, learner: Learner) -> None:
-        """Put the decomposition on top of the backbone."""
-        learner.model.head = DecomposedHead(learner.model.backbone)
+        """Put the decomposition on top of the backbone, beside the one that the learner keeps as it was."""
+        width = learner.model.backbone.width
+        learner.model.head = DecomposedHead(width, lambda: learner.teacher("initial").model.backbone)
 
     def objective(self, learner: Learner) -> Tensor:
         """The hinge."""

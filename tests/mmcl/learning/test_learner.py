@@ -9,6 +9,7 @@ from mmcl_strategies.pseudo_replay.dgr import DGR
 from mmcl_strategies.pseudo_replay.feature_replay import FeatureReplay
 from mmcl_strategies.replay.replay import Replay
 
+from mmcl.backbones.openclip import tiny_clip
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.sample import Batch
 from mmcl.errors import TrainingError
@@ -67,6 +68,19 @@ def test_frozen_parameters_stay_bit_identical() -> None:
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved
     assert not any("visual" in name or "logit_scale" in name for name in moved)
+
+
+def test_a_backbone_has_defaults_for_training_and_benchmark_and_user_come_before_it() -> None:
+    benchmark, backbone = toy_benchmark(), tiny_clip()
+    assert toy_learner(benchmark).config.freeze == ("*logit_scale",)
+    backbone.training_defaults = {"freeze": ("*visual*",), "lr": 0.5, "betas": (0.5, 0.5)}
+    learner = toy_learner(benchmark, backbone=backbone, betas=(0.9, 0.9))
+    learner.train(benchmark.train[0])
+    assert (learner.config.freeze, learner.config.betas) == (("*visual*",), (0.9, 0.9))
+    assert learner.config.lr == benchmark.training["lr"]
+    frozen = {name for name, parameter in learner.model.named_parameters() if not parameter.requires_grad}
+    assert {"visual" in name for name in frozen} == {True}
+    assert [learner.chose(setting) for setting in ("freeze", "lr", "betas")] == [False, True, True]
 
 
 def test_the_last_step_of_the_cosine_schedule_has_rate_zero() -> None:

@@ -85,5 +85,5 @@ def test_a_pattern_that_freezes_nothing_is_refused_with_names_that_are_near() ->
     model = nn.ModuleDict({"visual": nn.Linear(1, 1)})
     with pytest.raises(ConfigError, match=r"'\*vizual\*' matches no parameter.*'visual'.*'visual.weight'"):
         freeze(model, ["*vizual*"])
-    freeze(model, [*TrainingConfig().freeze, "*visual*"])
+    freeze(model, ["*logit_scale", "*visual*"], usual=["*logit_scale"])
     assert not any(parameter.requires_grad for parameter in model.parameters())

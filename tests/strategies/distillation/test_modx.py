@@ -118,13 +118,16 @@ def test_the_logit_scale_is_trained_and_kept_within_its_bounds() -> None:
             assert 0 <= float(scale.detach()) <= math.log(100) + 1e-6
 
 
-def test_what_the_user_has_frozen_stays_as_it_is() -> None:
+@pytest.mark.parametrize("others", [(), ("token_embedding.weight",)])
+def test_what_the_user_has_frozen_stays_as_it_is_even_where_it_is_the_default(others: tuple[str, ...]) -> None:
     benchmark = toy_pairs()
-    learner = toy_learner(benchmark, {"modx": ModX()}, lr=1e-2, freeze=("*logit_scale", "*token_embedding*"))
+    names = [f"backbone.clip.{name}" for name in ("logit_scale", *others)]
+    patterns = ("*logit_scale", *(f"*{name}" for name in others))
+    learner = toy_learner(benchmark, {"modx": ModX()}, lr=1e-2, freeze=patterns)
     before = weights(learner)
     learner.train(benchmark.train[0])
     after = weights(learner)
-    for name in ("backbone.clip.logit_scale", "backbone.clip.token_embedding.weight"):
+    for name in names:
         assert torch.equal(before[name], after[name])
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from mmcl_strategies.baselines.joint import Joint
+from mmcl_strategies.distillation.zscl import ZSCL
 from mmcl_strategies.maths.stored_features import drawn_slots
 from mmcl_strategies.replay.decomposed_head import DecomposedHead
 from mmcl_strategies.replay.kdr import KDR, hardest_hinge, replay_divergence
@@ -17,6 +18,7 @@ from mmcl.errors import CompositionError, PluginError
 from mmcl.learning.composition import check_composition
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
+from mmcl.models.backbone import Backbone
 from mmcl.streams.scenario import DIL, TIL
 from mmcl.testing.encoded import encoded
 from mmcl.testing.toy import toy_learner, toy_pairs, weights
@@ -25,6 +27,10 @@ from mmcl.testing.toy import toy_learner, toy_pairs, weights
 def head_of(learner: Learner) -> DecomposedHead:
     assert isinstance(learner.model.head, DecomposedHead)
     return learner.model.head
+
+
+def first_of(learner: Learner) -> Backbone:
+    return learner.teacher("initial").model.backbone
 
 
 def shared_of(learner: Learner, strategy: KDR) -> dict[str, Tensor]:
@@ -104,7 +110,7 @@ def test_the_hinge_takes_the_hardest_negative_of_each_row_and_column_and_sums() 
 def test_each_experience_has_a_private_part_and_only_the_current_one_learns() -> None:
     benchmark, strategy = toy_pairs(TIL), KDR(samples=4)
     learner = toy_learner(benchmark, {"kdr": strategy}, lr=1e-2)
-    frozen = {name: value.clone() for name, value in head_of(learner).frozen.state_dict().items()}
+    frozen = {name: value.clone() for name, value in first_of(learner).state_dict().items()}
     learner.train(benchmark.train[0])
     before = weights(learner)
     learner.train(benchmark.train[1])
@@ -116,9 +122,19 @@ def test_each_experience_has_a_private_part_and_only_the_current_one_learns() ->
     assert {name.split(".")[2] for name in after if name.startswith("head.private.")} == {"0", "1"}
     begun = head_of(toy_learner(toy_pairs(TIL), {"kdr": KDR()}))
     assert len(begun.private) == 0
-    for name, value in head_of(learner).frozen.state_dict().items():
+    for name, value in first_of(learner).state_dict().items():
         assert torch.equal(value, frozen[name])
-    assert not any(parameter.requires_grad for parameter in head_of(learner).frozen.parameters())
+    assert not any(parameter.requires_grad for parameter in first_of(learner).parameters())
+    assert not any(module.training for module in first_of(learner).modules())
+
+
+def test_the_backbone_as_it_was_is_the_learners_and_no_part_of_the_model() -> None:
+    benchmark = toy_pairs(TIL)
+    plain, learner = toy_learner(benchmark), toy_learner(benchmark, {"kdr": KDR(), "zscl": ZSCL()})
+    head = sum(parameter.numel() for parameter in head_of(learner).parameters())
+    assert head == sum(parameter.numel() for parameter in head_of(learner).shared.parameters())
+    assert head + sum(p.numel() for p in plain.model.parameters()) == sum(p.numel() for p in learner.model.parameters())
+    assert head_of(learner).first() is learner.teacher("initial").model.backbone
 
 
 def test_an_earlier_private_part_learns_nothing_from_replayed_pairs_either() -> None:
