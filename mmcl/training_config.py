@@ -38,7 +38,7 @@ class TrainingConfig:
     betas: tuple[PartialShare, PartialShare] = (0.9, 0.999)
     momentum: PartialShare = 0.9  # of sgd
     weight_decay: NonNegative = 0.0
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "cosine_by_epoch", "constant"] = "cosine"
     warmup: Natural = 0  # steps
     label_smoothing: PartialShare = 0.0
     own_classes: bool = False  # in training, only the classes of a sample's own experience compete, in CIL too
@@ -56,6 +56,10 @@ class TrainingConfig:
     def steps(self, samples: int) -> int:
         """Training steps of an experience with so many samples."""
         return self.epochs * math.ceil(samples / self.batch_size) if self.iterations is None else self.iterations
+
+    def epoch(self, steps: int, samples: int) -> int:
+        """Steps of one epoch of an experience with so many steps and samples."""
+        return max(1, steps // self.epochs if self.iterations is None else -(-samples // self.batch_size))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -163,7 +163,8 @@ class OpenCLIPBackbone(Backbone):
             origin=self.origin,
             remarks=self.remarks,
         )
-        copy._holders, copy.adapted = deepcopy(self._holders, memo), set(self.adapted)
+        copy._holders = deepcopy(self._holders, memo)
+        copy.adapted, copy.lengthened = set(self.adapted), set(self.lengthened)
         memo[id(self)] = copy
         return copy.train(self.training)
 

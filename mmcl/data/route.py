@@ -31,6 +31,11 @@ class Route(NamedTuple):
         """Past everything that was added."""
         return cls(torch.full((rows,), PLAIN, device=device), torch.zeros(rows, device=device))
 
+    @property
+    def taken(self) -> Tensor:
+        """``bool[B]``: which rows pass something that was added."""
+        return (self.ids != PLAIN) & (self.strength != 0)
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Route":
         """The same ways on ``device``."""
         return Route(*(None if part is None else part.to(device, non_blocking=non_blocking) for part in self))  # type: ignore[arg-type]

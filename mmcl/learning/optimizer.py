@@ -10,9 +10,9 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from mmcl.config import TrainingConfig
 from mmcl.errors import ConfigError, nearest
-from mmcl.learning.schedule import constant, warmup_cosine
+from mmcl.learning.schedule import constant, cosine_by_epoch, warmup_cosine
 
-SCHEDULES = {"cosine": warmup_cosine, "constant": constant}
+SCHEDULES = {"cosine": warmup_cosine, "cosine_by_epoch": cosine_by_epoch, "constant": constant}
 
 
 def freeze(model: nn.Module, patterns: Iterable[str], usual: Collection[str] = ()) -> None:
@@ -113,11 +113,21 @@ def follow(scheduler: Any, optimizer: torch.optim.Optimizer) -> None:
 
 
 class LearningRate:
-    """Sets the rates before each step of an experience, as functions of the step alone, where they change."""
+    """Sets the rates before each step of an experience, as functions of the step alone, where they change.
 
-    def __init__(self, optimizer: torch.optim.Optimizer, training: TrainingConfig, iterations: int) -> None:
+    Args:
+        optimizer: at the full rates.
+        training: names the schedule.
+        iterations: steps of the experience.
+        epoch: steps of one epoch of it.
+    """
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, training: TrainingConfig, iterations: int, epoch: int = 1
+    ) -> None:
         self.optimizer = optimizer
         self.training = training
+        self.epoch = epoch
         # the last step has rate 0, unless it is the only one
         self.last_step = max(iterations - 1, 1)
         self.schedule = SCHEDULES[training.schedule]
@@ -126,7 +136,7 @@ class LearningRate:
 
     def set(self, step: int) -> None:
         """Rates of step ``step``, counted from 0."""
-        rates = [self.schedule(step, peak, self.training.warmup, self.last_step) for peak in self.peaks]
+        rates = [self.schedule(step, peak, self.training.warmup, self.last_step, self.epoch) for peak in self.peaks]
         if rates == self.rates:
             return
         self.rates = rates

@@ -1,4 +1,7 @@
-"""Learning rates as functions of the step inside one experience: ``(step, lr, warmup, total) -> rate``."""
+"""Learning rates as functions of the step inside one experience: ``(step, lr, warmup, total, epoch) -> rate``.
+
+Step ``total`` is the last one of the experience, and an epoch has ``epoch`` steps.
+"""
 
 import math
 from collections.abc import Mapping
@@ -6,11 +9,12 @@ from collections.abc import Mapping
 from mmcl.data.names import some
 
 
-def warmup_cosine(step: int, lr: float, warmup: int, total: int) -> float:
+def warmup_cosine(step: int, lr: float, warmup: int, total: int, epoch: int = 1) -> float:
     """Linear warm-up over ``warmup`` steps, then half a cosine down to 0 at step ``total``.
 
     ``lr * (i + 1) / W`` for i < W, else ``lr / 2 * (1 + cos(pi (i - W) / (S - W)))`` with W = warmup, S = total, as in
     the ZSCL release. Step ``total`` itself belongs to the schedule: an experience with S + 1 steps ends at rate 0.
+    Epochs play no part.
     """
     if step < warmup:
         return lr * (step + 1) / warmup
@@ -19,8 +23,19 @@ def warmup_cosine(step: int, lr: float, warmup: int, total: int) -> float:
     return 0.5 * lr * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))
 
 
-def constant(step: int, lr: float, warmup: int, total: int) -> float:
-    """Linear warm-up over ``warmup`` steps as above, then ``lr`` for ever; ``total`` plays no part."""
+def cosine_by_epoch(step: int, lr: float, warmup: int, total: int, epoch: int = 1) -> float:
+    """Half a cosine that moves once an epoch: ``lr / 2 * (1 + cos(pi e / E))`` in epoch e = 0, 1, ... of E.
+
+    As torch's ``CosineAnnealingLR`` gives it to programs that step it by epochs, S-Prompts for one; rate 0 would follow
+    on the last epoch. Before it comes the linear warm-up, which is part of the first epochs.
+    """
+    if step < warmup:
+        return constant(step, lr, warmup, total)
+    return 0.5 * lr * (1 + math.cos(math.pi * (step // epoch) / (total // epoch + 1)))
+
+
+def constant(step: int, lr: float, warmup: int, total: int, epoch: int = 1) -> float:
+    """Linear warm-up over ``warmup`` steps as above, then ``lr`` for ever; ``total`` and ``epoch`` play no part."""
     return lr * (step + 1) / warmup if step < warmup else lr
 
 

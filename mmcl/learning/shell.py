@@ -210,7 +210,9 @@ class Shell(Feed, SupervisedTemplate[Experience, Batch, Output], ABC):
         rates = [pair for strategy in self.strategies.values() for pair in strategy.rates(self)]
         self.optimizer = make_optimizer(self.model, self.config, rates, idle=self.closed_form)
         self.untouched = frozen(self.model, self.untouched)
-        self.learning_rate = LearningRate(self.optimizer, self.config, len(self.dataloader))
+        steps = len(self.dataloader)
+        epoch = self.config.epoch(steps, len(self.current.samples))
+        self.learning_rate = LearningRate(self.optimizer, self.config, steps, epoch)
         for scheduler in self._schedulers:
             require_constant_rate(self.config)
             follow(scheduler, self.optimizer)

@@ -79,6 +79,7 @@ class Backbone(nn.Module, ABC):
         specs: modality -> shape of one preprocessed value.
         towers: the parts that have features, by name.
         adapted: those that something is attached to.
+        lengthened: those in which something that is attached makes sequences longer.
         preprocess_train: modality -> raw value to tensor, with augmentation.
         preprocess_eval: modality -> raw value to tensor, deterministic.
         remarks: what is not sure about it; a run says it and keeps it.
@@ -110,6 +111,7 @@ class Backbone(nn.Module, ABC):
     def __init__(self) -> None:
         super().__init__()
         self.adapted: set[str] = set()
+        self.lengthened: set[str] = set()
         self._holders: list[AddOns] = []
 
     @abstractmethod
@@ -179,7 +181,10 @@ class Backbone(nn.Module, ABC):
             site: one of ``sites``.
             addon: becomes the child ``site.exit.addons[owner]``.
         """
-        self.adapted |= {name for name in self.towers if any(other.exit is site.exit for other in self.sites(name))}
+        towers = {name for name in self.towers if any(other.exit is site.exit for other in self.sites(name))}
+        self.adapted |= towers
+        if addon.lengthens:
+            self.lengthened |= towers
         holder = AddOns.at(site)
         if not any(holder is other for other in self._holders):
             self._holders.append(holder)
@@ -199,10 +204,24 @@ class Backbone(nn.Module, ABC):
             if not len(rows):
                 return Features(torch.zeros(len(present), tower.width, device=present.device)), present
             inputs = inputs.select(rows)
+        found = self._found(name, inputs)
+        return (found if whole else _scattered(found, rows, len(present))), present
+
+    def _found(self, name: str, inputs: Inputs) -> Features:
+        """Features of a batch in which all rows have what the tower reads; rows of unlike length pass one by one."""
+        if name in self.lengthened and inputs.route is not None:
+            taken = inputs.route.taken
+            if bool(taken.any()) and not bool(taken.all()):
+                parts = [rows.nonzero().squeeze(1) for rows in (taken, ~taken)]
+                pooled = [self._passed(name, inputs.select(rows)).pooled for rows in parts]
+                return Features(torch.cat(pooled)[torch.cat(parts).argsort()])
+        return self._passed(name, inputs)
+
+    def _passed(self, name: str, inputs: Inputs) -> Features:
+        """One pass through a tower, whose add-ons are told the batch."""
         for holder in self._holders:
             holder.inputs = inputs
-        found = self.encode_tower(name, inputs)
-        return (found if whole else _scattered(found, rows, len(present))), present
+        return self.encode_tower(name, inputs)
 
     @abstractmethod
     def tokenize(self, texts: Sequence[str]) -> Tensor:

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from mmcl.data.label_space import ClassLabel, LabelSpace
 from mmcl.data.modality import TEXT
-from mmcl.data.route import Route
+from mmcl.data.route import PLAIN, Route
 from mmcl.data.sample import Inputs
 from mmcl.former import refuse_former
 from mmcl.models.arrival import Arrival
@@ -70,6 +70,7 @@ class Head(nn.Module, ABC):
 
 
 Way = tuple[int, float]  # that prompts take: the experience whose additions they pass, and how much of them
+_Prompts = tuple[Tensor, Tensor | None]  # tokens, and the class each belongs to unless there is one for each
 
 
 class TextHead(Head):
@@ -81,13 +82,14 @@ class TextHead(Head):
 
     Attributes:
         frame: the words that a method puts around every name in place of the benchmark's templates, with one ``{}``.
+            Prompts on the plain way keep the templates.
     """
 
     def __init__(self, backbone: Backbone, frame: str | None = None) -> None:
         super().__init__()
         self.frame = frame
         self._backbone = [backbone]  # in a list: the backbone is a child of the model, not of its head
-        self._tokens: ByValue[LabelSpace, tuple[Tensor, Tensor | None]] = ByValue()
+        self._tokens: ByValue[LabelSpace, dict[str | None, _Prompts]] = ByValue()
         self._kept: ByValue[LabelSpace, dict[Way | None, Tensor]] = ByValue()
         self._kept_at: tuple[object, ...] = ()
         self._held: tuple[LabelSpace, Tensor] | None = None
@@ -142,9 +144,10 @@ class TextHead(Head):
     def alike(self, label_space: LabelSpace) -> list[list[ClassLabel]]:
         """Classes whose prompts are the same tokens."""
         groups: dict[tuple[tuple[int, ...], ...], list[ClassLabel]] = {}
-        rows = iter(self._backbone[0].tokenize([prompt for label in label_space for prompt in label.prompts]).tolist())
-        for label in label_space:
-            groups.setdefault(tuple(sorted(tuple(next(rows)) for _ in label.templates)), []).append(label)
+        asked = [_prompts(label, self.frame) for label in label_space]
+        rows = iter(self._backbone[0].tokenize([prompt for of_label in asked for prompt in of_label]).tolist())
+        for label, of_label in zip(label_space, asked, strict=True):
+            groups.setdefault(tuple(sorted(tuple(next(rows)) for _ in of_label)), []).append(label)
         return [group for group in groups.values() if len(group) > 1]
 
     def train(self, mode: bool = True) -> "TextHead":
@@ -160,7 +163,8 @@ class TextHead(Head):
         return torch.cat([self.text_features(part, way) for part in label_space.parts])
 
     def _embed(self, label_space: LabelSpace, way: Way | None) -> Tensor:
-        tokens, owner = self._prompt_tokens(label_space)
+        plain = way is not None and (way[0] == PLAIN or way[1] == 0)
+        tokens, owner = self._prompt_tokens(label_space, None if plain else self.frame)
         route = None
         if way is not None:
             ids, strength = (torch.full((len(tokens),), part, device=tokens.device) for part in way)
@@ -172,19 +176,23 @@ class TextHead(Head):
         # the mean's length does not matter: it is normalised again
         return functional.normalize(sums, dim=-1)
 
-    def _prompt_tokens(self, label_space: LabelSpace) -> tuple[Tensor, Tensor | None]:
+    def _prompt_tokens(self, label_space: LabelSpace, frame: str | None) -> _Prompts:
         """Tokens of all prompts and, unless there is one prompt per class, the class each belongs to."""
-        known = self._tokens.get(label_space)
-        if known is not None:
-            return known
-        asked = [label.prompts if self.frame is None else (self.frame.format(label.name),) for label in label_space]
+        kept = self._tokens.setdefault(label_space, {})
+        if frame in kept:
+            return kept[frame]
+        asked = [_prompts(label, frame) for label in label_space]
         prompts = [prompt for of_label in asked for prompt in of_label]
         owner = [column for column, of_label in enumerate(asked) for _ in of_label]
         device = self._backbone[0].logit_scale.device
         tokens = self._backbone[0].tokenize(prompts).to(device)
         several = len(prompts) > len(label_space)
-        known = self._tokens[label_space] = tokens, torch.tensor(owner, device=device) if several else None
-        return known
+        kept[frame] = tokens, torch.tensor(owner, device=device) if several else None
+        return kept[frame]
+
+
+def _prompts(label: ClassLabel, frame: str | None) -> tuple[str, ...]:
+    return label.prompts if frame is None else (frame.format(label.name),)
 
 
 class LinearHead(Head):

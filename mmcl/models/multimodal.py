@@ -127,12 +127,14 @@ class MultimodalModel(nn.Module):
         return route
 
     def meet(self, arrival: Arrival) -> None:
-        """Make room for an experience in the head and in the add-ons, unless that has been done."""
+        """Make room for an experience in the head, the add-ons and the router, unless that has been done."""
         if arrival.index in self._met:
             return
         self._met.add(arrival.index)
         self.head.meet(arrival)
         self.backbone.meet(arrival)
+        if self.router is not None:
+            self.router.meet(arrival)
 
     def shared_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Named trainable parameters that serve every experience: those of backbone and fusion.

@@ -8,6 +8,7 @@ from torch import nn
 
 from mmcl.data.route import Route
 from mmcl.data.sample import Inputs
+from mmcl.models.arrival import Arrival
 from mmcl.models.backbone import Encoded
 
 Plain = Callable[[Inputs], Encoded]
@@ -31,3 +32,6 @@ class Router(nn.Module, ABC):
             plain: what the pre-trained model, without anything that was added, makes of a batch; asked twice about the
                 same one it answers without another pass.
         """
+
+    def meet(self, arrival: Arrival) -> None:
+        """Make room for an experience; called once for each, before there is an optimiser for it."""

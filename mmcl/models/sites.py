@@ -51,7 +51,13 @@ class Here(NamedTuple):
 
 
 class AddOn(nn.Module, ABC):
-    """Changes what leaves a site: an adapter, a mask, prompts, a mixture of experts."""
+    """Changes what leaves a site: an adapter, a mask, prompts, a mixture of experts.
+
+    Attributes:
+        lengthens: whether rows that pass it have more tokens than plain ones; these then pass through the tower apart.
+    """
+
+    lengthens: bool = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

@@ -129,7 +129,8 @@ def test_strategies_know_neither_benchmarks_nor_backbones_nor_each_other(path: P
     for module in imports(path):
         assert not module.startswith(("mmcl_benchmarks", "mmcl.backbones", "mmcl.run", "mmcl.cli")), module
         if module.startswith("mmcl_strategies."):
-            assert module.startswith(("mmcl_strategies.maths", family)), f"{name(path)} imports {module}"
+            shared = ("mmcl_strategies.maths", "mmcl_strategies.routing", family)
+            assert module.startswith(shared), f"{name(path)} imports {module}"
             assert not any(f"{module}.".startswith(f"{other}.") for other in strategies), f"{name(path)}: {module}"
     assert third_party(path) <= {"torch", "torchvision", "peft", "sklearn"}
 

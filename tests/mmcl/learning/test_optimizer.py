@@ -69,6 +69,34 @@ def test_the_schedule_applies_to_every_rate() -> None:
         assert fast == pytest.approx(10 * slow)
 
 
+class Rates(StrategyPlugin):
+    """Notes the rate of every step."""
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def before_forward(self, learner: Learner, **_: object) -> None:
+        self.seen.append(learner.optimizer.param_groups[0]["lr"])
+
+
+@pytest.mark.parametrize(
+    ("length", "expected"),
+    [
+        ({"epochs": 2}, [1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.5]),
+        ({"iterations": 5}, [1.0, 1.0, 1.0, 1.0, 0.5]),
+        ({"iterations": 2}, [1.0, 1.0]),
+    ],
+)
+def test_a_cosine_by_epochs_moves_when_all_samples_have_been_seen(
+    length: dict[str, int], expected: list[float]
+) -> None:
+    noted = Rates()
+    benchmark = toy_benchmark(experiences=1)  # 16 samples
+    settings: dict[str, Any] = {"schedule": "cosine_by_epoch", "batch_size": 4, "warmup": 0, "lr": 1.0}
+    toy_learner(benchmark, {"noted": noted}, **settings, **length).train(benchmark.train[0])
+    assert noted.seen == pytest.approx(expected)
+
+
 def test_a_rate_for_a_frozen_parameter_thaws_nothing() -> None:
     model = nn.Linear(1, 1)
     model.bias.requires_grad_(False)

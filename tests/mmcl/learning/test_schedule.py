@@ -3,10 +3,11 @@
 from itertools import pairwise
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmcl.learning.schedule import constant, unreached, warmup_cosine
+from mmcl.learning.schedule import constant, cosine_by_epoch, unreached, warmup_cosine
 
 totals = st.integers(1, 500)
 
@@ -19,7 +20,7 @@ def test_last_step_has_rate_zero(total: int, warmup: int, lr: float) -> None:
 @given(totals, st.integers(1, 500), st.floats(1e-6, 1.0))
 def test_warmup_rises_to_the_full_rate(total: int, warmup: int, lr: float) -> None:
     warmup = min(warmup, total)
-    for schedule in (warmup_cosine, constant):
+    for schedule in (warmup_cosine, cosine_by_epoch, constant):
         rates = [schedule(step, lr, warmup, total) for step in range(warmup)]
         assert rates == sorted(rates)
         assert rates[0] == pytest.approx(lr / warmup)
@@ -47,3 +48,22 @@ def test_a_warm_up_that_is_longer_than_the_training_is_said_with_the_experience(
     assert unreached(warmup, {"a": 10, "b": 11}) == ""
     said = unreached(warmup, {"a": 9, "b": 11})
     assert said.startswith("The training of 'a' is shorter than its warm-up (9 of 10 steps)")
+
+
+@given(st.integers(1, 12), st.integers(1, 9), st.floats(1e-6, 1.0))
+def test_by_epochs_the_rate_is_that_of_torchs_schedule_and_constant_inside_an_epoch(
+    epochs: int, epoch: int, lr: float
+) -> None:
+    optimizer = torch.optim.SGD([torch.zeros(())], lr=lr)
+    annealing = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
+    for e in range(epochs):
+        for step in range(e * epoch, (e + 1) * epoch):
+            rate = cosine_by_epoch(step, lr, 0, epochs * epoch - 1, epoch)
+            assert rate == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+        optimizer.step()
+        annealing.step()
+
+
+def test_an_epoch_that_is_not_finished_counts() -> None:
+    rates = [cosine_by_epoch(step, 1.0, 0, 6, 3) for step in range(7)]  # two epochs and a step
+    assert rates == pytest.approx([1.0] * 3 + [0.75] * 3 + [0.25])

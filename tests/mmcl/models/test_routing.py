@@ -186,3 +186,45 @@ def test_routes_are_chosen_and_joined_row_by_row(query: Tensor | None) -> None:
     for one, other in zip(route, again, strict=True):
         assert (one is None and other is None) or torch.equal(one, other)  # type: ignore[arg-type]
     assert [(id_, rows.tolist()) for id_, rows in route.ways()] == [(PLAIN, [1]), (0, [2]), (1, [0])]
+
+
+def test_a_frame_leaves_the_plain_way_to_the_templates() -> None:
+    backbone = tiny_clip()
+    framed, plain = TextHead(backbone, frame="x x {}."), TextHead(backbone)
+    several = LabelSpace.of(SPACE.names, templates=["a {}", "the {}"])
+    words = LabelSpace.of(SPACE.names, templates=["x x {}."])
+    with torch.no_grad():
+        for space in (SPACE, several):
+            for way in ((PLAIN, 0.0), (PLAIN, 1.0), (0, 0.0)):
+                assert torch.equal(framed.text_features(space, way), plain.text_features(space))
+            assert torch.equal(framed.text_features(space, (0, 0.5)), plain.text_features(words))
+    assert torch.equal(framed.text_features(several, (PLAIN, 0.0)), plain.text_features(several)), "with gradient"
+
+
+def test_classes_are_alike_in_the_words_of_the_frame() -> None:
+    backbone = tiny_clip()
+    space = LabelSpace.of(["alpha beta", "alpha gamma", "delta"], templates=["{}"])
+    assert TextHead(backbone).alike(space) == []
+    long = TextHead(backbone, frame=f"{'x ' * 17}{{}}.")
+    assert [[label.name for label in group] for group in long.alike(space)] == [["alpha beta", "alpha gamma"]]
+
+
+def test_a_router_makes_room_for_every_experience_once() -> None:
+    class Rooms(Brightest):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rooms: list[int] = []
+
+        def meet(self, arrival: Arrival) -> None:
+            self.rooms.append(arrival.index)
+
+    model = MultimodalModel(tiny_clip())
+    model.router = Rooms()
+    for index in (0, 2, 0):
+        model.meet(Arrival(index, SPACE, frozenset({IMAGE})))
+    assert model.router.rooms == [0, 2]
+
+
+def test_rows_are_taken_by_an_id_at_some_strength() -> None:
+    route = Route(torch.tensor([0, 1, PLAIN]), torch.tensor([0.5, 0.0, 1.0]))
+    assert route.taken.tolist() == [True, False, False]

@@ -62,7 +62,13 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "lwf_vr": "temperature",
         "zscl": "temperature teacher_share",
     },
-    "test_rates": {"dgr": "generator_lr", "hat": "lr gate_lr", "icarl": "head_lr", "progressive": "lr"},
+    "test_rates": {
+        "dgr": "generator_lr",
+        "hat": "lr gate_lr",
+        "icarl": "head_lr",
+        "progressive": "lr",
+        "s_liprompts": "lr",
+    },
     "the files of the strategies": {
         "dgr": "variance",
         "ewc": "fisher_clip",
@@ -128,6 +134,7 @@ def test_every_real_number_among_the_options_is_held_by_a_test() -> None:
         ("hat", "gate_lr", "embeddings"),
         ("icarl", "head_lr", "head.linear"),
         ("progressive", "lr", "head.columns"),
+        ("s_liprompts", "lr", "addons.s_liprompts.vectors.0"),
     ],
 )
 def test_rates_of_new_parameters_are_those_of_the_options(name: str, option: str, part: str) -> None:

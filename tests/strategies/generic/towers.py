@@ -16,6 +16,7 @@ from torchvision.transforms.functional import pil_to_tensor
 from mmcl.data.modality import IMAGE, TEXT, ModalitySpec
 from mmcl.data.sample import Inputs
 from mmcl.models.backbone import Backbone, Features, Tower, Vocabulary
+from mmcl.models.sites import Site
 
 RAW, SIDE, CONTEXT, WIDTH, WORDS = 12, 8, 8, 8, 40  # pixels of a raw and of a prepared image; tokens; widths
 AUGMENTED, PLAIN = 2.0, 0.0
@@ -62,6 +63,18 @@ class Calls(list[Call]):
         return self
 
 
+class Tokens(nn.Module):
+    """``[B, C, H, W]`` as C tokens at ``place``, and the first C of what leaves it as ``[B, C H W]``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = nn.Identity()
+
+    def forward(self, maps: Tensor) -> Tensor:
+        tokens: Tensor = self.place(maps.flatten(2))
+        return tokens[:, : maps.shape[1]].flatten(1)
+
+
 class TextTower(nn.Module):
     """The mean over the tokens of a text, between two layers."""
 
@@ -88,8 +101,8 @@ class Towers(Backbone):
         self.preprocess_eval = {IMAGE: cropped_in_the_middle, TEXT: tokens_of}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            layers = [nn.Conv2d(3, 6, 4, stride=2), nn.BatchNorm2d(6), nn.GELU(), nn.Dropout(0.3), nn.Flatten()]
-            self.image = nn.Sequential(*layers, nn.Linear(6 * 9, WIDTH))
+            layers = [nn.Conv2d(3, 6, 4, stride=2), nn.BatchNorm2d(6), nn.GELU(), nn.Dropout(0.3)]
+            self.image = nn.Sequential(*layers, Tokens(), nn.Linear(6 * 9, WIDTH))
             self.text = TextTower()
         modules = {IMAGE: self.image, TEXT: self.text}
         self.towers = {name: Tower(module, frozenset({name}), WIDTH) for name, module in modules.items()}
@@ -101,6 +114,10 @@ class Towers(Backbone):
         frozen = not any(parameter.requires_grad for parameter in self.parameters())
         self.calls.append(Call(self.calls.phase, name, value.detach().clone(), any(modes), not all(modes), frozen))
         return Features(tower(value))
+
+    def sites(self, tower: str) -> list[Site]:
+        place, width = (self.image[4].place, 9) if tower == IMAGE else (self.text.tokens, WIDTH)
+        return [Site("tokens", 0, place, place, width)]
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         return torch.stack([tokens_of(text) for text in texts])

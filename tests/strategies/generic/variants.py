@@ -23,6 +23,7 @@ SMALL: Mapping[str, dict[str, Any]] = {  # what would take long by default, or w
     "lwf_vr": {"sentences": 5, "length": 3},
     "progressive": {"hidden": (6,)},
     "replay": {"size": 8},
+    "s_liprompts": {"prompt_length": 2, "context": 2, "clusters": 2, "augmented_keys": False},
     "zscl": {"average_every": 2},
 }
 FURTHER: Mapping[str, tuple[dict[str, Any], ...]] = {

@@ -1,0 +1,1 @@
+"""Frozen encoders with small additions: prompts, adapters, analytic heads."""

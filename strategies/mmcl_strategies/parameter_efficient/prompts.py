@@ -1,0 +1,91 @@
+"""Prompts: learned vectors of every experience among the tokens of a tower, those of each row's way."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from mmcl.data.sample import Inputs
+from mmcl.models.arrival import Arrival
+from mmcl.models.sites import AddOn, Here
+
+Place = Callable[[Tensor, Tensor], Tensor]  # (tokens [B, L, W], prompts [B, P, W]) -> tokens with the prompts
+
+
+def behind_class_token(tokens: Tensor, prompts: Tensor) -> Tensor:
+    """``[class, prompts, patches]``: ``[B, 1 + L, W]`` becomes ``[B, 1 + P + L, W]``.
+
+    Args:
+        tokens: ``[B, 1 + L, W]``, the class token first, with their positions; prompts have none.
+        prompts: ``[B, P, W]``.
+    """
+    return torch.cat([tokens[:, :1], prompts, tokens[:, 1:]], dim=1)
+
+
+def in_place_of_words(embedded: Tensor, prompts: Tensor) -> Tensor:
+    """``[start, prompts, rest]``: the prompts stand in the place of as many words, which were put there for them.
+
+    Args:
+        embedded: ``[B, L, W]``, a start token first, before positions are added.
+        prompts: ``[B, P, W]``.
+    """
+    return torch.cat([embedded[:, :1], prompts, embedded[:, 1 + prompts.shape[1] :]], dim=1)
+
+
+class Prompts(AddOn):
+    """Puts the prompts of each row's way among its tokens; rows on the plain way stay as they are.
+
+    A row is prompted or not: a strength between 0 and 1 is as 1.
+
+    Args:
+        length: P, vectors of an experience.
+        width: W, of the tokens.
+        place: where they are put.
+        draw: fills new ones in place.
+        lengthens: whether tokens are added, not replaced.
+        dtype: of the tower.
+
+    Attributes:
+        vectors: id of an experience -> ``[P, W]``.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        width: int,
+        *,
+        place: Place,
+        draw: Callable[[Tensor], Tensor],
+        lengthens: bool,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        self.vectors = nn.ParameterDict()
+        self.lengthens = lengthens
+        self._place, self._draw = place, draw
+        self._shape, self._dtype = (length, width), dtype
+
+    def meet(self, arrival: Arrival) -> None:
+        """Prompts for an experience."""
+        self.vectors[str(arrival.index)] = nn.Parameter(self._draw(torch.empty(self._shape, dtype=self._dtype)))
+
+    def train_only(self, experience: int) -> None:
+        """Freeze the prompts of all other experiences."""
+        for name, vectors in self.vectors.items():
+            vectors.requires_grad_(name == str(experience))
+
+    def forward(self, here: Here, inputs: Inputs) -> Tensor:
+        """``[B, L, W]`` with the prompts of each row. Where these lengthen a row, all rows take a way or none does."""
+        route = inputs.route
+        if route is None or not bool((taken := route.taken).any()):
+            return here.value
+        if bool(taken.all()):
+            return self._place(here.value, self._of(route.ids, here.value.dtype))
+        rows = taken.nonzero().squeeze(1)
+        changed = self._place(here.value[rows], self._of(route.ids[rows], here.value.dtype))
+        return here.value.index_copy(0, rows, changed)
+
+    def _of(self, ids: Tensor, dtype: torch.dtype) -> Tensor:
+        """``[B, P, W]``, the prompts of each row; calls grow with the ways that occur, not with those there are."""
+        known, which = ids.unique(return_inverse=True)
+        return torch.stack([self.vectors[str(id_)] for id_ in known.tolist()]).to(dtype)[which]

@@ -1,0 +1,192 @@
+"""S-liPrompts: prompts for images and texts of every domain, each learned alone; a sample takes those of the nearest.
+
+Paper: Wang, Huang and Hong, "S-Prompts Learning with Pre-trained Transformers: An Occam's Razor for Domain Incremental
+Learning", NeurIPS 2022; code iamwangyabin/S-Prompts.
+Idea: CLIP is frozen, and every domain has prompts of its own, which no later one touches. So nothing is forgotten that
+was learned, and all rests on finding the domain of a test sample, by K-means centres of frozen features.
+Equation: image tokens ``[class + position, P_s, patches + positions]`` before the first layer norm, text tokens
+``[start, V_s, name, ".", end]`` before positions are added, both at the input only; in training of domain s
+``L = CE(exp(scale) norm(f(x; P_s)) norm(g(V_s))^T, y)`` over P_s and V_s. Afterwards ``M_s``, K centres of the unit
+features of plain CLIP; at test time ``s* = argmin_s min_k || norm(f(x)) - M_s,k ||_1`` for each sample.
+Kept between experiences: P, V and M of all of them, in the model. ``P_s`` begins uniform in ``+-1/sqrt(width)``,
+``V_s`` normal with deviation 0.02, whatever was learned before.
+Deviations: as the code has it, and not the paper's prose, the distance is L1. Only the prompts of the current domain go
+to the optimiser; the authors give it all of them, and torch before 2.0 shrinks earlier ones by weight decay. K-means
+runs ten times, as scikit-learn did by default when the code was written, until no sample changes its centre; its seed
+is the run's. Images are normalised with CLIP's statistics, where the authors have ImageNet's. Prompts have a rate of
+their own; optimiser, decay and schedule are those of the training settings.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from mmcl.data.label_space import LabelSpace
+from mmcl.data.modality import IMAGE, TEXT
+from mmcl.data.route import Route
+from mmcl.data.sample import Batch
+from mmcl.errors import CompositionError, ConfigError
+from mmcl.learning.compose import Need, Order, Slot
+from mmcl.learning.guard import auxiliary_pass
+from mmcl.learning.strategy import Learner, StrategyPlugin
+from mmcl.models.backbone import Backbone
+from mmcl.models.heads import TextHead
+from mmcl.models.sites import Site
+from mmcl.options import Rate, Width
+from mmcl_strategies.parameter_efficient.prompts import Prompts, behind_class_token, in_place_of_words
+from mmcl_strategies.routing.centroids import Metric, NearestCentroid
+
+OWNER = "s_liprompts"
+PLACEHOLDER = "X"
+CONTEXT_DEVIATION = 0.02
+
+
+def frame(context: int) -> str:
+    """The words around every name: placeholders for the context, and a full stop."""
+    return f"{' '.join([PLACEHOLDER] * context)} {{}}."
+
+
+@dataclass(kw_only=True, eq=False)
+class SLiPrompts(StrategyPlugin):
+    """Learns prompts of every domain alone, and finds the domain of a sample by the nearest centre."""
+
+    slots: ClassVar[frozenset[Slot]] = frozenset({Slot.ROUTE, Slot.HEAD})
+    needs: ClassVar[frozenset[Need]] = frozenset(
+        {Need.CLASSES, Need.IMAGE_ENCODER, Need.TEXT_ENCODER, Need.IMAGES_ALONE}
+    )
+    order: ClassVar[Order] = "in turn"
+    grows: ClassVar[bool] = True
+
+    prompt_length: Width = 10  # vectors of an image prompt
+    context: Width = 16  # vectors of a text context
+    clusters: Width = 5  # K, centres of an experience
+    metric: Metric = "l1"  # of the distance to a centre: l1 or euclidean
+    restarts: Width = 10  # of K-means
+    augmented_keys: bool = True  # centres are those of augmented images, as in training
+    lr: Rate | None = 0.01  # learning rate of the prompts; None: that of the training settings
+
+    _prompts: list[Prompts] = field(default_factory=list, init=False, repr=False)
+
+    def adapt_model(self, learner: Learner) -> None:
+        """Freeze the model; put prompts, router and a head with words of its own in place."""
+        model, backbone = learner.model, learner.model.backbone
+        for _, parameter in list(model.shared_parameters()):
+            parameter.requires_grad_(False)
+        image, text = (_tokens(backbone, tower) for tower in (IMAGE, TEXT))
+        dtype = next(backbone.parameters()).dtype
+        bound = image.width**-0.5
+        self._prompts = [
+            Prompts(
+                self.prompt_length,
+                image.width,
+                place=behind_class_token,
+                draw=partial(nn.init.uniform_, a=-bound, b=bound),
+                lengthens=True,
+                dtype=dtype,
+            ),
+            Prompts(
+                self.context,
+                text.width,
+                place=in_place_of_words,
+                draw=partial(nn.init.normal_, std=CONTEXT_DEVIATION),
+                lengthens=False,
+                dtype=dtype,
+            ),
+        ]
+        for site, prompts in zip((image, text), self._prompts, strict=True):
+            model.attach(OWNER, site, prompts)
+        width = backbone.towers[IMAGE].width
+        model.router = NearestCentroid(width, clusters=self.clusters, metric=self.metric, dtype=dtype)
+        model.head = TextHead(backbone, frame(self.context))
+
+    def before_train_dataset_adaptation(self, learner: Learner, **_: object) -> None:
+        """Only the prompts of this experience are trained."""
+        require_room(learner.model.backbone, learner.current.label_space, self.context)
+        for prompts in self._prompts:
+            prompts.train_only(learner.current.index)
+
+    def rates(self, learner: Learner) -> Iterable[tuple[nn.Parameter, float]]:
+        """Prompts begin at random beside a pre-trained model, and have a rate of their own."""
+        if self.lr is None:
+            return []
+        return [(prompts.vectors[str(learner.current.index)], self.lr) for prompts in self._prompts]
+
+    def before_training_exp(self, learner: Learner, **_: object) -> None:
+        """The network is the one that is evaluated: nothing in it drops out or gathers statistics."""
+        learner.model.backbone.eval()
+        if learner.batch_builder is not None:
+            learner.remarks.add(
+                "s_liprompts learns nothing from samples of earlier experiences: their prompts are fixed. Leave out "
+                "the strategy that brings them into the batches."
+            )
+
+    def after_training_exp(self, learner: Learner, **_: object) -> None:
+        """The centres of this experience."""
+        router = learner.model.router
+        assert isinstance(router, NearestCentroid)
+        seed = int(torch.randint(2**31, (), generator=learner.generator("keys")))
+        router.learn(learner.current.index, self._plain_features(learner), seed=seed, restarts=self.restarts)
+
+    @torch.no_grad()
+    def _plain_features(self, learner: Learner) -> Tensor:
+        """``[n, D]`` of the training images, from the model without prompts."""
+        found = []
+        with auxiliary_pass(learner.model):
+            for batch in self._batches(learner):
+                way = Route.plain(len(batch.targets), learner.device)
+                found.append(learner.encode(batch.inputs.replace(route=way)).features[IMAGE])
+        return torch.cat(found)
+
+    def _batches(self, learner: Learner) -> Iterator[Batch]:
+        """All samples of the experience once, on the device."""
+        samples = learner.current.samples
+        if not self.augmented_keys:
+            yield from learner.one_pass(samples)
+            return
+        order = torch.arange(len(samples)).split(learner.config.eval_batch_size)
+        for batch in learner.batches_in(samples, [rows.tolist() for rows in order], name="keys"):
+            yield batch.to(learner.device)
+
+
+def require_room(backbone: Backbone, space: LabelSpace, context: int) -> None:
+    """Refuse texts in which the context has no room beside the names, or cannot be put in place of its placeholders.
+
+    Raises:
+        ConfigError: if the text tower is too short.
+        CompositionError: if its tokeniser does not write every placeholder as one token behind a start.
+    """
+    end, names = backbone.vocabulary.end, [f"{name}." for name in space.names]
+    lengths = (backbone.tokenize(names) == end).int().argmax(1) + 1
+    longest = int(lengths.argmax())
+    room = backbone.specs[TEXT].shape[0] - int(lengths[longest])
+    if context > room:
+        raise ConfigError(
+            "s_liprompts.context",
+            found=f"{context} words, and the class {space.names[longest]!r} leaves room for {room} in the text tower",
+            allowed=f"1 to {room} with this backbone and these names" if room > 0 else "shorter names",
+            remedy="Choose a shorter context, or a backbone that reads longer texts.",
+        )
+    words = backbone.tokenize([frame(context).format(name) for name in space.names])[:, : context + 1]
+    if bool((words[:, 1:] != words[0, 1]).any()) or bool((words[:, 0] == words[0, 1]).any()):
+        raise CompositionError(
+            "strategy 's_liprompts'",
+            found=f"the backbone's tokeniser does not write {PLACEHOLDER!r} as one token behind a start token",
+            allowed="backbones whose texts begin with a start token, such as CLIP's",
+            remedy="Choose another backbone, such as glyph-clip.",
+        )
+
+
+def _tokens(backbone: Backbone, tower: str) -> Site:
+    sites = backbone.sites_of(tower, "tokens")
+    if not sites:
+        raise CompositionError(
+            "strategy 's_liprompts'",
+            found=f"the backbone's tower {tower!r} does not show its tokens",
+            allowed="backbones with a site 'tokens' in both towers, such as those of open_clip's transformers",
+            remedy="Choose a vision transformer, such as openclip:ViT-B-16/openai.",
+        )
+    return sites[0]

@@ -1,0 +1,122 @@
+"""Nearest centroid: a sample takes the way of the experience that has the nearest centre of frozen features.
+
+Source: Wang, Huang and Hong, "S-Prompts Learning with Pre-trained Transformers", NeurIPS 2022, section 3.3; code
+iamwangyabin/S-Prompts. The paper says nearest neighbour; its code computes the L1 distance.
+"""
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mmcl.data.modality import IMAGE
+from mmcl.data.route import PLAIN, Route
+from mmcl.data.sample import Inputs
+from mmcl.models.arrival import Arrival
+from mmcl.models.routing import Plain, Router
+
+Metric = Literal["l1", "euclidean"]
+NORMS: dict[Metric, float] = {"l1": 1.0, "euclidean": 2.0}
+
+Start = Any  # K-means begins as scikit-learn's init says: a name, centres [K, D], or a function that makes them
+
+
+def centroids(features: Tensor, clusters: int, *, seed: int, restarts: int = 10, start: Start = "k-means++") -> Tensor:
+    """Centres ``[K, D]`` of features at unit length, by Lloyd's iterations in float64 until no sample changes sides.
+
+    K is ``clusters``, or the number of distinct features where there are fewer. Centres are not normalised again.
+
+    Args:
+        features: ``[n, D]``, of any length.
+        clusters: K.
+        seed: of the random choices.
+        restarts: how often K-means runs; the run with the smallest sum of squares counts.
+        start: where it begins.
+    """
+    from sklearn.cluster import KMeans
+
+    unit = functional.normalize(features.double(), dim=-1)
+    distinct = len(unit.unique(dim=0))
+    means = KMeans(min(clusters, distinct), init=start, n_init=restarts, tol=0.0, random_state=seed)
+    return torch.from_numpy(means.fit(unit.cpu().numpy()).cluster_centers_).to(features)
+
+
+def distances(queries: Tensor, centres: Tensor, metric: Metric) -> Tensor:
+    """``[B, S]``: how far each query is from the nearest centre of each experience; infinite where it has none.
+
+    Args:
+        queries: ``[B, D]``, at unit length.
+        centres: ``[S, K, D]``; NaN in places that hold none.
+        metric: L1, as the authors' code has it, or Euclidean.
+    """
+    flat = centres.flatten(0, 1)
+    found = torch.cdist(queries, flat, NORMS[metric], compute_mode="donot_use_mm_for_euclid_dist")
+    return found.nan_to_num(nan=torch.inf, posinf=torch.inf).view(len(queries), *centres.shape[:2]).amin(2)
+
+
+class NearestCentroid(Router):
+    """Sends a sample to the experience of the nearest centre; to none while there are no centres, or no modality.
+
+    Args:
+        width: D, of the features of the tower.
+        clusters: K, centres of each experience.
+        metric: of the distance.
+        tower: whose plain features are compared.
+        dtype: of the centres.
+
+    Attributes:
+        centres: ``[S, K, D]`` of the experiences met; NaN where none have been found.
+        experiences: ``int64[S]``, their ids.
+        start: where K-means begins.
+    """
+
+    granularity: ClassVar[Literal["sample", "batch"]] = "sample"
+    centres: Tensor
+    experiences: Tensor
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        clusters: int = 5,
+        metric: Metric = "l1",
+        tower: str = IMAGE,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        self.metric, self.tower = metric, tower
+        self.start: Start = "k-means++"
+        self.register_buffer("centres", torch.empty(0, clusters, width, dtype=dtype))
+        self.register_buffer("experiences", torch.empty(0, dtype=torch.long))
+
+    def meet(self, arrival: Arrival) -> None:
+        """A place for the centres of an experience."""
+        room = self.centres.new_full((1, *self.centres.shape[1:]), torch.nan)
+        self.centres = torch.cat([self.centres, room])
+        self.experiences = torch.cat([self.experiences, self.experiences.new_tensor([arrival.index])])
+
+    def learn(self, experience: int, features: Tensor, *, seed: int, restarts: int = 10) -> None:
+        """Find the centres of an experience that has been met.
+
+        Args:
+            experience: its id.
+            features: ``[n, D]``, plain ones of its samples.
+            seed: of K-means.
+            restarts: of K-means.
+        """
+        (place,) = (self.experiences == experience).nonzero().flatten().tolist()
+        found = centroids(features, self.centres.shape[1], seed=seed, restarts=restarts, start=self.start)
+        self.centres[place] = torch.nan
+        self.centres[place, : len(found)] = found.to(self.centres)
+
+    def forward(self, inputs: Inputs, plain: Plain) -> Route:
+        """The way of each row, at full strength, with the features it was found by."""
+        encoded = plain(inputs)
+        features, present = encoded.features[self.tower].pooled, encoded.present[self.tower]
+        query = functional.normalize(features.to(self.centres.dtype), dim=-1)
+        if not len(self.experiences):
+            return Route.plain(len(query), query.device)._replace(query=query)
+        nearest, which = distances(query, self.centres, self.metric).min(1)
+        ids = torch.where(nearest.isfinite() & present, self.experiences[which], PLAIN)
+        return Route(ids, (ids != PLAIN).to(query.dtype), query)
