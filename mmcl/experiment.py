@@ -1,7 +1,7 @@
 """Experiment: the parts of a run, and the loop over its experiences. Read this first."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,11 +10,13 @@ from mmcl.config import resolve_training
 from mmcl.data.asked import AnswerKind
 from mmcl.data.readable import check_readable
 from mmcl.data.targets import check_targets
+from mmcl.environment import environment
 from mmcl.errors import ConfigError
 from mmcl.evaluation.answers import AnswerTable, answers_of
 from mmcl.evaluation.loggers import RunLogger, make_loggers
 from mmcl.evaluation.report import markdown_report
-from mmcl.evaluation.result_matrix import BEFORE_TRAINING, ResultMatrix
+from mmcl.evaluation.result_matrix import BEFORE_TRAINING
+from mmcl.evaluation.scores import Scores
 from mmcl.foresight import foreseen
 from mmcl.history import History, Watch
 from mmcl.identity import identity_of, recorded_identity
@@ -25,7 +27,7 @@ from mmcl.models.multimodal import MultimodalModel
 from mmcl.probe import Probe
 from mmcl.progress import LogTerms, View
 from mmcl.remarks import Remarks
-from mmcl.results import RunResult, results_of
+from mmcl.results import RunResult
 from mmcl.run_folder import RunFolder
 from mmcl.sameness import remark_on, require_same
 from mmcl.views import Silent
@@ -126,13 +128,12 @@ class Experiment:
         for sentence in foreseen(self.benchmark, settings, self.learner.model):
             self.remarks.add(sentence)
         self.done = 0
-        self.matrix = self._empty_matrix(self.metric.name)
-        self.chance = self._empty_matrix("chance")
-        self.further: dict[str, ResultMatrix] = {}
+        columns = [experience.name for experience in self.benchmark.test]
+        self.scores = Scores(columns, self.metric.name, paired=self.benchmark.common_test is None)
 
     def run(self) -> RunResult:
         """Learn what has not been learned yet."""
-        rows_done = [] if self.folder.progress is None else [BEFORE_TRAINING, *self.matrix.rows]
+        rows_done = [] if self.folder.progress is None else self.scores.rows
         self.loggers += make_loggers(self.config.log, self.folder.path, self.config.to_dict(), rows_done)
         self.history.cut(self.done)
         if self._history not in (None, self.history.digest()):
@@ -160,12 +161,39 @@ class Experiment:
             self._save()
 
     def _end(self) -> RunResult:
-        self.folder.write_json("results.json", results_of(self))
+        self.folder.write_json("results.json", self.results())
         disorder = "" if self.probe is None else "\n" + self.probe.report()
         self.folder.write_text("report.md", markdown_report(self.folder.results) + disorder)
         result = RunResult(self.folder.path, self.folder.results)
         result.plot(self.folder.path / "matrix.png")
         return result
+
+    def results(self) -> dict[str, Any]:
+        """The content of ``results.json``: what was run, with which scores, at which cost."""
+        parameters = list(self.learner.model.parameters())
+        return {
+            "benchmark": self.benchmark.name,
+            "edition": self.benchmark.edition,
+            "scenario": self.benchmark.scenario.name,
+            "backbone": self.config.backbone.label,
+            "model": self.model,
+            "strategies": [{"name": s.name, **s.options} for s in self.config.strategies],
+            "plugins": self.plugin_names,
+            "seed": self.config.seed,
+            "unit": self.metric.unit,
+            **self.scores.summarised([len(experience.samples) for experience in self.benchmark.test]),
+            "parameters": {
+                "total": sum(p.numel() for p in parameters),
+                "trainable": sum(p.numel() for p in parameters if p.requires_grad),
+                "per_experience": self.learner.sizes,
+            },
+            "training": self.training.to_dict(),
+            "metadata": self.benchmark.metadata,
+            "data": self.identity.data,
+            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+            "versions": environment()["packages"],
+            "remarks": list(self.remarks),
+        }
 
     def begin(self) -> None:
         """Write down what the run is; from now on it can be resumed."""
@@ -187,8 +215,7 @@ class Experiment:
         progress = self.folder.progress
         if progress is None:
             return
-        self.matrix, self.chance = self._continued(progress), self._continued(progress["chance"])
-        self.further = {name: self._continued(stored) for name, stored in progress["further"].items()}
+        self.scores.go_on(progress)
         self.done, self.seconds = progress["experiences_done"], progress["seconds"]
         self._history = progress.get("history")
         for index in progress["met"]:
@@ -221,10 +248,7 @@ class Experiment:
                     for name, score in self.metric.further().items():
                         further.setdefault(name, {})[experience.name] = score
                 advance(experience.name)
-        self._write_row(self.matrix, row, scores)
-        self._write_row(self.chance, row, chance)
-        for name, values in further.items():
-            self._write_row(self.further.setdefault(name, self._empty_matrix(name)), row, values)
+        self.scores.put(row, self.done, scores, chance, further)
         for logger in self.loggers:
             for column, score in scores.items():
                 logger.cell(row, column, score)
@@ -234,27 +258,10 @@ class Experiment:
             self.folder.write_bytes(answers_of(experiences), answers.packed())
         self.view.row(row, scores)
 
-    def _write_row(self, matrix: ResultMatrix, row: str, scores: dict[str, float]) -> None:
-        if row == BEFORE_TRAINING:
-            matrix.set_zero_shot(scores)
-        else:
-            matrix.set_row(self.done, scores, row)
-
-    def _empty_matrix(self, metric: str) -> ResultMatrix:
-        columns = [experience.name for experience in self.benchmark.test]
-        return ResultMatrix(columns, metric=metric, paired=self.benchmark.common_test is None)
-
-    def _continued(self, stored: Mapping[str, Any]) -> ResultMatrix:
-        """A stored matrix, with columns for what has joined the stream since."""
-        matrix = ResultMatrix.from_dict(stored)
-        for name in self.matrix.columns[len(matrix.columns) :]:
-            matrix.add_column(name)
-        return matrix
-
     def _save(self) -> None:
         if self.probe is not None:
             with self._timed("probe"):
-                self.probe.record(self.learner, self.done, [BEFORE_TRAINING, *self.matrix.rows][-1])
+                self.probe.record(self.learner, self.done, self.scores.rows[-1])
         label_spaces = {
             str(e.index): {"name": e.name, "classes": e.label_space.to_list(), "modalities": sorted(e.modalities)}
             for e in self.learner.seen
@@ -263,9 +270,7 @@ class Experiment:
         progress = {
             "experiences": len(self.benchmark.experiences),
             "experiences_done": self.done,
-            **self.matrix.to_dict(),
-            "chance": self.chance.to_dict(),
-            "further": {name: matrix.to_dict() for name, matrix in self.further.items()},
+            **self.scores.to_dict(),
             "met": [experience.index for experience in self.learner.seen],
             "label_spaces": label_spaces,
             "clock": clock,
@@ -275,7 +280,7 @@ class Experiment:
         }
         states = {name: strategy.state_dict() for name, strategy in self.strategies.items()}
         self.folder.save(progress, model_tensors(self.learner.model, self.learner.untouched), states)
-        self.folder.write_json("results.json", results_of(self))
+        self.folder.write_json("results.json", self.results())
 
     def _check_targets(self) -> None:
         if self.benchmark.objective.answers is not AnswerKind.CLASS:

@@ -1,4 +1,4 @@
-"""Results: what a run has found, as ``results.json`` holds it and as Python users hold it."""
+"""Results: what a run has found, as Python users hold it."""
 
 import warnings
 from collections.abc import Sequence
@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmcl.environment import environment
 from mmcl.errors import CheckpointError
 from mmcl.escaping import markdown
 from mmcl.evaluation.answers import answers_of
 from mmcl.evaluation.comparison import Comparison, compare_results
 from mmcl.evaluation.frame import answers_frame, frame
-from mmcl.evaluation.metric import AMONG_OWN
 from mmcl.evaluation.report import results_table, title
 from mmcl.evaluation.result_matrix import ResultMatrix
 from mmcl.run_folder import RunFolder
@@ -20,7 +18,6 @@ from mmcl.stored import stored_results
 
 if TYPE_CHECKING:
     from mmcl.evaluation.score_table import ScoreTable
-    from mmcl.experiment import Experiment
 
 
 @dataclass(frozen=True)
@@ -125,43 +122,3 @@ def compare(runs: "Sequence[RunResult | str | Path]", against: str | None = None
     """
     found = [[run.results] if isinstance(run, RunResult) else stored_results([run]) for run in runs]
     return compare_results([results for part in found for results in part], against)
-
-
-def results_of(experiment: "Experiment") -> dict[str, Any]:
-    """The content of ``results.json``: what was run, with which scores, at which cost."""
-    benchmark, matrix = experiment.benchmark, experiment.matrix
-    sizes = [len(experience.samples) for experience in benchmark.test]
-    # forward transfer compares with guessing in the row just before a column's own experience
-    chance = [experiment.chance.complete[j, j] if j <= len(matrix.rows) else float("nan") for j in range(len(sizes))]
-    summary = matrix.summary(sizes, chance)
-    if AMONG_OWN in experiment.further:
-        own = experiment.further[AMONG_OWN].summary()
-        summary |= {f"{name}_own": own[name] for name in ("fwt_zeroshot", "zeroshot_drop")}
-    parameters = list(experiment.learner.model.parameters())
-    return {
-        "benchmark": benchmark.name,
-        "edition": benchmark.edition,
-        "scenario": benchmark.scenario.name,
-        "backbone": experiment.config.backbone.label,
-        "model": experiment.model,
-        "strategies": [{"name": s.name, **s.options} for s in experiment.config.strategies],
-        "plugins": experiment.plugin_names,
-        "seed": experiment.config.seed,
-        "unit": experiment.metric.unit,
-        **matrix.to_dict(),
-        "summary": {name: None if value != value else value for name, value in summary.items()},
-        "chance": [None if value != value else value for value in chance],
-        "further": {name: matrix.to_dict() for name, matrix in experiment.further.items()},
-        "test_sizes": sizes,
-        "parameters": {
-            "total": sum(p.numel() for p in parameters),
-            "trainable": sum(p.numel() for p in parameters if p.requires_grad),
-            "per_experience": experiment.learner.sizes,
-        },
-        "training": experiment.training.to_dict(),
-        "metadata": benchmark.metadata,
-        "data": experiment.identity.data,
-        "seconds": {name: round(value, 3) for name, value in experiment.seconds.items()},
-        "versions": environment()["packages"],
-        "remarks": list(experiment.remarks),
-    }

@@ -2,16 +2,40 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from typing import ClassVar, Protocol, TypeVar
 
 from mmcl.errors import CompositionError
-from mmcl.learning.compose import Need, Slot, Surroundings
-from mmcl.learning.strategy import StrategyPlugin
-from mmcl.learning.teachers import POLICIES
+from mmcl.learning.compose import Need, Order, Slot, Surroundings
+from mmcl.learning.teachers import POLICIES, Policy
 from mmcl.streams.scenario import Scenario
 
 
+class Composed(Protocol):
+    """What a strategy declares of itself for those it will work with; ``StrategyPlugin`` says what each fact means."""
+
+    order: ClassVar[Order]
+
+    @property
+    def slots(self) -> frozenset[Slot]:
+        """Exclusive places it takes."""
+
+    @property
+    def teachers(self) -> frozenset[str | Policy]:
+        """Frozen copies of the model that it reads."""
+
+    @property
+    def rewrites_weights(self) -> bool:
+        """Whether it changes the weights at the end of an experience."""
+
+    def requirements(self) -> frozenset[Need]:
+        """What it cannot work without."""
+
+
+C = TypeVar("C", bound=Composed)
+
+
 def needs(
-    strategies: Sequence[StrategyPlugin], names: Sequence[str], scenario: Scenario | None
+    strategies: Sequence[Composed], names: Sequence[str], scenario: Scenario | None
 ) -> Iterator[tuple[str, Need]]:
     """Who needs what: the scenario first, then the strategies in order."""
     if scenario is not None and scenario.label_space_at_test == "open":
@@ -21,7 +45,7 @@ def needs(
             yield f"strategy {name!r}", need
 
 
-def occupants(strategies: Sequence[StrategyPlugin], names: Sequence[str]) -> dict[Slot, list[str]]:
+def occupants(strategies: Sequence[Composed], names: Sequence[str]) -> dict[Slot, list[str]]:
     """Who takes which slot."""
     found: dict[Slot, list[str]] = defaultdict(list)
     for strategy, name in zip(strategies, names, strict=True):
@@ -30,7 +54,7 @@ def occupants(strategies: Sequence[StrategyPlugin], names: Sequence[str]) -> dic
     return dict(found)
 
 
-def check_composition(strategies: Sequence[StrategyPlugin], names: Sequence[str], around: Surroundings) -> None:
+def check_composition(strategies: Sequence[Composed], names: Sequence[str], around: Surroundings) -> None:
     """Refuse what cannot work together.
 
     Args:
@@ -70,7 +94,7 @@ def check_composition(strategies: Sequence[StrategyPlugin], names: Sequence[str]
             )
 
 
-def consolidation_order(strategies: Iterable[StrategyPlugin]) -> list[StrategyPlugin]:
+def consolidation_order(strategies: Iterable[C]) -> list[C]:
     """Order at the end of an experience: those that rewrite weights first, else as listed.
 
     Whoever stores the weights as an anchor afterwards then stores the ones that are handed over.
@@ -78,7 +102,7 @@ def consolidation_order(strategies: Iterable[StrategyPlugin]) -> list[StrategyPl
     return sorted(strategies, key=lambda strategy: not strategy.rewrites_weights)
 
 
-def _check_turns(strategies: Sequence[StrategyPlugin], names: Sequence[str]) -> None:
+def _check_turns(strategies: Sequence[Composed], names: Sequence[str]) -> None:
     at_once, in_turn = (
         [name for strategy, name in zip(strategies, names, strict=True) if strategy.order == order]
         for order in ("at once", "in turn")

@@ -1,7 +1,8 @@
 """Learner: one training step and one evaluation pass.
 
 The loop over experiences and the names of the hooks are avalanche's (``mmcl.learning.shell``); batches come from
-``mmcl.learning.feed``. The two inner loops below stand in the order in which things happen.
+``mmcl.learning.feed``, and ``mmcl.learning.scoring`` says what competes in them. The two inner loops below stand in the
+order in which things happen.
 """
 
 import math
@@ -14,13 +15,12 @@ import torch
 from torch import Tensor
 
 from mmcl.config import resolve_training
-from mmcl.data.asked import NOTHING, Asked
+from mmcl.data.asked import Asked
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.reference import ReferenceData
 from mmcl.data.sample import Batch, Inputs
 from mmcl.errors import PluginError, TrainingError
 from mmcl.evaluation.metric import Metric
-from mmcl.learning.competition import Competition
 from mmcl.learning.compose import Slot
 from mmcl.learning.composition import consolidation_order
 from mmcl.learning.device import chosen_device as _device
@@ -70,6 +70,9 @@ class Learner(Shell):
         sizes: how many parameters the model has had from each experience on.
     """
 
+    strategies: Mapping[str, StrategyPlugin]
+    batch_builder: StrategyPlugin | None
+
     @checked
     def __init__(
         self,
@@ -92,7 +95,6 @@ class Learner(Shell):
         self.strategies = dict(strategies or {})
         self.reference = reference
         self.seed = seed
-        self.asked = NOTHING
         self.loss_terms: dict[str, Tensor] = {}
         self.gradient_values: GradientValues = {}
         self._pulls = Pulls()
@@ -103,10 +105,16 @@ class Learner(Shell):
         self.config = resolve_training(*self._settings)
         freeze(model, self.config.freeze, usual.get("freeze", ()))
         device = _device(self.config.device)
-        super().__init__(model=model, config=self.config, device=device, plugins=plugins, criterion=self._task_loss)
+        super().__init__(
+            model=model,
+            config=self.config,
+            device=device,
+            plugins=plugins,
+            criterion=self._task_loss,
+            every_class=every_class,
+        )
         self.model: MultimodalModel = model.to(self.device)
         self.model.computing = self._computing
-        self._competition = Competition(scenario, self.device, every_class)
         self._metric: Metric | None = None
         self.batch_builder = self._occupant(Slot.BATCHES)
         self._goal_setter, self._gradient_editor = self._occupant(Slot.OBJECTIVE), self._occupant(Slot.GRADIENT)
@@ -164,26 +172,6 @@ class Learner(Shell):
         """The frozen copy ``"initial"`` or ``"previous"``, or the one of another policy, if a strategy declared it."""
         return self._teachers[name]
 
-    @property
-    def label_space(self) -> LabelSpace:
-        """The classes that compete in the batch considered last."""
-        return self.asked.label_space
-
-    @property
-    def allowed(self) -> Tensor | None:
-        """``bool[B, C]``, which of them compete in each of its rows; ``None`` if all do."""
-        return self.asked.allowed
-
-    @property
-    def own_classes(self) -> bool:
-        """Whether only the classes of a sample's own experience compete in training."""
-        return self.scenario.label_space_at_test == "own" or self.config.own_classes
-
-    @property
-    def seen(self) -> list[Experience]:
-        """The experiences met so far."""
-        return self._competition.seen
-
     def meet(self, experience: Experience) -> None:
         """Take note of an experience: its classes compete from now on where the scenario says so."""
         if self._competition.meet(experience):
@@ -192,56 +180,9 @@ class Learner(Shell):
             self.model.to(self.device)
             self.sizes.append(sum(parameter.numel() for parameter in self.model.parameters()))
 
-    def label_space_of(self, task_id: int) -> LabelSpace:
-        """The classes of an experience met before, with their training prompts."""
-        return self._competition.label_space_of(task_id)
-
-    def classes_of(self, task_ids: Iterable[int]) -> tuple[LabelSpace, Tensor]:
-        """The classes of experiences met before, with their training prompts, and who has which.
-
-        Args:
-            task_ids: indices of T experiences.
-
-        Returns:
-            the C classes that any of them has, and ``bool[T, C]`` on the device: which belong to which experience.
-        """
-        return self._competition.classes_of(task_ids)
-
     def iterations(self, experience: Experience) -> int:
         """Number of training steps an experience gets; none where all is learned in closed form."""
         return 0 if self.closed_form else self.config.steps(len(experience.samples))
-
-    def log_probabilities(self, batch: Batch, own_classes: bool | None = None) -> Tensor:
-        """``log p(k | x_n)`` of every answer that competes, ``[B, K]``; free of strategies and label smoothing.
-
-        In full precision whatever that of training is: squares of its gradients would be lost in half of the digits.
-        The answers are classes; for pairs without classes they are the other pairs of the batch.
-
-        Args:
-            batch: on the device.
-            own_classes: as in ``consider``.
-        """
-        return self.objective.log_probabilities(self._in_full_precision(batch, own_classes), batch.inputs.asked)
-
-    def log_likelihood(self, batch: Batch, own_classes: bool | None = None) -> Tensor:
-        """``log p(y_n | x_n)`` of each sample, ``[B]``."""
-        output = self._in_full_precision(batch, own_classes)
-        return self.objective.log_likelihood(output, batch.targets, batch.inputs.asked)
-
-    def consider(self, batch: Batch, own_classes: bool | None = None) -> None:
-        """Let the right classes compete for ``batch``: write what it is asked into its inputs, and remember it.
-
-        Args:
-            batch: on the device.
-            own_classes: whether only those of a sample's own experience do; ``None``: as in training.
-        """
-        batch.inputs.asked = self.ask(batch.task_ids, own_classes)
-
-    def ask(self, task_ids: Tensor, own_classes: bool | None = None) -> Asked:
-        """What competes in rows of these experiences, ``int64[B]``; it becomes ``asked``."""
-        own = self.own_classes if own_classes is None else own_classes
-        self.asked = Asked(*self._competition.in_batch(task_ids, own))
-        return self.asked
 
     def train(self, experience: Experience, eval_streams: Iterable[Any] = (), **_: Any) -> None:
         """Learn one experience. torch's, NumPy's and Python's global generators are as before afterwards.
@@ -406,13 +347,6 @@ class Learner(Shell):
 
     # Helpers.
 
-    def _in_full_precision(self, batch: Batch, own_classes: bool | None) -> Output:
-        """The model's output on a batch, in the precision of the weights."""
-        self.consider(batch, own_classes)
-        with self.model.in_full_precision():
-            output: Output = self.model(batch.inputs)
-        return output
-
     @property
     def _computing(self) -> Callable[[], AbstractContextManager[object]]:
         """The context of the model's passes, in the precision of the current settings."""
@@ -431,13 +365,8 @@ class Learner(Shell):
         return self.objective.loss(output, targets, self.asked, self.config.label_smoothing)
 
     def _remark_on_pulls(self) -> None:
-        for name, ratio in self._pulls.dominant().items():
-            terms = ", ".join(term for term in self.gradient_values if term.startswith(f"{name}/"))
-            self.remarks.add(
-                f"Experience {self.current.name!r}: {terms} pulled at the weights {ratio:.1f} times as hard as the "
-                "loss, in the median: little can be learned against it, and steps may overshoot. Lower the strength of "
-                f"{name!r}, by a factor of ten to begin with (docs/strengths.md)."
-            )
+        for sentence in self._pulls.remarks(self.gradient_values):
+            self.remarks.add(f"Experience {self.current.name!r}: {sentence}")
 
     def _remark_on_untrained(self) -> None:
         self.remarks.add(

@@ -1,6 +1,6 @@
 """Pulls: whether what a strategy adds to the gradient is stronger than the loss."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from statistics import median
 
 import torch
@@ -31,6 +31,20 @@ class Pulls:
         """Strategies with a median ratio above ``LIMIT``, and that median."""
         medians = {name: median(ratios) for name, ratios in self._ratios.items()}
         return {name: ratio for name, ratio in medians.items() if ratio > LIMIT}
+
+    def remarks(self, terms: Iterable[str]) -> Iterator[str]:
+        """A sentence about each of them.
+
+        Args:
+            terms: names of what strategies have added, ``"strategy/term"``.
+        """
+        for name, ratio in self.dominant().items():
+            added = ", ".join(term for term in terms if term.startswith(f"{name}/"))
+            yield (
+                f"{added} pulled at the weights {ratio:.1f} times as hard as the loss, in the median: little can be "
+                f"learned against it, and steps may overshoot. Lower the strength of {name!r}, by a factor of ten to "
+                "begin with (docs/strengths.md)."
+            )
 
 
 class Look:

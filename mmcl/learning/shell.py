@@ -2,8 +2,8 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol
 
 import torch
 from avalanche.core import BasePlugin, SupervisedPlugin
@@ -11,9 +11,10 @@ from avalanche.training.plugins import EvaluationPlugin, LRSchedulerPlugin
 from avalanche.training.plugins.clock import Clock
 from avalanche.training.templates import SupervisedTemplate
 from avalanche.training.templates.base_sgd import PeriodicEval
-from torch import Tensor
+from torch import Tensor, nn
 
-from mmcl.data.asked import NOTHING, Asked
+from mmcl.data.asked import NOTHING
+from mmcl.data.label_space import LabelSpace
 from mmcl.data.loader import Cycled
 from mmcl.data.rows import RowSamples
 from mmcl.data.sample import Batch, Batches, Inputs, SampleDataset
@@ -28,37 +29,47 @@ from mmcl.learning.optimizer import (
     require_constant_rate,
     trainable,
 )
-from mmcl.learning.strategy import StrategyPlugin
+from mmcl.learning.scoring import Scoring
 from mmcl.learning.timeline import EVALUATION_STEP, STEP
 from mmcl.learning.weights import frozen
 from mmcl.models.arrival import Arrival
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.models.output import Output
 from mmcl.objectives.likelihoods import scores_by_id
-from mmcl.objectives.objective import Objective
 from mmcl.streams.experience import Experience
 from mmcl.training_config import TrainingConfig
 
 _ITERATION_EVENTS = [event for event in (*STEP, *EVALUATION_STEP) if hasattr(SupervisedPlugin, event)]
 
 
-class Shell(Feed, SupervisedTemplate[Experience, Batch, Output], ABC):
+class Hosted(Protocol):
+    """What the loop asks of a strategy beside its hooks; ``StrategyPlugin`` says what each answer means."""
+
+    closed_form: ClassVar[bool]
+
+    def overrides(self, method: str) -> bool:
+        """Whether it defines a hook."""
+
+    def training_batches(self, learner: Any) -> Batches:
+        """Build the batches of an experience."""
+
+    def rates(self, learner: Any) -> Iterable[tuple[nn.Parameter, float]]:
+        """Parameters that have a learning rate of their own."""
+
+
+class Shell(Feed, Scoring, SupervisedTemplate[Experience, Batch, Output], ABC):
     """A learner as avalanche sees it. What happens in a step is said by whoever derives from it.
 
     Attributes:
         batch_builder: the occupant of slot BATCHES.
-        asked: what competes in the batch that was considered last.
-        objective: what batches are trained for.
         learning_rate: sets the rates of every step.
         untouched: names of the pre-trained parameters that have never been trained.
     """
 
     plugins: list[Any]
-    strategies: Mapping[str, StrategyPlugin]
-    batch_builder: StrategyPlugin | None
+    strategies: Mapping[str, Hosted]
+    batch_builder: Hosted | None
     dataloader: Batches
-    asked: Asked
-    objective: Objective
     learning_rate: LearningRate
     untouched: set[str]
 
@@ -70,6 +81,7 @@ class Shell(Feed, SupervisedTemplate[Experience, Batch, Output], ABC):
         device: torch.device,
         plugins: Sequence[Any],
         criterion: Callable[[Output, Tensor], Tensor],
+        every_class: LabelSpace | None,
     ) -> None:
         evaluator = next((plugin for plugin in plugins if isinstance(plugin, EvaluationPlugin)), _empty_evaluator())
         self._output: Output | None = None
@@ -85,8 +97,9 @@ class Shell(Feed, SupervisedTemplate[Experience, Batch, Output], ABC):
             criterion=criterion,
         )
         Feed.__init__(self)
+        Scoring.__init__(self, every_class)
         self.plugins = [plugin for plugin in self.plugins if not _is_idle(plugin)]
-        self._has_foreign_plugins = any(map(_is_foreign, self.plugins))
+        self._has_foreign_plugins = any(_is_foreign(plugin) and not self._hosts(plugin) for plugin in self.plugins)
         self._schedulers = [plugin.scheduler for plugin in self.plugins if isinstance(plugin, LRSchedulerPlugin)]
         if self._schedulers:
             require_constant_rate(config)
@@ -114,15 +127,6 @@ class Shell(Feed, SupervisedTemplate[Experience, Batch, Output], ABC):
         """What a model is told of an experience."""
         return Arrival(experience.index, experience.label_space, experience.modalities, self.objective.answers)
 
-    @abstractmethod
-    def ask(self, task_ids: Tensor) -> Asked:
-        """What competes in rows of these experiences, ``int64[B]``; it becomes ``asked``."""
-
-    @property
-    @abstractmethod
-    def seen(self) -> list[Experience]:
-        """The experiences met so far."""
-
     @property
     def closed_form(self) -> bool:
         """Whether a strategy learns without a step, and nothing is left to train."""
@@ -149,12 +153,17 @@ class Shell(Feed, SupervisedTemplate[Experience, Batch, Output], ABC):
 
     def _overridden(self, event: str) -> list[Callable[..., Any]]:
         """Bound hooks of the plugins that define ``event``; inherited empty ones would only cost time."""
-        empty = getattr(SupervisedPlugin, event), getattr(StrategyPlugin, event)
-        return [
-            getattr(plugin, event)
-            for plugin in self.plugins
-            if isinstance(plugin, EvaluationPlugin) or getattr(type(plugin), event, empty[0]) not in empty
-        ]
+        return [getattr(plugin, event) for plugin in self.plugins if self._defines(plugin, event)]
+
+    def _defines(self, plugin: Any, event: str) -> bool:
+        if self._hosts(plugin):
+            return bool(plugin.overrides(event))
+        empty = getattr(SupervisedPlugin, event)
+        return isinstance(plugin, EvaluationPlugin) or getattr(type(plugin), event, empty) is not empty
+
+    def _hosts(self, plugin: Any) -> bool:
+        """Whether it is a strategy."""
+        return any(plugin is strategy for strategy in self.strategies.values())
 
     # What avalanche's loop calls.
 
@@ -167,7 +176,7 @@ class Shell(Feed, SupervisedTemplate[Experience, Batch, Output], ABC):
     def _after_training_exp(self, **kwargs: Any) -> None:
         self.consolidate(**kwargs)
         for plugin in self.plugins:
-            if not isinstance(plugin, StrategyPlugin) and hasattr(plugin, "after_training_exp"):
+            if not self._hosts(plugin) and hasattr(plugin, "after_training_exp"):
                 plugin.after_training_exp(self, **kwargs)
 
     def train_dataset_adaptation(self, **_: Any) -> None:
@@ -280,4 +289,4 @@ def _is_idle(plugin: Any) -> bool:
 
 def _is_foreign(plugin: Any) -> bool:
     """Whether it was written for avalanche's own templates, and may read what only they need."""
-    return isinstance(plugin, (BasePlugin, EvaluationPlugin)) and not isinstance(plugin, (StrategyPlugin, Clock))
+    return isinstance(plugin, (BasePlugin, EvaluationPlugin)) and not isinstance(plugin, Clock)

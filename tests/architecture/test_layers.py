@@ -1,8 +1,10 @@
-"""Imports point one way, avalanche stays in three files, entry points name files that exist."""
+"""Imports point one way and go in no circle, files are small, entry points name files that exist."""
 
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -48,26 +50,24 @@ def files(*folders: str) -> list[Path]:
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
+@cache
+def named(path: Path) -> tuple[str, ...]:
+    """What import statements of a file name, wherever in it and for whatever purpose: ``a.b`` or ``a.b.name``."""
+    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+    modules = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    froms = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+    return (*modules, *(f"{node.module}.{alias.name}" for node in froms for alias in node.names))
+
+
 def imports(path: Path) -> Iterator[str]:
-    """Modules and names that a file imports at run time, wherever in it; imports for type checking do not count."""
-    tree = ast.parse(path.read_text("utf-8"))
-    ignored = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        if id(node) in ignored:
-            continue
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    """Modules and names that a file imports; imports for type checking count as any other."""
+    for full in named(path):
+        yield from (full, full.rpartition(".")[0] or full)
 
 
 def layer(module: str) -> int:
+    if module == "mmcl":  # the names for users, each loaded when it is used
+        return TOP
     parts = module.split(".")
     return LAYER.get(parts[1], TOP) if len(parts) > 1 else 0
 
@@ -82,7 +82,42 @@ def name(path: Path) -> str:
 
 
 def module_of(path: Path) -> str:
+    for root in ("strategies/", "benchmarks/"):
+        path = ROOT / name(path).removeprefix(root)
     return name(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def circle(without: tuple[str, str]) -> list[str]:
+    """Files that import each other in a ring, each the next one, if there are any; one import does not count."""
+    modules = {module_of(path): path for path in files("mmcl", "strategies", "benchmarks")}
+    found = {
+        module: {full if full in modules else full.rpartition(".")[0] for full in named(path)} & modules.keys()
+        for module, path in modules.items()
+    }
+    importer, imported = without
+    assert imported in found[importer], f"{importer} no longer imports {imported}: no pair is left to be named"
+    found[importer].remove(imported)
+    try:
+        TopologicalSorter(found).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+LEARNER, STRATEGY = "mmcl.learning.learner", "mmcl.learning.strategy"
+
+
+@pytest.mark.parametrize("arrow", [(LEARNER, STRATEGY), (STRATEGY, LEARNER)], ids=" to ".join)
+def test_the_only_circle_of_files_are_the_learner_and_the_strategies_that_it_hands_itself_to(
+    arrow: tuple[str, str],
+) -> None:
+    # a circle that leaves out one of the two imports is another circle
+    assert circle(without=arrow) == []
+
+
+@pytest.mark.parametrize("path", files("mmcl"), ids=name)
+def test_no_file_of_the_core_has_more_than_four_hundred_lines(path: Path) -> None:
+    assert len(path.read_text("utf-8").splitlines()) <= 400
 
 
 @pytest.mark.parametrize("path", files("mmcl"), ids=name)
@@ -168,16 +203,11 @@ def test_only_backbones_call_a_tower_so_that_no_add_on_is_left_without_its_batch
 
 def test_no_strategy_names_a_part_of_open_clip_or_transformers() -> None:
     theirs = {
-        "visual",
-        "transformer",
-        "resblocks",
-        "ln_1",
-        "ln_2",
-        "mlp",
-        "c_fc",
-        "c_proj",
-        "attn",
-        "text_model",
+        *("visual", "transformer", "resblocks", "conv1", "positional_embedding", "class_embedding", "text_projection"),
+        *("encode_image", "encode_text"),
+        *("ln_pre", "ln_1", "ln_2", "ln_post", "ln_final", "ls_1", "ls_2", "mlp", "c_fc", "c_proj", "attn"),
+        *("text_model", "vision_model", "text_encoder", "text_decoder", "self_attn"),
+        *("q_proj", "k_proj", "v_proj", "query_key_value", "crossattention", "last_hidden_state", "pooler_output"),
     }
     assert {name(path): found for path in files("strategies") if (found := attributes(path) & theirs)} == {}
 
