@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mmcl.learning.strategy import StrategyPlugin
     from mmcl.models.multimodal import MultimodalModel
     from mmcl.results import RunResult, compare, open
-    from mmcl.run import extend, resume, run
+    from mmcl.running import extend, resume, run
     from mmcl.streams.benchmark import Benchmark
     from mmcl.suites.suite import SuiteResult, run_suite
     from mmcl.use import export, predict
@@ -41,9 +41,9 @@ _HOMES = {
     "RunResult": "mmcl.results",
     "compare": "mmcl.results",
     "open": "mmcl.results",
-    "extend": "mmcl.run",
-    "resume": "mmcl.run",
-    "run": "mmcl.run",
+    "extend": "mmcl.running",
+    "resume": "mmcl.running",
+    "run": "mmcl.running",
     "Benchmark": "mmcl.streams.benchmark",
     "SuiteResult": "mmcl.suites.suite",
     "run_suite": "mmcl.suites.suite",

@@ -13,7 +13,7 @@ from mmcl.registry import BACKBONES, BENCHMARKS, GROUPS, base_of, entries, is_re
 _TRAINING = frozenset(f.name for f in fields(TrainingConfig))
 
 
-def parse_strategy(text: str) -> PluginConfig:
+def parse_plugin(text: str) -> PluginConfig:
     """``name[:key=value,...]``; the name may itself be ``distribution:name`` or ``package.module:Class``.
 
     Values may hold colons, and commas inside brackets or quotes.
@@ -56,14 +56,19 @@ def parse_backbone(text: str) -> PluginConfig:
 
 def parse_tower(text: str) -> PluginConfig:
     """A backbone that is an option of another: ``name``, ``name:WEIGHTS`` or ``name:option=value,option=value``."""
-    return parse_strategy(text) if "=" in text else parse_backbone(text)
+    return parse_plugin(text) if "=" in text else parse_backbone(text)
+
+
+def parse_of(group: str, text: str) -> PluginConfig:
+    """A plugin of an entry-point group, as it is typed."""
+    return parse_backbone(text) if group == BACKBONES else parse_plugin(text)
 
 
 def registered_groups(text: str) -> list[str]:
     """The entry-point groups with a registered plugin of the name in ``text``, which may have options."""
     found = []
     for group in GROUPS:
-        name = (parse_backbone if group == BACKBONES else parse_strategy)(text).name
+        name = parse_of(group, text).name
         if any(name in (entry.name, entry.qualified) for entry in entries(group)):
             found.append(group)
     return found
@@ -103,7 +108,7 @@ def benchmark_config(
     Raises:
         ConfigError: if none is named, or an override is about something else.
     """
-    chosen = parse_strategy(text) if text is not None else begun
+    chosen = parse_plugin(text) if text is not None else begun
     if chosen is None:
         raise ConfigError(
             "benchmark",

@@ -9,7 +9,7 @@ from mmcl.config import PluginConfig, RunConfig
 from mmcl.console import make_console, say_on
 from mmcl.evaluation.score_table import ScoreTable
 from mmcl.results import RunResult
-from mmcl.run import run_config
+from mmcl.running import run_config
 
 STRATEGIES = ("finetune", "zscl")
 

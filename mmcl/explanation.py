@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from mmcl.arguments import parse_backbone, parse_strategy
+from mmcl.arguments import parse_backbone, parse_plugin
 from mmcl.build import build_plugin, check_distinct, surroundings
 from mmcl.errors import CompositionError, ConfigError, nearest
 from mmcl.escaping import plain
@@ -155,7 +155,7 @@ def explain(
 def _strategy(strategy: str | StrategyPlugin) -> tuple[str, StrategyPlugin]:
     if isinstance(strategy, StrategyPlugin):
         return name_of(STRATEGIES, type(strategy)), strategy
-    config = parse_strategy(strategy)
+    config = parse_plugin(strategy)
     return config.name, build_plugin(STRATEGIES, config)
 
 
@@ -175,7 +175,7 @@ def _surroundings(
         scenario = SCENARIOS[scenario]
     declared = surroundings(
         build_plugin(BACKBONES, parse_backbone(backbone)) if isinstance(backbone, str) else backbone,
-        build_plugin(BENCHMARKS, parse_strategy(benchmark)) if isinstance(benchmark, str) else benchmark,
+        build_plugin(BENCHMARKS, parse_plugin(benchmark)) if isinstance(benchmark, str) else benchmark,
         benchmark.reference is not None if isinstance(benchmark, Benchmark) else None,
     )
     if scenario is None:

@@ -11,6 +11,8 @@ MODULES = {
     "mmcl.learning.objectives": "mmcl.objectives.classification and .contrastive",
     "mmcl.models.addons": "mmcl.models.sites",
     "mmcl.models.by_identity": "mmcl.models.by_value",
+    "mmcl.run": "mmcl",
+    "mmcl.data.rows": "mmcl.streams.rows",
 }
 NAMES = {
     ("mmcl.learning.compose", name): "mmcl.learning.composition"

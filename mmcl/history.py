@@ -115,7 +115,6 @@ class Watch:
 
     def _moment(self, learner: "Learner", step: int, now: float) -> Moment:
         experience = learner.current
-        assert experience is not None
         assert self._start is not None
         begun, before = self._start
         done, total = sum(self.steps[: experience.index]) + step, sum(self.steps)

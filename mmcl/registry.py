@@ -26,6 +26,7 @@ STRATEGIES = "mmcl.strategies"
 BENCHMARKS = "mmcl.benchmarks"
 BACKBONES = "mmcl.backbones"
 GROUPS = (STRATEGIES, BENCHMARKS, BACKBONES)
+_KINDS = {STRATEGIES: "strategy", BENCHMARKS: "benchmark", BACKBONES: "backbone"}
 UNKNOWN = "unknown"  # the name of a distribution that does not say it
 BASES: Mapping[str, tuple[str, str]] = {
     STRATEGIES: ("mmcl.learning.strategy", "StrategyPlugin"),
@@ -96,7 +97,7 @@ def entries(group: str) -> tuple[Entry, ...]:
 
 def kind_of(group: str) -> str:
     """``strategy``, ``benchmark`` or ``backbone``."""
-    return group.removeprefix("mmcl.").removesuffix("s").replace("strategie", "strategy")
+    return _KINDS[group]
 
 
 def find(group: str, name: str) -> Entry:

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from mmcl.arguments import parse_backbone, parse_strategy, registered_groups
+from mmcl.arguments import parse_backbone, parse_plugin, registered_groups
 from mmcl.cli.application import app
 from mmcl.cli.completion import any_name, backbone_name, benchmark_name, strategy_name
 from mmcl.cli.names import require, unknown
@@ -156,7 +156,7 @@ def explain(
 ) -> None:
     """Say what strategies will do together, in which order, or why they are refused. Loads no weights and no data."""
     for group, names in (
-        (STRATEGIES, [parse_strategy(strategy).name for strategy in strategies]),
+        (STRATEGIES, [parse_plugin(strategy).name for strategy in strategies]),
         (BENCHMARKS, [benchmark] if benchmark is not None else []),
         (BACKBONES, [parse_backbone(backbone).name] if backbone is not None else []),
     ):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from mmcl.arguments import apply_overrides, benchmark_config, default_backbone, parse_backbone, parse_strategy
+from mmcl.arguments import apply_overrides, benchmark_config, default_backbone, parse_backbone, parse_plugin
 from mmcl.cli.application import app
 from mmcl.cli.completion import backbone_name, benchmark_name, strategy_name
 from mmcl.cli.interruption import going_on, interruptible, of_new_run
@@ -67,7 +67,7 @@ def run(
         model = parse_backbone(backbone) if backbone is not None else default_backbone(chosen)
         built = replace(built, backbone=model)
     if strategy:
-        built = replace(built, strategies=tuple(map(parse_strategy, strategy)))
+        built = replace(built, strategies=tuple(map(parse_plugin, strategy)))
     if seed is not None:
         built = replace(built, seed=seed)
     if log:
@@ -81,7 +81,7 @@ def run(
         require(STRATEGIES, plugin.name)
 
     with interruptible(of_new_run(built.folder), progress):
-        from mmcl.run import run_config
+        from mmcl.running import run_config
 
         result = run_config(built, quiet=quiet, progress=progress.value)
     _print_result(result, progress)
@@ -101,7 +101,7 @@ def resume(
 ) -> None:
     """Continue an interrupted run; the numbers are those of a run that was never interrupted."""
     with interruptible(lambda: going_on(folder), progress):
-        from mmcl.run import resume as resume_run
+        from mmcl.running import resume as resume_run
 
         result = resume_run(
             folder, data_root=data_root, data=data or (), quiet=quiet, trust=trust, progress=progress.value
@@ -122,7 +122,7 @@ def extend(
 ) -> None:
     """Learn on after a run has ended: the next experience of its benchmark, or data of your own."""
     with interruptible(lambda: going_on(folder), progress):
-        from mmcl.run import extend as extend_run
+        from mmcl.running import extend as extend_run
 
         result = extend_run(folder, data, quiet=quiet, trust=trust, progress=progress.value)
     _print_result(result, progress)

@@ -47,7 +47,7 @@ class _Encoded:
     queries: list[Floats] = field(default_factory=list)
     gallery: list[Floats] = field(default_factory=list)
     asking: list[Item] = field(default_factory=list)
-    lying: list[Item] = field(default_factory=list)
+    in_gallery: list[Item] = field(default_factory=list)
 
 
 class Retrieval(Metric):
@@ -97,7 +97,7 @@ class Retrieval(Metric):
         kept, fused = self._pool[-1], _unit(output.fused)
         ids = batch.inputs.sample_ids or ("",) * len(fused)
         asking = [row for row, id_ in enumerate(ids) if id_ in self.queries]
-        lying = [row for row, id_ in enumerate(ids) if id_ in self.gallery]
+        in_gallery = [row for row, id_ in enumerate(ids) if id_ in self.gallery]
         pairs = [row for row, id_ in enumerate(ids) if id_ not in self.queries and id_ not in self.gallery]
         begun = sum(map(len, kept.images))
         numbers = batch.targets.cpu().numpy() if self.by_target else begun + np.arange(len(ids))
@@ -112,9 +112,9 @@ class Retrieval(Metric):
             owners.append(numbers[rows])
             known += [ids[row] for row in rows]
         kept.queries.append(fused[asking])
-        kept.gallery.append(fused[lying])
+        kept.gallery.append(fused[in_gallery])
         kept.asking += [self.queries[ids[row]] for row in asking]
-        kept.lying += [self.gallery[ids[row]] for row in lying]
+        kept.in_gallery += [self.gallery[ids[row]] for row in in_gallery]
 
     def compute(self) -> float:
         """``r_mean`` of the last test set; NaN if it has no pair."""
@@ -156,8 +156,11 @@ class Retrieval(Metric):
         scores: dict[str, float] = {} if ranks is None else recall_scores(*ranks)
         queries, gallery = _joined([s.queries for s in sets]), _joined([s.gallery for s in sets])
         if len(queries) and len(gallery):
-            asking, lying = [i for s in sets for i in s.asking], [i for s in sets for i in s.lying]
-            ids, categories = _numbers(i.id for i in asking + lying), _numbers(i.category for i in asking + lying)
+            asking, in_gallery = [i for s in sets for i in s.asking], [i for s in sets for i in s.in_gallery]
+            ids, categories = (
+                _numbers(i.id for i in asking + in_gallery),
+                _numbers(i.category for i in asking + in_gallery),
+            )
             means = mean_average_precision(
                 similarity_blocks(queries, gallery),
                 Items(ids[: len(asking)], categories[: len(asking)]),

@@ -19,7 +19,6 @@ from mmcl.data.experience_data import ExperienceData
 from mmcl.data.label_space import ClassLabel, LabelSpace
 from mmcl.data.loader import Cycled
 from mmcl.data.modality import IMAGE
-from mmcl.data.rows import LabelledRows
 from mmcl.data.sample import Batch, Batches, Inputs
 from mmcl.errors import CompositionError, DataError
 from mmcl.learning.compose import Slot, Surroundings
@@ -33,6 +32,7 @@ from mmcl.models.output import Output
 from mmcl.models.plain import ColumnHead, PlainBackbone
 from mmcl.registry import STRATEGIES, name_of
 from mmcl.streams.experience import Experience
+from mmcl.streams.rows import LabelledRows
 from mmcl.streams.scenario import CIL
 
 _AROUND = Surroundings(

@@ -19,13 +19,13 @@ from mmcl.data.asked import Asked
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.reference import ReferenceData
 from mmcl.data.sample import Batch, Inputs
-from mmcl.errors import PluginError, TrainingError
 from mmcl.evaluation.metric import Metric
 from mmcl.learning.compose import Slot
 from mmcl.learning.composition import consolidation_order
 from mmcl.learning.device import chosen_device as _device
 from mmcl.learning.optimizer import freeze, trainable
 from mmcl.learning.pulls import Pulls
+from mmcl.learning.refusals import not_finite, nothing_trained, out_of_turn
 from mmcl.learning.seeding import derive_seed, seeded
 from mmcl.learning.shell import Shell
 from mmcl.learning.strategy import GradientValues, StrategyPlugin
@@ -110,14 +110,14 @@ class Learner(Shell):
             config=self.config,
             device=device,
             plugins=plugins,
-            criterion=self._task_loss,
+            criterion=self._criterion_of,
             every_class=every_class,
         )
         self.model: MultimodalModel = model.to(self.device)
         self.model.computing = self._computing
         self._metric: Metric | None = None
         self.batch_builder = self._occupant(Slot.BATCHES)
-        self._goal_setter, self._gradient_editor = self._occupant(Slot.OBJECTIVE), self._occupant(Slot.GRADIENT)
+        self._objective_setter, self._gradient_editor = self._occupant(Slot.OBJECTIVE), self._occupant(Slot.GRADIENT)
         pretrained = {name for name, _ in model.named_parameters()}
         for name, strategy in self.strategies.items():
             with seeded(derive_seed(seed, "adapt", name)):
@@ -147,25 +147,33 @@ class Learner(Shell):
         """
         experience: Experience | None = self.experience
         if experience is None:
-            raise PluginError(
-                "the learner's current experience",
-                found="it is asked for while nothing is learned or evaluated",
-                allowed="any hook from before_train_dataset_adaptation to after_training, and those of evaluation",
-                remedy="Ask for it in one of these, or read learner.seen.",
+            raise out_of_turn(
+                "current experience",
+                "any hook from before_train_dataset_adaptation to after_training, and those of evaluation",
             )
         return experience
 
     @property
     def batch(self) -> Batch:
-        """The current batch."""
+        """The current batch.
+
+        Raises:
+            PluginError: before the first step.
+        """
         batch: Batch | None = self.mbatch
-        assert batch is not None
+        if batch is None:
+            raise out_of_turn("current batch", "the hooks of a step, from before_training_iteration on")
         return batch
 
     @property
     def output(self) -> Output:
-        """The model's output on the current batch."""
-        assert self._output is not None
+        """The model's output on the current batch.
+
+        Raises:
+            PluginError: before the first forward pass.
+        """
+        if self._output is None:
+            raise out_of_turn("output", "the hooks of a step, from after_forward on")
         return self._output
 
     def teacher(self, name: str | Policy) -> Teacher:
@@ -240,13 +248,15 @@ class Learner(Shell):
             self.call("after_forward")
 
             self.loss = self.add_loss_terms(self.task_loss())
-            self._check_finite()
+            if not math.isfinite(self.loss.item()):
+                self._remark_on_pulls()
+                raise not_finite(self.current.name, self.step, self.loss, self.loss_terms)
 
             self.call("before_backward")
             if self.loss.requires_grad:
                 self.loss.backward()
             else:
-                self._remark_on_untrained()
+                self.remarks.add(nothing_trained(self.current.name))
             self.call("after_backward")
             if self._edits_gradient:
                 self.finish_gradient()
@@ -299,11 +309,11 @@ class Learner(Shell):
 
     def criterion(self) -> Tensor:
         """The loss of the benchmark's objective on the current batch."""
-        return self._task_loss(self.output, self.batch.targets)
+        return self._criterion_of(self.output, self.batch.targets)
 
     def task_loss(self) -> Tensor:
         """What the current batch is trained for: the benchmark's objective, or what a strategy put in its place."""
-        return self.criterion() if self._goal_setter is None else self._goal_setter.objective(self)
+        return self.criterion() if self._objective_setter is None else self._objective_setter.objective(self)
 
     def add_loss_terms(self, task: Tensor) -> Tensor:
         """Ask the strategies for their terms; the sum with the task loss."""
@@ -360,32 +370,13 @@ class Learner(Shell):
     def _named_overrides(self, method: str) -> list[tuple[str, StrategyPlugin]]:
         return [(name, strategy) for name, strategy in self.strategies.items() if strategy.overrides(method)]
 
-    def _task_loss(self, output: Output, targets: Tensor) -> Tensor:
-        """Task loss of an output of the model; avalanche's plugins know it as ``_criterion``."""
+    def _criterion_of(self, output: Output, targets: Tensor) -> Tensor:
+        """The loss of the benchmark's objective; avalanche's plugins know it as ``_criterion``."""
         return self.objective.loss(output, targets, self.asked, self.config.label_smoothing)
 
     def _remark_on_pulls(self) -> None:
         for sentence in self._pulls.remarks(self.gradient_values):
             self.remarks.add(f"Experience {self.current.name!r}: {sentence}")
-
-    def _remark_on_untrained(self) -> None:
-        self.remarks.add(
-            f"Experience {self.current.name!r}: there are batches in which nothing that is trained takes part, because "
-            "what encodes them is frozen; nothing is learned from them. Train more of the model, or leave them out."
-        )
-
-    def _check_finite(self) -> None:
-        if math.isfinite(self.loss.item()):
-            return
-        broken = [name for name, value in self.loss_terms.items() if not bool(value.isfinite())]
-        self._remark_on_pulls()
-        raise TrainingError(
-            f"experience {self.current.name!r}, step {self.step}",
-            found=f"the loss is {self.loss.item()}, from the term {', '.join(map(repr, broken)) or 'sum'}",
-            allowed="finite losses",
-            remedy="Begin another run with a lower learning rate, or a lower strength of the term; "
-            "the checkpoint of the experience before is kept.",
-        )
 
 
 def _without_task_ids(batch: Batch) -> Batch:

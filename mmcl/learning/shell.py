@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from mmcl.data.asked import NOTHING
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.loader import Cycled
-from mmcl.data.rows import RowSamples
 from mmcl.data.sample import Batch, Batches, Inputs, SampleDataset
 from mmcl.errors import CompositionError
 from mmcl.learning.compose import Slot
@@ -37,6 +36,7 @@ from mmcl.models.multimodal import MultimodalModel
 from mmcl.models.output import Output
 from mmcl.objectives.likelihoods import scores_by_id
 from mmcl.streams.experience import Experience
+from mmcl.streams.rows import RowSamples
 from mmcl.training_config import TrainingConfig
 
 _ITERATION_EVENTS = [event for event in (*STEP, *EVALUATION_STEP) if hasattr(SupervisedPlugin, event)]

@@ -57,7 +57,7 @@ class Start(NamedTuple):
 
     Attributes:
         model: as the last experience handed it over.
-        first: whether there was no last experience.
+        first: whether it is the first experience.
         initial: as the learner was built with; for policies that read it.
     """
 

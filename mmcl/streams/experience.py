@@ -8,9 +8,9 @@ from avalanche.benchmarks.utils import AvalancheDataset, DataAttribute
 
 from mmcl.data.experience_data import ExperienceData
 from mmcl.data.label_space import LabelSpace
-from mmcl.data.rows import RowCollator, Rows, Targets
 from mmcl.data.sample import Batch, Sample, SampleDataset
 from mmcl.streams.overview import overview
+from mmcl.streams.rows import RowCollator, Rows, Targets
 
 
 class Experience(DatasetExperience[AvalancheDataset[Any]]):

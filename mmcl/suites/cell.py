@@ -19,7 +19,7 @@ from mmcl.remarks import show_as_sentences
 with warnings.catch_warnings():
     # avalanche imports qpsolvers, which misses solvers nobody here uses
     warnings.filterwarnings("ignore", message="no QP solver found")
-    from mmcl.run import resume, run_config
+    from mmcl.running import resume, run_config
 
 REFUSED = 2  # exit code of a run that ended with a sentence
 STOPPED = 130

@@ -17,11 +17,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 from unittest import SkipTest
 
-from mmcl.arguments import parse_backbone, parse_strategy
+from mmcl.arguments import parse_of
 from mmcl.build import build_plugin
 from mmcl.errors import MMCLError
 from mmcl.options import instantiate
-from mmcl.registry import BACKBONES, STRATEGIES, kind_of, name_of
+from mmcl.registry import STRATEGIES, kind_of, name_of
 
 T = TypeVar("T")
 
@@ -158,8 +158,7 @@ def subject_of(plugin: Any, group: str) -> Subject:
     if isinstance(plugin, Subject):
         return plugin
     if isinstance(plugin, str):
-        parse = parse_backbone if group == BACKBONES else parse_strategy
-        name, made = plugin, build_plugin(group, parse(plugin))
+        name, made = plugin, build_plugin(group, parse_of(group, plugin))
     elif isinstance(plugin, type):
         name = name_of(group, plugin)
         made = instantiate(plugin, {}, name)

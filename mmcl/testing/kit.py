@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mmcl.arguments import parse_backbone, parse_strategy, registered_groups
+from mmcl.arguments import parse_of, registered_groups
 from mmcl.errors import ConfigError, PluginError, nearest
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.models.backbone import BackbonePlugin
@@ -108,7 +108,7 @@ def _group(plugin: Any) -> str:
     refusals = []
     for group in GROUPS:
         try:
-            load(group, (parse_backbone if group == BACKBONES else parse_strategy)(plugin).name)
+            load(group, parse_of(group, plugin).name)
         except PluginError as refusal:
             refusals.append(refusal)
         else:

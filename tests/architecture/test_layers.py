@@ -162,7 +162,7 @@ def test_strategies_know_neither_benchmarks_nor_backbones_nor_each_other(path: P
     family = f"mmcl_strategies.{path.parent.name}."  # parts of a strategy lie beside it
     strategies = {entry.module for entry in entries(STRATEGIES)}
     for module in imports(path):
-        assert not module.startswith(("mmcl_benchmarks", "mmcl.backbones", "mmcl.run", "mmcl.cli")), module
+        assert not module.startswith(("mmcl_benchmarks", "mmcl.backbones", "mmcl.running", "mmcl.cli")), module
         if module.startswith("mmcl_strategies."):
             shared = ("mmcl_strategies.maths", "mmcl_strategies.routing", family)
             assert module.startswith(shared), f"{name(path)} imports {module}"

@@ -33,7 +33,7 @@ from mmcl.errors import ConfigError, DataError
 from mmcl.evaluation.metric import Accuracy
 from mmcl.evaluation.result_matrix import ResultMatrix
 from mmcl.registry import BENCHMARKS, load
-from mmcl.run import extend
+from mmcl.running import extend
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import DIL
 from mmcl.testing.toy import toy_learner

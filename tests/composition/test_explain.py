@@ -10,7 +10,7 @@ import pytest
 from mmcl_benchmarks.mtil.benchmark import MTIL
 
 import mmcl
-from mmcl.arguments import parse_strategy
+from mmcl.arguments import parse_plugin
 from mmcl.backbones.openclip import GlyphCLIP
 from mmcl.cli import main
 from mmcl.errors import CompositionError, ConfigError, PluginError
@@ -129,7 +129,7 @@ def test_hooks_are_called_in_the_order_that_explain_says(
 def test_terms_have_the_names_that_explain_says(text: str) -> None:
     explanation, seen = mmcl.explain([text]), TermNames()
     (name,) = explanation.strategies
-    built = mmcl.strategy(name, **parse_strategy(text).options)
+    built = mmcl.strategy(name, **parse_plugin(text).options)
     benchmark = toy_benchmark(experiences=2, per_class=4)
     learner = toy_learner(benchmark, {name: built, "seen": seen}, iterations=ITERATIONS)
     for experience in benchmark.train:

@@ -69,6 +69,7 @@ def test_names_that_have_moved_are_found_where_they_are(tmp_path: Path, monkeypa
             ("from mmcl.learning.compose import check_composition", "check_composition from mmcl.learning.composition"),
             ("from mmcl.learning.compose import Need\nNeed.WHOLE_STREAM", 'order = "at once"'),
             ("import mmcl.models.addons", "import from mmcl.models.sites"),
+            ("from mmcl.run import extend", "import from mmcl instead"),
         )
     ):
         (tmp_path / f"former_names_{number}.py").write_text(f"{code}\n")

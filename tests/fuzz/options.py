@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from mmcl.arguments import parse_strategy, parse_value
+from mmcl.arguments import parse_plugin, parse_value
 from mmcl.config import PluginConfig, RunConfig, read_toml, write_toml
 from mmcl.options import instantiate
 from mmcl.registry import GROUPS, entries, load
@@ -136,7 +136,7 @@ def _value(chance: random.Random) -> str:
 
 
 def _taken(text: str, kind: type) -> str | None:
-    config = parse_strategy(text)
+    config = parse_plugin(text)
     plugin = instantiate(kind, config.options, config.name)
     options = {f.name: getattr(plugin, f.name) for f in fields(kind) if f.init}
     content = RunConfig(benchmark=PluginConfig("none"), strategies=(PluginConfig("it", options),)).to_dict()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mmcl_strategies.regularization.ewc import EWC
 
-from mmcl.arguments import apply_overrides, default_backbone, parse_backbone, parse_strategy
+from mmcl.arguments import apply_overrides, default_backbone, parse_backbone, parse_plugin
 from mmcl.config import PluginConfig, RunConfig, TrainingConfig, read_toml, resolve_training, write_toml
 from mmcl.errors import ConfigError
 from mmcl.options import instantiate
@@ -99,11 +99,11 @@ def test_wrong_settings_are_refused_with_key_value_and_way_out(settings: dict[st
 
 
 def test_strategies_are_parsed_with_typed_options() -> None:
-    parsed = parse_strategy('ewc:strength=1e3,samples=none,include=["*visual*","*text*"],fisher=exact')
+    parsed = parse_plugin('ewc:strength=1e3,samples=none,include=["*visual*","*text*"],fisher=exact')
     expected = {"strength": 1000.0, "samples": None, "include": ["*visual*", "*text*"], "fisher": "exact"}
     assert parsed == PluginConfig("ewc", expected)
-    assert parse_strategy("package.module:Class") == PluginConfig("package.module:Class")
-    assert parse_strategy("package.module:Class:a=1") == PluginConfig("package.module:Class", {"a": 1})
+    assert parse_plugin("package.module:Class") == PluginConfig("package.module:Class")
+    assert parse_plugin("package.module:Class:a=1") == PluginConfig("package.module:Class", {"a": 1})
     strategy = instantiate(EWC, parsed.options, "ewc")
     assert strategy.include == ("*visual*", "*text*")
     assert strategy.samples is None
@@ -121,7 +121,7 @@ def test_strategies_are_parsed_with_typed_options() -> None:
     ],
 )
 def test_values_may_hold_colons_and_quoted_commas(text: str, options: dict[str, Any]) -> None:
-    assert parse_strategy(text) == PluginConfig("x", options)
+    assert parse_plugin(text) == PluginConfig("x", options)
 
 
 @dataclass

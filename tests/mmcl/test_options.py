@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmcl.arguments import parse_strategy, parse_value
+from mmcl.arguments import parse_plugin, parse_value
 from mmcl.config import TrainingConfig
 from mmcl.errors import ConfigError, MMCLError
 from mmcl.options import (
@@ -194,4 +194,4 @@ def test_whatever_is_typed_is_a_value_or_a_text(text: str) -> None:
 @pytest.mark.parametrize("text", ["1e999", "-1e999", "[1, 1e999]", "9" * 400, "Infinity", "NaN", "[" * 100_000])
 def test_typed_numbers_beyond_every_bound_end_in_a_sentence_about_the_option(text: str) -> None:
     with pytest.raises(MMCLError, match=r"ewc\.strength"):
-        instantiate(load(*KINDS["ewc"]), parse_strategy(f"ewc:strength={text}").options, "ewc")
+        instantiate(load(*KINDS["ewc"]), parse_plugin(f"ewc:strength={text}").options, "ewc")

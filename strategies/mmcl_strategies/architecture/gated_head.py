@@ -48,18 +48,19 @@ class GatedStack(nn.Module):
 
     def forward(self, value: Tensor, row: int) -> Tensor:
         """``[B, width]``, through the gates of experience ``row``."""
-        for layer in self._gated:
+        for layer in self.gated:
             flat = isinstance(layer.layer, nn.Linear) and value.ndim > 2
             value = layer(value.flatten(1) if flat else value, row)
         return value.flatten(1)
 
     def links(self) -> list[Link]:
         """Each layer between the gate of the one before and its own."""
-        before = [None, *(layer.gate for layer in self._gated)]
-        return [Link(layer.layer, layer.gate, gate) for layer, gate in zip(self._gated, before, strict=False)]
+        before = [None, *(layer.gate for layer in self.gated)]
+        return [Link(layer.layer, layer.gate, gate) for layer, gate in zip(self.gated, before, strict=False)]
 
     @property
-    def _gated(self) -> list[GatedLayer]:
+    def gated(self) -> list[GatedLayer]:
+        """Its layers, the first one first."""
         return [layer for layer in self.layers if isinstance(layer, GatedLayer)]
 
 
@@ -139,4 +140,4 @@ def convolutional_stack(
         layers.append(GatedLayer(nn.Conv2d(depth, after, kernel), make_gate(after), dropout))
         depth = after
     flat = linear_stack(depth * side * side, hidden, dropout, make_gate)
-    return GatedStack([*layers, *flat._gated], flat.width)
+    return GatedStack([*layers, *flat.gated], flat.width)

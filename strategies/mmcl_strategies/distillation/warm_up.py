@@ -24,7 +24,6 @@ def train_new_units(learner: Learner, epochs: int) -> None:
         epochs: passes over its samples.
     """
     head, experience = learner.model.head, learner.current
-    assert experience is not None
     known = {id_ for met in learner.seen if met is not experience for id_ in met.label_space.ids}
     fresh = [id_ for id_ in experience.label_space.ids if id_ not in known]
     if not (epochs and known and fresh and isinstance(head, LinearHead) and head.weight.requires_grad):

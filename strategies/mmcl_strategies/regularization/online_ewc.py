@@ -119,6 +119,5 @@ class OnlineEWC(StrategyPlugin):
 def _classes(learner: Learner) -> tuple[int, int]:
     """How many classes came before the current experience, and how many are new in it."""
     current = learner.current
-    assert current is not None
     before = {id_ for experience in learner.seen if experience is not current for id_ in experience.label_space.ids}
     return len(before), len(set(current.label_space.ids) - before)

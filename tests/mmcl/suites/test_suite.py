@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import mmcl
 from mmcl.cli import app
 from mmcl.errors import ConfigError
-from mmcl.run import run_config
+from mmcl.running import run_config
 from mmcl.suites.plan import plan
 
 MODULE = '''

@@ -7,14 +7,12 @@ experience to one that has ended; both give the numbers that an uninterrupted ru
 """
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from mmcl.arguments import default_backbone, parse_backbone, parse_strategy
+from mmcl.arguments import default_backbone, parse_of
 from mmcl.build import benchmark_plugin, located, planned
 from mmcl.claim import claimed, held
 from mmcl.config import IN_MEMORY, PluginConfig, RunConfig
@@ -263,7 +261,7 @@ def _in_memory(stream: Benchmark) -> PluginConfig:
 
 def _as_config(group: str, plugin: Any) -> PluginConfig:
     if isinstance(plugin, str):
-        return parse_backbone(plugin) if group == BACKBONES else parse_strategy(plugin)
+        return parse_of(group, plugin)
     name, changed = name_of(group, type(plugin)), {}
     if not is_dataclass(plugin):
         raise ConfigError(
@@ -277,13 +275,3 @@ def _as_config(group: str, plugin: Any) -> PluginConfig:
         if option.init and value != option.default:
             changed[option.name] = os.fspath(value) if isinstance(value, os.PathLike) else value
     return PluginConfig(name, changed)
-
-
-class _CallableModule(ModuleType):
-    """``mmcl.run`` is both this module and, for users, the function: importing the module would hide the latter."""
-
-    def __call__(self, *arguments: Any, **options: Any) -> RunResult:
-        return run(*arguments, **options)
-
-
-sys.modules[__name__].__class__ = _CallableModule
