@@ -1,7 +1,7 @@
 """Heads: from fused features to the scores of a label space."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -99,35 +99,22 @@ class TextHead(Head):
         if output.route is None or TEXT not in self._backbone[0].adapted:
             return self.logits(output.fused, label_space)
         scores = output.fused.new_zeros(len(output.fused), len(label_space))
-        for id_, rows in output.route.ways():
-            # prompts are common to the rows of a way: their strength is the mean of theirs
-            way = id_, float(output.route.strength[rows].mean())
-            found = self.logits(output.fused[rows], label_space, way)
+        # prompts are common to the rows of a way: their strength is the mean of theirs
+        ways = {(id_, float(output.route.strength[rows].mean())): rows for id_, rows in output.route.ways()}
+        for rows, text in zip(ways.values(), self._of_ways(label_space, ways), strict=True):
+            found = self._compared(output.fused[rows], text)
             scores = scores.to(found.dtype).index_copy(0, rows, found)
         return scores
 
     def logits(self, fused: Tensor, label_space: LabelSpace, way: Way | None = None) -> Tensor:
         """``scale * norm(fused) @ text_features.T``, of prompts that take a way."""
-        scale, text = self._backbone[0].logit_scale, self.text_features(label_space, way)
-        # features of a forward pass in half precision may meet texts that were embedded outside of it
-        return scale * functional.normalize(fused.to(text.dtype), dim=-1) @ text.T
+        return self._compared(fused, self.text_features(label_space, way))
 
     def text_features(self, label_space: LabelSpace, way: Way | None = None) -> Tensor:
         """Unit-length class embeddings ``[C, D]``, of prompts that take a way."""
         if way is None and self._held is not None and self._held[0] == label_space:
             return self._held[1]
-        if torch.is_grad_enabled():
-            return self._embed(label_space, way)
-        backbone = self._backbone[0]
-        kind = backbone.logit_scale.device.type
-        half = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
-        version = half, *((p.data_ptr(), p._version) for p in backbone.parameters())
-        if version != self._kept_at:
-            self._kept, self._kept_at = ByValue(), version
-        kept = self._kept.setdefault(label_space, {})
-        if way not in kept:
-            kept[way] = self._joined(label_space, way)
-        return kept[way]
+        return self._of_ways(label_space, [way])[0]
 
     @contextmanager
     def holding(self, label_space: LabelSpace, features: Tensor) -> Iterator[None]:
@@ -155,6 +142,27 @@ class TextHead(Head):
         if mode != self.training:
             self._kept = ByValue()
         return super().train(mode)
+
+    def _compared(self, fused: Tensor, text: Tensor) -> Tensor:
+        scale = self._backbone[0].logit_scale
+        # features of a forward pass in half precision may meet texts that were embedded outside of it
+        return scale * functional.normalize(fused.to(text.dtype), dim=-1) @ text.T
+
+    def _of_ways(self, label_space: LabelSpace, ways: Collection[Way | None]) -> list[Tensor]:
+        """Class embeddings for each way; whether kept ones are those of the weights is looked up once for all."""
+        if torch.is_grad_enabled():
+            return [self._embed(label_space, way) for way in ways]
+        backbone = self._backbone[0]
+        kind = backbone.logit_scale.device.type
+        half = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+        version = half, *((p.data_ptr(), p._version) for p in backbone.parameters())
+        if version != self._kept_at:
+            self._kept, self._kept_at = ByValue(), version
+        kept = self._kept.setdefault(label_space, {})
+        for way in ways:
+            if way not in kept:
+                kept[way] = self._joined(label_space, way)
+        return [kept[way] for way in ways]
 
     def _joined(self, label_space: LabelSpace, way: Way | None) -> Tensor:
         """Class embeddings, those of the parts of a space one after the other."""

@@ -1,6 +1,7 @@
 """Every experience has prompts of its own, found by frozen features, and nobody tells which one a sample belongs to."""
 
 import math
+import sys
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ from mmcl.models.plain import PlainBackbone
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import DIL
 from mmcl.testing.samples import Raw, rewritten
-from mmcl.testing.toy import toy_learner, toy_samples, weights
+from mmcl.testing.toy import toy_benchmark, toy_learner, toy_samples, weights
 
 SPACE = LabelSpace.of(["alpha", "beta"], templates=["{}", "a {}"])
 SMALL: dict[str, Any] = {"prompt_length": 2, "context": 3, "clusters": 2, "restarts": 1}
@@ -78,9 +79,11 @@ class Seen(Metric):
         return float("nan")
 
 
-def begun(stream: Benchmark, others: dict[str, StrategyPlugin] | None = None, **options: Any) -> Learner:
+def begun(
+    stream: Benchmark, others: dict[str, StrategyPlugin] | None = None, steps: int = 3, **options: Any
+) -> Learner:
     strategies = {"s_liprompts": SLiPrompts(**{**SMALL, **options}), **(others or {})}
-    return toy_learner(stream, strategies, schedule="constant")
+    return toy_learner(stream, strategies, schedule="constant", iterations=steps)
 
 
 def learned(count: int = DOMAINS, **options: Any) -> Learner:
@@ -220,6 +223,24 @@ def test_texts_are_those_of_the_way() -> None:
     assert not torch.allclose(first, bare)
 
 
+class Calls(StrategyPlugin):
+    """Counts the calls of the second step of every experience, up to the backward pass."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+
+    def before_training_iteration(self, learner: Learner, **_: object) -> None:
+        if learner.step == 1:
+            self.steps.append(0)
+            sys.setprofile(self._called)
+
+    def before_backward(self, learner: Learner, **_: object) -> None:
+        sys.setprofile(None)
+
+    def _called(self, frame: object, event: str, argument: object) -> None:
+        self.steps[-1] += event == "call"
+
+
 class Modes(StrategyPlugin):
     """Notes whether the network is in training mode."""
 
@@ -286,6 +307,19 @@ def test_a_context_without_room_beside_the_names_is_refused_with_the_room_there_
     require_room(backbone, space, 15)
     with pytest.raises(ConfigError, match=r"16 words, and the class 'beta gamma delta' leaves room for 15"):
         require_room(backbone, space, 16)
+
+
+def test_a_hundred_experiences_are_learned_and_each_keeps_its_prompts() -> None:
+    stream, counted = toy_benchmark(DIL, 100, per_class=1), Calls()
+    learner = begun(stream, {"counted": counted}, steps=2)
+    kept = []
+    for experience in stream.train:
+        learner.train(experience)
+        kept.append([prompts.vectors[str(experience.index)].detach().clone() for prompts in prompts_of(learner)])
+    for index, own in enumerate(kept):
+        assert all(torch.equal(p.vectors[str(index)], v) for p, v in zip(prompts_of(learner), own, strict=True))
+    assert not bool(centres_of(learner)[:, 0].isnan().any())
+    assert counted.steps[50] == counted.steps[99], "the calls of a step do not grow"
 
 
 class Startless:
