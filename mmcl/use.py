@@ -25,6 +25,7 @@ from mmcl.learning.weights import restore_model
 from mmcl.models.arrival import Arrival
 from mmcl.models.digest import weights_digest
 from mmcl.models.multimodal import MultimodalModel
+from mmcl.models.sites import ADDONS
 from mmcl.options import wrong_value
 from mmcl.predictions import Prediction
 from mmcl.probe import as_evaluated
@@ -146,11 +147,12 @@ def export(folder: str | Path, to: str, out: str | Path | None = None, trust: bo
         )
     run = RunFolder.open(Path(folder), trust)
     model = trained_model(run)
-    extra = [name for name, _ in model.named_parameters() if not name.startswith("backbone.")]
+    names = [name for name, _ in model.named_parameters()]
+    extra = [name for name in names if not name.startswith("backbone.") or f".{ADDONS}." in name]
     if extra:
         raise ConfigError(
             f"export of {folder} to {to}",
-            found=f"the model has {len(extra)} parameters outside the backbone, such as {extra[0]!r}",
+            found=f"the model has {len(extra)} parameters outside the backbone or added to it, such as {extra[0]!r}",
             allowed="models that are an open_clip model and nothing else",
             remedy="Use 'mmcl predict', which uses the whole model.",
         )

@@ -12,18 +12,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner
 
 import mmcl
 from mmcl.cli import app
+from mmcl.data.asked import Asked
 from mmcl.data.pixels import open_image
+from mmcl.data.sample import Inputs
 from mmcl.errors import CheckpointError, ConfigError, DataError
 from mmcl.evaluation.retrieval_metric import Retrieval
 from mmcl.run_folder import RunFolder
-from mmcl.streams.scenario import CIL
+from mmcl.streams.scenario import CIL, DIL
 from mmcl.testing.audit import audited
 from mmcl.testing.toy import toy_benchmark, toy_pairs
+from mmcl.use import trained_model
 
 
 @pytest.fixture(scope="module")
@@ -215,3 +219,25 @@ def test_results_that_are_not_the_runs_are_named(content: str, pairs: Path, pict
     (tmp_path / "run" / "results.json").write_text(content)
     with pytest.raises(CheckpointError, match=r"results\.json: it cannot be read"):
         mmcl.predict(tmp_path / "run", files(pictures), texts=["a", "b"])
+
+
+def test_the_ways_of_a_run_are_found_again_and_what_was_added_to_a_model_is_not_exported(
+    pictures: Path, tmp_path: Path
+) -> None:
+    strategy = mmcl.strategy("s_liprompts", context=4, prompt_length=2, restarts=1)
+    out, stream = tmp_path / "run", toy_benchmark(DIL, experiences=2)
+    mmcl.run(benchmark=stream, strategies=[strategy], training={"iterations": 1}, out=out, quiet=True)
+    model = trained_model(RunFolder.open(out)).eval()
+    images = torch.stack([model.backbone.preprocess_eval["image"](open_image(path)) for path in files(pictures)])
+    asked = Asked(stream.label_space)
+    with torch.no_grad():
+        output = model.predict(Inputs({"image": images}, {"image": torch.ones(3, dtype=torch.bool)}, asked=asked))
+    assert output.route is not None
+    assert set(output.route.ids.tolist()) <= {0, 1}
+    assert output.logits is not None
+    names = stream.label_space.names
+    expected = [dict(zip(names, row, strict=True)) for row in output.logits.softmax(1).tolist()]
+    assert close(shares(mmcl.predict(out, pictures)), expected)
+    with pytest.raises(ConfigError, match=r"added to it, such as 'backbone.*s_liprompts.*Use 'mmcl predict'"):
+        mmcl.export(out, "open_clip", tmp_path / "clip")
+    assert not (tmp_path / "clip").exists()

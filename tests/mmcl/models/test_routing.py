@@ -228,3 +228,29 @@ def test_a_router_makes_room_for_every_experience_once() -> None:
 def test_rows_are_taken_by_an_id_at_some_strength() -> None:
     route = Route(torch.tensor([0, 1, PLAIN]), torch.tensor([0.5, 0.0, 1.0]))
     assert route.taken.tolist() == [True, False, False]
+
+
+class Longer(AddOn):
+    """Repeats the first token of the rows that it takes, as often as the number of their experience says."""
+
+    lengthens = True
+
+    def forward(self, here: Here, inputs: Inputs) -> Tensor:
+        route = inputs.route
+        if route is None or not bool(route.taken.any()):
+            return here.value
+        first = here.value[:, :1] * (1 + route.ids.reshape(-1, 1, 1))
+        return torch.cat([first, here.value], 1)
+
+
+def test_plain_rows_pass_apart_from_those_that_an_addon_makes_longer() -> None:
+    model = MultimodalModel(tiny_clip()).eval()
+    (site,) = model.backbone.sites_of(IMAGE, "tokens")
+    model.attach("longer", site, Longer())
+    assert model.backbone.lengthened == {IMAGE}
+    assert deepcopy(model).backbone.lengthened == {IMAGE}
+    batch = images(0.0, 0.1, 0.2, 0.3).replace(route=Route.given(torch.tensor([PLAIN, 2, PLAIN, 0])))
+    with torch.no_grad():
+        together = model.encode(batch).features[IMAGE]
+        alone = [model.encode(batch.select(torch.tensor([row]))).features[IMAGE] for row in range(4)]
+    torch.testing.assert_close(together, torch.cat(alone))
