@@ -17,6 +17,7 @@ from mmcl.evaluation.loggers import RunLogger, make_loggers
 from mmcl.evaluation.report import markdown_report
 from mmcl.evaluation.result_matrix import BEFORE_TRAINING
 from mmcl.evaluation.scores import Scores
+from mmcl.evaluation.ways import how_found
 from mmcl.foresight import foreseen
 from mmcl.history import History, Watch
 from mmcl.identity import identity_of, recorded_identity
@@ -182,6 +183,7 @@ class Experiment:
             "seed": self.config.seed,
             "unit": self.metric.unit,
             **self.scores.summarised([len(experience.samples) for experience in self.benchmark.test]),
+            "ways": how_found(self.learner.model.router, self.benchmark.scenario.task_id_known_at_test),
             "parameters": {
                 "total": sum(p.numel() for p in parameters),
                 "trainable": sum(p.numel() for p in parameters if p.requires_grad),
@@ -245,7 +247,7 @@ class Experiment:
                     scores[experience.name] = self.learner.evaluate(experience, self.metric)
                     chance[experience.name] = self.metric.chance()
                     answers.add(experience.name, self.metric.answers())
-                    for name, score in self.metric.further().items():
+                    for name, score in {**self.metric.further(), **self.learner.ways.shares()}.items():
                         further.setdefault(name, {})[experience.name] = score
                 advance(experience.name)
         self.scores.put(row, self.done, scores, chance, further)

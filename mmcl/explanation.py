@@ -14,7 +14,7 @@ from mmcl.build import build_plugin, check_distinct, surroundings
 from mmcl.errors import CompositionError, ConfigError, nearest
 from mmcl.escaping import plain
 from mmcl.learning.compose import Surroundings
-from mmcl.learning.composition import check_composition, consolidation_order, needs, occupants
+from mmcl.learning.composition import check_composition, consolidation_order, inhabited, needs, occupants
 from mmcl.learning.strategy import StrategyPlugin, Terms
 from mmcl.learning.timeline import METHOD_OF_SLOT, STEP, TIMELINE
 from mmcl.models.backbone import BackbonePlugin
@@ -129,7 +129,7 @@ def explain(
     built = [_strategy(strategy) for strategy in strategies]
     names, objects = [name for name, _ in built], [strategy for _, strategy in built]
     check_distinct(names)
-    around = _surroundings(benchmark, scenario, backbone)
+    around = inhabited(_surroundings(benchmark, scenario, backbone), objects)
     try:
         check_composition(objects, names, around)
         refusal = None

@@ -34,6 +34,7 @@ class Surroundings:
         modalities: what the samples of the benchmark may have.
         answers: what its samples are answered with.
         writes: whether the backbone writes text.
+        taken: the slots that the strategies take.
     """
 
     scenario: Scenario | None = None
@@ -42,11 +43,21 @@ class Surroundings:
     modalities: frozenset[str] | None = None
     answers: AnswerKind | None = None
     writes: bool | None = None
+    taken: frozenset[Slot] | None = None
 
     @property
     def encodes(self) -> frozenset[str] | None:
         """All modalities that a tower reads."""
         return None if self.towers is None else frozenset().union(*self.towers)
+
+    @property
+    def reveals_tasks(self) -> bool | None:
+        """Whether samples come with their task id at test time."""
+        return None if self.scenario is None else self.scenario.task_id_known_at_test
+
+    def takes(self, slot: Slot) -> bool | None:
+        """Whether a strategy takes a slot."""
+        return None if self.taken is None else slot in self.taken
 
     def has_tower(self, *reads: str) -> bool | None:
         """Whether a tower reads these modalities and no other."""
@@ -85,6 +96,7 @@ class Need:
     PAIRS: ClassVar["Need"]
     IMAGES_ALONE: ClassVar["Need"]
     TASK_ID: ClassVar["Need"]
+    WAY: ClassVar["Need"]
 
 
 Need.IMAGE_ENCODER = Need(
@@ -134,8 +146,18 @@ Need.TASK_ID = Need(
     "TASK_ID",
     what="the task id at test time",
     remedy="Choose a benchmark of scenario TIL or MDTIL, or a strategy that does not ask for it.",
-    met=lambda around: None if around.scenario is None else around.scenario.task_id_known_at_test,
+    met=lambda around: around.reveals_tasks,
 )
+Need.WAY = Need(
+    "WAY",
+    what="the task id at test time, or a strategy that chooses the way through the model",
+    remedy="Add a strategy that takes slot ROUTE, such as ddas, or choose a benchmark of scenario TIL or MDTIL.",
+    met=lambda around: _any(around.reveals_tasks, around.takes(Slot.ROUTE)),
+)
+
+
+def _any(*facts: bool | None) -> bool | None:
+    return True if True in facts else None if None in facts else False
 
 
 def _all(*facts: bool | None) -> bool | None:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import ClassVar, Protocol, TypeVar
 
 from mmcl.errors import CompositionError
@@ -54,6 +55,11 @@ def occupants(strategies: Sequence[Composed], names: Sequence[str]) -> dict[Slot
     return dict(found)
 
 
+def inhabited(around: Surroundings, strategies: Iterable[Composed]) -> Surroundings:
+    """The same surroundings for strategies that have each other beside them."""
+    return replace(around, taken=frozenset(slot for strategy in strategies for slot in strategy.slots))
+
+
 def check_composition(strategies: Sequence[Composed], names: Sequence[str], around: Surroundings) -> None:
     """Refuse what cannot work together.
 
@@ -67,6 +73,7 @@ def check_composition(strategies: Sequence[Composed], names: Sequence[str], arou
             want the stream at once and in turn, or a teacher does not exist.
     """
     _check_modalities(around)
+    around = inhabited(around, strategies)
     for who, need in needs(strategies, names, around.scenario):
         if need.met(around) is False:
             raise CompositionError(

@@ -20,6 +20,7 @@ from mmcl.data.label_space import LabelSpace
 from mmcl.data.reference import ReferenceData
 from mmcl.data.sample import Batch, Inputs
 from mmcl.evaluation.metric import Metric
+from mmcl.evaluation.ways import WayTally
 from mmcl.learning.compose import Slot
 from mmcl.learning.composition import consolidation_order
 from mmcl.learning.device import chosen_device as _device
@@ -67,6 +68,7 @@ class Learner(Shell):
         step: index of the current training step in its experience, from 0.
         config: the settings of the current experience.
         untouched: names of the pre-trained parameters that have never been trained.
+        ways: which ways the samples of the test set evaluated last have taken.
         sizes: how many parameters the model has had from each experience on.
     """
 
@@ -116,6 +118,7 @@ class Learner(Shell):
         self.model: MultimodalModel = model.to(self.device)
         self.model.computing = self._computing
         self._metric: Metric | None = None
+        self.ways = WayTally()
         self.batch_builder = self._occupant(Slot.BATCHES)
         self._objective_setter, self._gradient_editor = self._occupant(Slot.OBJECTIVE), self._occupant(Slot.GRADIENT)
         pretrained = {name for name, _ in model.named_parameters()}
@@ -205,6 +208,7 @@ class Learner(Shell):
     def evaluate(self, experience: Experience, metric: Metric) -> float:
         """Score of the model on an experience of the test stream."""
         self._metric = metric
+        self.ways.reset()
         metric.begin_set(experience.label_space)
         with seeded(derive_seed(self.seed, "evaluation")):
             self.eval([experience])
@@ -281,6 +285,7 @@ class Learner(Shell):
             self.call("after_eval_forward")
             if self._metric is not None:
                 self._metric.update(self.output, complete, self.label_space)
+                self.ways.update(self.output.route, complete.task_ids)
             if self._has_foreign_plugins:
                 self.loss = self.criterion()
             self.call("after_eval_iteration")

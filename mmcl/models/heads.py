@@ -98,13 +98,16 @@ class TextHead(Head):
         """The logits of the fused features; the prompts take the way of each row if the text tower has add-ons."""
         if output.route is None or TEXT not in self._backbone[0].adapted:
             return self.logits(output.fused, label_space)
-        scores = output.fused.new_zeros(len(output.fused), len(label_space))
         # prompts are common to the rows of a way: their strength is the mean of theirs
         ways = {(id_, float(output.route.strength[rows].mean())): rows for id_, rows in output.route.ways()}
-        for rows, text in zip(ways.values(), self._of_ways(label_space, ways), strict=True):
-            found = self._compared(output.fused[rows], text)
-            scores = scores.to(found.dtype).index_copy(0, rows, found)
-        return scores
+        # of all rows: the product of some of them may differ in the last digit from that of the whole batch
+        found = [self._compared(output.fused, text) for text in self._of_ways(label_space, ways)]
+        if len(found) == 1:
+            return found[0]
+        taken = torch.empty_like(output.route.ids)
+        for number, rows in enumerate(ways.values()):
+            taken[rows] = number
+        return torch.stack(found)[taken, torch.arange(len(taken), device=taken.device)]
 
     def logits(self, fused: Tensor, label_space: LabelSpace, way: Way | None = None) -> Tensor:
         """``scale * norm(fused) @ text_features.T``, of prompts that take a way."""

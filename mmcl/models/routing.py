@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import Literal
 
 from torch import nn
 
@@ -21,7 +21,7 @@ class Router(nn.Module, ABC):
         granularity: whether each row is given a way of its own, or a batch one for all of its rows.
     """
 
-    granularity: ClassVar[Literal["sample", "batch"]]
+    granularity: Literal["sample", "batch"]
 
     @abstractmethod
     def forward(self, inputs: Inputs, plain: Plain) -> Route:

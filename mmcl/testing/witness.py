@@ -118,7 +118,7 @@ class Observer:
                 self._trace("buffer", then, now["buffers"], "another than after the last step")
         elif event == "after_training":
             now = model_digest(learner)
-            self.record.rewrote |= now["weights"] != self.at_last_step["weights"]
+            self.record.rewrote |= _handed_over(now) != _handed_over(self.at_last_step)
             self.record.rewrote_buffers |= now["buffers"] != self.at_last_step["buffers"]
             self.record.draws |= {n for n, state in global_generators().items() if state != self.generators[n]}
 
@@ -205,6 +205,11 @@ def _options(strategy: StrategyPlugin) -> dict[str, Any]:
 def _moment(event: str, learner: Learner) -> str:
     where = "" if learner.experience is None else f" in experience {learner.experience.index}"
     return f"{event}{where}"
+
+
+def _handed_over(digests: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The weights that others may store; a router's are nobody's but its own."""
+    return {name: value for name, value in digests["weights"].items() if not name.startswith("router.")}
 
 
 def _short(term: str) -> str:

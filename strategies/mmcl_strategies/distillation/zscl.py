@@ -32,7 +32,6 @@ from torch import Tensor
 from mmcl.data.modality import IMAGE
 from mmcl.data.reference import ReferenceData
 from mmcl.data.sample import Batch, Inputs
-from mmcl.errors import ConfigError
 from mmcl.learning.compose import Need
 from mmcl.learning.strategy import GradientValues, Learner, StrategyPlugin, Terms
 from mmcl.learning.teachers import Initial, Interpolated, Policy, Teacher
@@ -40,6 +39,7 @@ from mmcl.options import Natural, NonNegative, Positive, Share, Width
 from mmcl_strategies.maths.averaging import add_consolidation_gradient, anchored_running_mean, weight_consolidation
 from mmcl_strategies.maths.distillation import contrast_logits, image_image_term, image_term, text_term, unit_rows
 from mmcl_strategies.maths.feature_distillation import mean_squared
+from mmcl_strategies.shared.reference import reference_for
 
 _CHUNK = 512  # texts encoded at once
 
@@ -109,7 +109,7 @@ class ZSCL(StrategyPlugin):
         parameters = dict(learner.model.shared_parameters())
         self._anchor = {name: parameter.detach().clone() for name, parameter in parameters.items()}
         self._average, self._count, self._step = dict(self._anchor), 1, 0
-        data = self._data = self._data or self._some_reference_data(learner)
+        data = self._data = self._data or reference_for(self, "zscl", learner)
         steps, size = len(learner.dataloader), self.batch_size or learner.config.batch_size
         self._every = max(1, steps // 10) if self.average_every is None else self.average_every
         self._stream = iter(learner.batches(data.images, steps, batch_size=size, augment=False, name="zscl"))
@@ -167,17 +167,6 @@ class ZSCL(StrategyPlugin):
                 for name, parameter in learner.model.shared_parameters():
                     parameter.copy_(self._average[name])
         self._anchor, self._average, self._stream = {}, {}, iter(())
-
-    def _some_reference_data(self, learner: Learner) -> ReferenceData:
-        data = self.reference_data() or learner.reference
-        if data is None:
-            raise ConfigError(
-                "zscl.reference",
-                found="neither the benchmark nor the strategy names reference data",
-                allowed="a folder with images/ and captions.txt",
-                remedy="Pass zscl:reference=DIR or put the folder 'reference' into the data root.",
-            )
-        return data
 
     @property
     def _policy(self) -> Policy:

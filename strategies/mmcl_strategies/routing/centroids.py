@@ -4,7 +4,7 @@ Source: Wang, Huang and Hong, "S-Prompts Learning with Pre-trained Transformers"
 iamwangyabin/S-Prompts. The paper says nearest neighbour; its code computes the L1 distance.
 """
 
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -71,7 +71,7 @@ class NearestCentroid(Router):
         start: where K-means begins.
     """
 
-    granularity: ClassVar[Literal["sample", "batch"]] = "sample"
+    granularity = "sample"
     centres: Tensor
     experiences: Tensor
 

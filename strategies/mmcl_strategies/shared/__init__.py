@@ -1,0 +1,1 @@
+"""What strategies of several kinds ask of a learner."""
