@@ -164,10 +164,10 @@ def test_strategies_know_neither_benchmarks_nor_backbones_nor_each_other(path: P
     for module in imports(path):
         assert not module.startswith(("mmcl_benchmarks", "mmcl.backbones", "mmcl.running", "mmcl.cli")), module
         if module.startswith("mmcl_strategies."):
-            shared = ("mmcl_strategies.maths", "mmcl_strategies.routing", family)
+            shared = ("mmcl_strategies.maths", "mmcl_strategies.routing", "mmcl_strategies.shared", family)
             assert module.startswith(shared), f"{name(path)} imports {module}"
             assert not any(f"{module}.".startswith(f"{other}.") for other in strategies), f"{name(path)}: {module}"
-    assert third_party(path) <= {"torch", "torchvision", "peft", "sklearn"}
+    assert third_party(path) <= {"torch", "torchvision", "safetensors", "peft", "sklearn"}
 
 
 @pytest.mark.parametrize("path", files("benchmarks"), ids=name)

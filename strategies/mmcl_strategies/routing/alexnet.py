@@ -15,13 +15,12 @@ IMAGENET, GLYPH = "imagenet", "glyph"
 LAST_CONVOLUTION = 11  # modules, without the ReLU and the pooling behind it
 
 
-def convolutions(weights: str, who: str) -> nn.Sequential:
+def convolutions(weights: str) -> nn.Sequential:
     """``[N, 3, H, W]`` -> ``[N, 256, h, w]``, 13 x 13 places for 224 x 224 pixels.
 
     Args:
         weights: ``imagenet`` (torchvision's, which it fetches unless its cache has them), ``glyph`` (embedded, trained
             on drawings of symbols), or a file with the state dictionary of torchvision's AlexNet.
-        who: names the option in errors.
 
     Raises:
         ConfigError: if there is no such file, or the weights cannot be fetched or are another network's.
@@ -29,33 +28,33 @@ def convolutions(weights: str, who: str) -> nn.Sequential:
     from torchvision.models import alexnet
 
     network: nn.Sequential = alexnet(weights=None).features[:LAST_CONVOLUTION]
-    tensors = {name.removeprefix("features."): value for name, value in _read(weights, who).items()}
+    tensors = {name.removeprefix("features."): value for name, value in _read(weights).items()}
     wanted = network.state_dict()
     if any(name not in tensors or tensors[name].shape != value.shape for name, value in wanted.items()):
-        raise _wrong(weights, who, "it is not torchvision's AlexNet")
+        raise _wrong(weights, "it is not torchvision's AlexNet")
     network.load_state_dict({name: tensors[name].float() for name in wanted})
     return network
 
 
-def _read(weights: str, who: str) -> dict[str, Tensor]:
+def _read(weights: str) -> dict[str, Tensor]:
     if weights == IMAGENET:
         from torchvision.models import AlexNet_Weights
 
         try:
             found: dict[str, Tensor] = AlexNet_Weights.IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
         except (URLError, OSError, RuntimeError) as error:
-            raise _wrong(weights, who, f"torchvision cannot fetch them ({error})") from error
+            raise _wrong(weights, f"torchvision cannot fetch them ({error})") from error
         return found
     path = EMBEDDED if weights == GLYPH else Path(weights)
     try:
         return load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        raise _wrong(weights, who, f"it cannot be read ({error})") from error
+        raise _wrong(weights, f"it cannot be read ({error})") from error
 
 
-def _wrong(weights: str, who: str, what: str) -> ConfigError:
+def _wrong(weights: str, what: str) -> ConfigError:
     return ConfigError(
-        who,
+        "ddas.weights",
         found=f"{weights!r}: {what}",
         allowed=f"{IMAGENET!r}, {GLYPH!r} for embedded editions, or a file with the weights of torchvision's AlexNet",
         remedy="Save torchvision.models.alexnet(weights='IMAGENET1K_V1').state_dict() where there is a network, and "

@@ -16,7 +16,7 @@ test images that all come from one data set, which ``granularity="batch"`` does.
 trained compete; the released code lets those of experiences to come take part.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from math import ceil
 from pathlib import Path
@@ -52,6 +52,8 @@ class DDAS(StrategyPlugin):
     batch_size: Width | None = None  # None: the training settings'
     reference: str | None = None  # folder with images/ and captions.txt; None: the benchmark's reference data
 
+    # makes of ``weights`` what gives the features, ``[N, C, H, W]`` -> ``[N, ...]``; tests put another in its place
+    _network: Callable[[str], nn.Module] = field(default_factory=lambda: convolutions, init=False, repr=False)
     _router: Reconstruction | None = field(default=None, init=False, repr=False)
 
     @property
@@ -78,14 +80,10 @@ class DDAS(StrategyPlugin):
             granularity=self.granularity, weights="glyph", code=4, iterations=3, reference_iterations=3, batch_size=4
         )
 
-    def network(self) -> nn.Module:
-        """The network whose features are reconstructed, ``[N, C, H, W]`` -> ``[N, ...]``."""
-        return convolutions(self.weights, "ddas.weights")
-
     def adapt_model(self, learner: Learner) -> None:
         """Put the router into the model, with the autoencoder of the reference data."""
         self._router = learner.model.router = Reconstruction(
-            self.network(),
+            self._network(self.weights),
             learner.model.backbone.specs[IMAGE].shape,
             code=self.code,
             threshold=self.threshold,

@@ -33,21 +33,15 @@ HIDDEN = Scenario("MTIL", task_id_known_at_test=False, label_space_at_test="own"
 PARTS = {"down_w": "down.weight", "down_b": "down.bias", "up_w": "up.weight", "up_b": "up.bias"}
 
 
-class Seen(DDAS):
-    """DDAS with the small network of a case."""
-
-    def __init__(self, case: Case, **options: Any) -> None:
-        super().__init__(**options)
-        self.case = case
-
-    def network(self) -> nn.Module:
-        layers: list[nn.Module] = []
-        for name, stride in (("in_fe_conv1", 2), ("in_fe_conv2", 1)):
-            weight = self.case.tensor(f"{name}_w").float()
-            layer = nn.Conv2d(weight.shape[1], weight.shape[0], 3, stride, padding=1)
-            layer.weight.data, layer.bias.data = weight, self.case.tensor(f"{name}_b").float()  # type: ignore[union-attr]
-            layers += [layer, nn.ReLU()]
-        return nn.Sequential(*layers[:-1])
+def small_network(case: Case) -> nn.Module:
+    """Two convolutions with the treatment of AlexNet's: the last ReLU is cut off."""
+    layers: list[nn.Module] = []
+    for name, stride in (("in_fe_conv1", 2), ("in_fe_conv2", 1)):
+        weight = case.tensor(f"{name}_w").float()
+        layer = nn.Conv2d(weight.shape[1], weight.shape[0], 3, stride, padding=1)
+        layer.weight.data, layer.bias.data = weight, case.tensor(f"{name}_b").float()  # type: ignore[union-attr]
+        layers += [layer, nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
 
 
 class Starts(StrategyPlugin):
@@ -188,9 +182,8 @@ def adapters(case: Case) -> MoEAdapters:
     )
 
 
-def ddas(case: Case) -> Seen:
-    return Seen(
-        case,
+def ddas(case: Case) -> DDAS:
+    strategy = DDAS(
         threshold=case.number("hp_ddas_threshold"),
         code=case.arrays["in_ae_enc_w"].shape[1],
         iterations=case.integer("hp_ae_iterations_task") + 1,
@@ -200,6 +193,8 @@ def ddas(case: Case) -> Seen:
         decay_every=case.integer("hp_ae_lr_decay_epochs"),
         batch_size=case.arrays["in_ref_images"].shape[1],
     )
+    strategy._network = lambda _: small_network(case)
+    return strategy
 
 
 def orders(case: Case, tasks: int, steps: int) -> dict[str, Tensor]:

@@ -102,16 +102,15 @@ def test_targets_are_squashed_so_that_a_sigmoid_can_reach_them() -> None:
     assert not any(parameter.requires_grad for parameter in autoencoder.parameters())
 
 
-class Edges(DDAS):
-    """With a network small enough for a test."""
-
-    def network(self) -> nn.Module:
-        return nn.Sequential(nn.AvgPool2d(8), nn.Flatten())
+def edges(_: str) -> nn.Module:
+    """A network small enough for a test."""
+    return nn.Sequential(nn.AvgPool2d(8), nn.Flatten())
 
 
 def learned(experiences: int = 3) -> tuple[Learner, list[dict[str, Tensor]]]:
     benchmark = toy_benchmark(CIL, experiences)
-    strategy = Edges(code=4, iterations=5, reference_iterations=5, batch_size=4)
+    strategy = DDAS(code=4, iterations=5, reference_iterations=5, batch_size=4)
+    strategy._network = edges
     learner = toy_learner(benchmark, {"ddas": strategy})
     states = []
     for experience in benchmark.train:
@@ -145,9 +144,9 @@ def test_training_the_model_does_not_change_what_the_router_sees() -> None:
 def test_weights_that_are_no_alexnet_are_refused_with_what_to_do(tmp_path: Path) -> None:
     torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "other.pt")
     with pytest.raises(ConfigError, match="not torchvision's AlexNet"):
-        convolutions(str(tmp_path / "other.pt"), "ddas.weights")
+        convolutions(str(tmp_path / "other.pt"))
     with pytest.raises(ConfigError, match="cannot be read"):
-        convolutions(str(tmp_path / "nothing.pt"), "ddas.weights")
+        convolutions(str(tmp_path / "nothing.pt"))
 
 
 def test_the_network_is_alexnet_up_to_its_last_convolution(tmp_path: Path) -> None:
@@ -155,11 +154,11 @@ def test_the_network_is_alexnet_up_to_its_last_convolution(tmp_path: Path) -> No
 
     whole = alexnet(weights=None)
     torch.save(whole.state_dict(), tmp_path / "alexnet.pt")
-    network = convolutions(str(tmp_path / "alexnet.pt"), "ddas.weights")
+    network = convolutions(str(tmp_path / "alexnet.pt"))
     picture = torch.randn(1, 3, 224, 224)
     with torch.no_grad():
         found = network(picture)
         assert found.shape == (1, 256, 13, 13)
         assert float(found.min()) < 0, "before the ReLU"
         assert torch.equal(whole.features[11:](found), whole.features(picture))
-    assert convolutions("glyph", "ddas.weights")(torch.randn(2, 3, 32, 32)).shape == (2, 256, 1, 1)
+    assert convolutions("glyph")(torch.randn(2, 3, 32, 32)).shape == (2, 256, 1, 1)
