@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmcl.data.bulk import Bulk, batch_of, stacked
 from mmcl.data.captions import one_of
 from mmcl.data.modality import TEXT, ModalitySpec
 from mmcl.data.sample import Batch, Inputs, Sample, SampleDataset
@@ -14,7 +15,7 @@ from mmcl.errors import DataError, MMCLError
 Preprocess = Mapping[str, Callable[[Any], Tensor]]
 
 
-class Prepared:
+class Prepared(Bulk):
     """A sample data set whose values go through the backbone's preprocessing when they are read.
 
     Args:
@@ -30,6 +31,10 @@ class Prepared:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def batch(self, indices: Sequence[int]) -> Batch | None:
+        """What needs no preparation."""
+        return batch_of(self.samples, indices)
 
     def __getitem__(self, index: int) -> Sample:
         sample = self.samples[index]
@@ -69,25 +74,36 @@ class Collator:
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
         """Stack prepared samples of any subset of the modalities."""
-        values, present = {}, {}
+        values: dict[str, Tensor] = {}
+        present: dict[str, Tensor] = {}
         brought = self.modalities.union(*(sample.inputs for sample in samples))
         for name, spec in self.specs.items():
             if name not in brought:
                 continue
             column = [sample.inputs.get(name) for sample in samples]
             present[name] = torch.tensor([value is not None for value in column])
-            values[name] = _stacked(name, spec, column, samples)
+            found = stacked([spec.missing() if value is None else value for value in column])
+            if found is None or found.shape[1:] != spec.shape:
+                raise _misshapen(name, spec, zip((sample.sample_id for sample in samples), column, strict=True))
+            values[name] = found
         task_ids = torch.tensor([sample.task_id for sample in samples])
         whole = frozenset(name for name in values if all(name in sample.inputs for sample in samples))
         inputs = Inputs(values, present, tuple(sample.sample_id for sample in samples), task_ids, whole=whole)
         return Batch(inputs, torch.as_tensor([sample.target for sample in samples]), task_ids)
 
     def complete(self, batch: Batch) -> Batch:
-        """A batch that a data set has stacked by itself, with the modalities of the stream that it lacks."""
+        """A batch that a data set has stacked by itself, with the modalities of the stream, and of the backbone alone.
+
+        Raises:
+            DataError: if its values have another shape than the backbone's.
+        """
         inputs = batch.inputs
-        if self.modalities <= inputs.present.keys():
+        for name in inputs.present:
+            if name in self.specs and inputs[name].shape[1:] != self.specs[name].shape:
+                raise _misshapen(name, self.specs[name], zip(inputs.sample_ids, inputs[name], strict=True))
+        if self.modalities <= inputs.present.keys() <= self.specs.keys():
             return batch
-        rows = inputs.batch_size
+        rows = len(batch.targets)
         values, present = {}, {}
         for name, spec in self.specs.items():
             if name in inputs:
@@ -98,21 +114,11 @@ class Collator:
         return batch._replace(inputs=inputs.replace(values=values, present=present))
 
 
-def _stacked(name: str, spec: ModalitySpec, column: Sequence[Any], samples: Sequence[Sample]) -> Tensor:
-    """The values of a modality as one tensor.
-
-    Raises:
-        DataError: if a value has another shape than a backbone's.
-    """
-    try:
-        stacked = torch.stack([spec.missing() if value is None else value for value in column])
-    except (RuntimeError, TypeError):
-        stacked = None
-    if stacked is not None and stacked.shape[1:] == spec.shape:
-        return stacked
-    odd = ((s.sample_id, v) for s, v in zip(samples, column, strict=True) if v is not None)
-    id_, value = next(((i, v) for i, v in odd if getattr(v, "shape", None) != spec.shape), ("?", None))
-    raise DataError(
+def _misshapen(name: str, spec: ModalitySpec, rows: Iterable[tuple[str, Any]]) -> DataError:
+    """What to say of the first value that is shaped otherwise than a backbone takes it."""
+    odd = ((id_, value) for id_, value in rows if value is not None and getattr(value, "shape", None) != spec.shape)
+    id_, value = next(odd, ("?", None))
+    return DataError(
         f"sample {id_}",
         found=f"{name} of shape {list(getattr(value, 'shape', ()))} after preprocessing",
         allowed=f"{list(spec.shape)} everywhere, as the backbone takes it",
@@ -120,11 +126,10 @@ def _stacked(name: str, spec: ModalitySpec, column: Sequence[Any], samples: Sequ
     )
 
 
-class TensorSamples:
+class TensorSamples(Bulk):
     """Samples that already are tensors in memory, one stacked tensor per modality.
 
-    ``__getitems__`` hands a whole batch to the loader at once, so a step costs a few indexing operations instead of
-    one Python call per sample.
+    A step costs a few indexing operations instead of several Python calls per sample.
 
     Args:
         values: modality -> ``[N, ...]``.
@@ -135,6 +140,8 @@ class TensorSamples:
     Raises:
         DataError: if the lengths differ.
     """
+
+    finished = True
 
     def __init__(
         self,
@@ -167,8 +174,8 @@ class TensorSamples:
         values = {name: value[index] for name, value in self.values.items() if self.present[name][index]}
         return Sample(values, self.targets[index], f"{self.task_id}/{index}", self.task_id, finished=True)
 
-    def __getitems__(self, indices: list[int]) -> Batch:
-        """A whole batch; torch's loader prefers this method where it exists."""
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """Some rows of every tensor."""
         rows = torch.tensor(indices)
         task_ids = torch.full((len(indices),), self.task_id)
         present = {name: held[rows] for name, held in self.present.items()}
@@ -179,8 +186,4 @@ class TensorSamples:
 
 def concatenate(first: Batch, second: Batch) -> Batch:
     """Rows of ``first``, then rows of ``second``; both have the same modalities."""
-    return Batch(
-        first.inputs.followed_by(second.inputs),
-        torch.cat([first.targets, second.targets]),
-        torch.cat([first.task_ids, second.task_ids]),
-    )
+    return first.followed_by(second)

@@ -115,6 +115,11 @@ class LabelSpace:
         return tuple(label.id for label in self.classes)
 
     @cached_property
+    def counted(self) -> bool:
+        """Whether the ids count from 0 in column order, so that a class has the column of its id."""
+        return self.ids == tuple(range(len(self)))
+
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Class names in column order."""
         return tuple(label.name for label in self.classes)
@@ -128,7 +133,7 @@ class LabelSpace:
     def columns(self, ids: Tensor) -> Tensor:
         """Global class ids ``int64[B]`` -> column indices ``int64[B]``, -1 where a class is not in this space."""
         table = self._column_of.to(ids.device)
-        return table[ids.clamp(-1, len(table) - 1)]
+        return table.take(ids.clamp(-1, len(table) - 1))
 
     @classmethod
     def joined(cls, spaces: "Iterable[LabelSpace]") -> "LabelSpace":

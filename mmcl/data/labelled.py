@@ -5,6 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+from torch.utils.data import Subset, TensorDataset
+
+from mmcl.data.bulk import stacked
 from mmcl.data.labels import coded
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.pixels import as_picture, is_picture_path
@@ -31,6 +36,7 @@ def labelled_table(data: Any, name: str, ready: bool) -> Table:
         files=pairs.file,
         root=Path(root) if isinstance(root, (str, Path)) else None,
         ready=ready,
+        stacked=pairs.stacked if _in_memory(data) else None,
     )
 
 
@@ -51,6 +57,10 @@ class _Pairs:
     def values(self, row: int) -> dict[str, Any]:
         return {self.modality: self.data[row][0]}
 
+    def stacked(self, rows: Tensor) -> dict[str, Tensor] | None:
+        found = _column(self.data, rows)
+        return None if found is None else {self.modality: found}
+
     def file(self, row: int) -> Path | None:
         return Path(self.data[row][0]) if self.listed else _file(self.data, row)
 
@@ -60,6 +70,22 @@ def _origin(data: Any) -> Any:
     while hasattr(data, "indices") and hasattr(data, "dataset"):
         data = data.dataset
     return data
+
+
+def _in_memory(data: Any) -> bool:
+    """Whether rows are what lies in a list or in whole tensors, and not what some code makes of them."""
+    if type(data) is Subset:
+        return _in_memory(data.dataset)
+    return type(data) in (list, tuple, TensorDataset)
+
+
+def _column(data: Any, rows: Tensor) -> Tensor | None:
+    """The first elements of some rows as one tensor."""
+    if type(data) is Subset:
+        return _column(data.dataset, torch.tensor([data.indices[row] for row in rows.tolist()]))
+    if type(data) is TensorDataset:
+        return data.tensors[0].index_select(0, rows)
+    return stacked([data[row][0] for row in rows.tolist()])
 
 
 def _targets(data: Any) -> Sequence[Any]:

@@ -1,13 +1,15 @@
-"""Loaders over torch's DataLoader: a fixed number of shuffled training batches, or one ordered pass."""
+"""Loaders: a fixed number of shuffled training batches, or one ordered pass."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
 import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
-from mmcl.data.collate import Collator, Prepared, Preprocess, TensorSamples
+from mmcl.data.bulk import Bulk, batch_of, is_finished
+from mmcl.data.collate import Collator, Prepared, Preprocess
 from mmcl.data.draws import Drawn, DrawnBatches, Order
 from mmcl.data.sample import Batch, Batches, Sample, SampleDataset
 from mmcl.errors import MMCLError
@@ -27,12 +29,12 @@ class IterationSampler(Sampler[list[int]]):
         return self.iterations
 
     def __iter__(self) -> Iterator[list[int]]:
-        order: list[int] = []
-        for _ in range(self.iterations):
-            if not order:
-                order = torch.randperm(self.size, generator=self.generator).tolist()
-            yield order[: self.batch_size]
-            order = order[self.batch_size :]
+        remaining = self.iterations if self.size else 0
+        while remaining:
+            order = torch.randperm(self.size, generator=self.generator).tolist()
+            for begin in islice(range(0, self.size, self.batch_size), remaining):
+                yield order[begin : begin + self.batch_size]
+                remaining -= 1
 
 
 def as_batch(fetched: Any, collate: Collator) -> Batch:
@@ -77,47 +79,68 @@ class _Told:
             return error
 
 
-class _Fetching(Dataset[Sample]):
-    """Samples by batches of indices, under the name by which torch's loader asks for one."""
+class Fetched:
+    """Samples read by batches of indices, all at once where the data set hands them over so."""
 
-    def __init__(self, samples: Any) -> None:
+    def __init__(self, samples: SampleDataset) -> None:
         self.samples = samples
-        self.__getitems__ = _Told(self._fetch)
 
-    def _fetch(self, indices: Any) -> Any:
-        batched = getattr(self.samples, "__getitems__", None)
-        return [self.samples[index] for index in indices] if batched is None else batched(indices)
+    def __getitems__(self, indices: Sequence[int]) -> Batch | list[Sample]:
+        """A batch, under the name by which torch's loader asks for one."""
+        whole = batch_of(self.samples, indices)
+        return [self.samples[index] for index in indices] if whole is None else whole
+
+
+class _Sent(Dataset[Sample]):
+    """A reader as worker processes have it."""
+
+    def __init__(self, reader: "Fetched | Drawn") -> None:
+        self.__getitems__ = _Told(reader.__getitems__)
 
 
 class Loader:
-    """Batches of samples by torch's ``DataLoader``, in worker processes if wanted.
+    """Batches of samples, by torch's ``DataLoader`` where worker processes or page-locked memory ask for one.
 
     Args:
-        samples: what is read, one call per index or, with ``__getitems__``, one per batch.
-        collate: stacks them.
-        order: a batch of indices for each batch.
+        reader: of a batch.
+        collate: stacks it, unless it is stacked.
+        order: what the reader is asked for each batch.
         num_workers: worker processes; 0 reads in this one.
         pin: whether batches are put into page-locked memory, for a CUDA device.
     """
 
     def __init__(
-        self, samples: Any, collate: Collator, order: Iterable[Any], *, num_workers: int = 0, pin: bool = False
+        self,
+        reader: Fetched | Drawn,
+        collate: Collator,
+        order: Order | DrawnBatches | BatchSampler,
+        *,
+        num_workers: int = 0,
+        pin: bool = False,
     ) -> None:
-        self.loader: DataLoader[Any] = DataLoader(
-            _Fetching(samples) if num_workers else samples,
-            batch_sampler=order,
-            collate_fn=_Told(_Pack(collate)) if num_workers else _Pack(collate),
-            num_workers=num_workers,
-            # without a generator of its own a loader draws its base seed from the global one
-            generator=torch.Generator(),
-            pin_memory=pin,
-        )
+        self.reader, self.collate, self.order = reader, collate, order
+        self.num_workers, self.pin = num_workers, pin
 
     def __len__(self) -> int:
-        return len(self.loader)
+        return len(self.order)
 
     def __iter__(self) -> Iterator[Batch]:
-        return map(_batch, self.loader)
+        if self.num_workers or self.pin:
+            return map(_batch, self.loader)
+        return (as_batch(self.reader.__getitems__(asked), self.collate) for asked in self.order)  # type: ignore[arg-type]
+
+    @cached_property
+    def loader(self) -> DataLoader[Any]:
+        """Torch's one, which hands over parcels."""
+        return DataLoader(
+            _Sent(self.reader),
+            batch_sampler=self.order,
+            collate_fn=_Told(_Pack(self.collate)),
+            num_workers=self.num_workers,
+            # without a generator of its own a loader draws its base seed from the global one
+            generator=torch.Generator(),
+            pin_memory=self.pin,
+        )
 
 
 def _batch(parcel: "Parcel | MMCLError") -> Batch:
@@ -128,10 +151,10 @@ def _batch(parcel: "Parcel | MMCLError") -> Batch:
 
 def prepared(samples: SampleDataset, preprocess: Preprocess, augmented: bool = False) -> SampleDataset:
     """Bind the preprocessing, except to samples that are finished tensors."""
-    return samples if isinstance(samples, TensorSamples) else Prepared(samples, preprocess, augmented)
+    return samples if is_finished(samples) else Prepared(samples, preprocess, augmented)
 
 
-class Kept:
+class Kept(Bulk):
     """Keeps what a deterministic data set returned, so that decoding and preprocessing happen once a sample."""
 
     def __init__(self, samples: SampleDataset) -> None:
@@ -140,6 +163,10 @@ class Kept:
 
     def __len__(self) -> int:
         return len(self.samples)
+
+    def batch(self, indices: Sequence[int]) -> Batch | None:
+        """What is in memory already."""
+        return batch_of(self.samples, indices)
 
     def __getitem__(self, index: int) -> Sample:
         if index not in self._kept:
@@ -181,7 +208,7 @@ def training_batches(
     order = IterationSampler(len(samples), batch_size, iterations, generator)
     if augmented:
         return augmented_batches(samples, collate, order, seed=seed, num_workers=num_workers, pin=pin)
-    return Loader(samples, collate, order, num_workers=num_workers, pin=pin)
+    return Loader(Fetched(samples), collate, order, num_workers=num_workers, pin=pin)
 
 
 def augmented_batches(
@@ -194,8 +221,8 @@ def augmented_batches(
     pin: bool = False,
 ) -> Loader:
     """One batch per list of indices; a sample's augmentation depends on ``seed``, its index and its turn alone."""
-    if isinstance(samples, TensorSamples):  # finished, and handed over in whole batches
-        return Loader(samples, collate, order, num_workers=num_workers, pin=pin)
+    if is_finished(samples):
+        return Loader(Fetched(samples), collate, order, num_workers=num_workers, pin=pin)
     return Loader(Drawn(samples), collate, DrawnBatches(order, seed), num_workers=num_workers, pin=pin)
 
 
@@ -204,4 +231,4 @@ def ordered_batches(
 ) -> Loader:
     """One pass in the order of the data set."""
     order = BatchSampler(range(len(samples)), batch_size, drop_last=False)
-    return Loader(samples, collate, order, num_workers=num_workers, pin=pin)
+    return Loader(Fetched(samples), collate, order, num_workers=num_workers, pin=pin)

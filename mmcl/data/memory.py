@@ -1,7 +1,7 @@
 """Memory: complete samples in a form that a checkpoint can hold, by value or as references into the stream."""
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mmcl.data.sample import Sample, SampleDataset
+from mmcl.data.bulk import Bulk, batch_across, batch_from, stacked
+from mmcl.data.sample import Batch, Sample, SampleDataset
 from mmcl.errors import DataError
 
 Record = dict[str, Any]
@@ -21,7 +22,7 @@ _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})  # TIFF takes the o
 
 
 @dataclass
-class Memory:
+class Memory(Bulk):
     """A list of slots, each a whole un-augmented sample: every modality, target, experience. A sample data set itself.
 
     Attributes:
@@ -41,6 +42,26 @@ class Memory:
             return self.stream[record["task_id"]][record["index"]]
         inputs = {name: _unpack(value) for name, value in record["inputs"].items()}
         return Sample(inputs, record["target"], record["sample_id"], record["task_id"], record["finished"])
+
+    def batch(self, indices: Sequence[int]) -> Batch | None:
+        """Finished samples that have the same modalities, or what the stream hands over where the slots refer to it."""
+        records = [self.records[index] for index in indices]
+        if all("index" in record for record in records):
+            return batch_across(self.stream, [(record["task_id"], record["index"]) for record in records])
+        names = records[0].get("inputs", {}).keys()
+        if not all(record.get("finished") and record["inputs"].keys() == names for record in records):
+            return None
+        columns = {name: stacked([record["inputs"][name] for record in records]) for name in names}
+        values = {name: column.cpu() for name, column in columns.items() if column is not None}
+        if len(values) < len(names):
+            return None
+        targets = [record["target"] for record in records]
+        return batch_from(
+            values,
+            torch.as_tensor(targets),
+            tuple([record["sample_id"] for record in records]),
+            torch.tensor([record["task_id"] for record in records]),
+        )
 
     def put(self, slot: int, sample: Sample) -> None:
         """Write a sample to a slot by value; the slot behind the last one appends."""

@@ -90,6 +90,7 @@ def paired(table: Table) -> Table:
         labels=[0] * len(rows),
         values=reader.values,
         files=reader.file,
+        stacked=None,
         groups=None if table.groups is None else [table.groups[row] for row in rows],
         sides=None if table.sides is None else [table.sides[row] for row in rows],
         known_keys=tuple(key for key, *_ in found),

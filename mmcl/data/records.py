@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from mmcl.data.arrays import is_array_path
+from mmcl.data.bulk import stacked
 from mmcl.data.folder_sides import TEST, TRAIN, VALIDATION, side_called
 from mmcl.data.labels import coded, require_one_spelling
 from mmcl.data.modality import ACCELERATION, AUDIO, GYROSCOPE, IMAGE, TEXT, VIDEO
@@ -74,6 +77,7 @@ class Records:
             groups=self.groups(group) if group in self.known else None,
             sides=sides,
             ready=ready,
+            stacked=reader.stacked if type(self.data) in (list, tuple) else None,
             columns=tuple(self.known),
             remarks=tuple(remarks),
         )
@@ -171,6 +175,12 @@ class _Reader:
         said = self.data[row]
         given = {modality: self.located(modality, said.get(column)) for column, modality in self.columns.items()}
         return given if (place := self.file(row)) is None else given | {IMAGE: place}
+
+    def stacked(self, rows: Tensor) -> dict[str, Tensor] | None:
+        said = [self.data[row] for row in rows.tolist()]
+        columns = {modality: stacked([row.get(column) for row in said]) for column, modality in self.columns.items()}
+        found = {modality: values for modality, values in columns.items() if values is not None}
+        return found if len(found) == len(columns) else None
 
     def located(self, modality: str, value: Any) -> Any:
         """The value, or the file that its array is read from."""

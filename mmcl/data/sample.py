@@ -188,7 +188,9 @@ class Batch(NamedTuple):
         return self.targets
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
-        """The same batch on ``device``."""
+        """The same batch on ``device``: itself, if that is where it is."""
+        if self.targets.device == torch.device(device):
+            return self
         return Batch(
             self.inputs.to(device, non_blocking),
             self.targets.to(device, non_blocking=non_blocking),
@@ -198,6 +200,14 @@ class Batch(NamedTuple):
     def pin_memory(self) -> "Batch":
         """The same batch in page-locked memory."""
         return Batch(self.inputs.pin_memory(), self.targets.pin_memory(), self.task_ids.pin_memory())
+
+    def followed_by(self, other: "Batch") -> "Batch":
+        """These rows, then those of ``other``, which has the same modalities."""
+        return Batch(
+            self.inputs.followed_by(other.inputs),
+            torch.cat([self.targets, other.targets]),
+            torch.cat([self.task_ids, other.task_ids]),
+        )
 
     def select(self, rows: Tensor) -> "Batch":
         """The rows named by an index or a mask."""

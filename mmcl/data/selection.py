@@ -7,8 +7,9 @@ of a group may enter later with a key below that of a member given up, so that w
 largest keys: with random keys a uniform sample of it, with positions in the stream as keys its latest members.
 """
 
-from collections import Counter
+from bisect import bisect_left
 from collections.abc import Sequence
+from heapq import heappop, heappush
 
 import torch
 from torch import Tensor
@@ -52,8 +53,8 @@ def largest_keys(keys: Tensor, size: int) -> Tensor:
     return torch.argsort(keys, descending=True, stable=True)[:size]
 
 
-def given_up(keys: Sequence[float], groups: Sequence[int]) -> int:
-    """Index of the item that leaves a memory which has become too large by its last item.
+class Contest:
+    """Who leaves a memory, told item by item: the keys of every group stand in a heap, so that nobody looks at all.
 
     It is the member of the largest group that has the smallest key. Of several largest groups it is the last item's
     own, if that is among them, else the one with the smallest number. With one group and one uniform key per item
@@ -61,12 +62,44 @@ def given_up(keys: Sequence[float], groups: Sequence[int]) -> int:
     2020): how many items each class has does not depend on the keys, so each class is a uniform sample of itself.
 
     Args:
+        keys: of the items inside, in the order in which they entered.
+        groups: of the same items.
+    """
+
+    def __init__(self, keys: Sequence[float], groups: Sequence[int]) -> None:
+        self._ranks: dict[int, list[tuple[float, int]]] = {}  # group -> keys and serial numbers, the smallest first
+        self._inside: list[int] = []  # serial numbers in the order of the memory, which is increasing
+        self._entered = 0
+        for key, group in zip(keys, groups, strict=True):
+            self.enter(key, group)
+
+    def enter(self, key: float, group: int) -> None:
+        """One more item, behind all others."""
+        heappush(self._ranks.setdefault(group, []), (key, self._entered))
+        self._inside.append(self._entered)
+        self._entered += 1
+
+    def give_up(self, last: int) -> int:
+        """The place in the memory of the item that leaves, and is no longer inside.
+
+        Args:
+            last: the group of the item that now stands last.
+        """
+        largest = max(self._ranks, key=lambda group: (len(self._ranks[group]), group == last, -group))
+        _, serial = heappop(self._ranks[largest])
+        place = bisect_left(self._inside, serial)
+        del self._inside[place]
+        return place
+
+
+def given_up(keys: Sequence[float], groups: Sequence[int]) -> int:
+    """Index of the item that leaves a memory which has become too large by its last item, as ``Contest`` says.
+
+    Args:
         keys: of all items, the last one included.
         groups: of the same items.
     """
-    counts = Counter(groups)
-    largest = max(counts, key=lambda group: (counts[group], group == groups[-1], -group))
-    return min((i for i, group in enumerate(groups) if group == largest), key=keys.__getitem__)
+    return Contest(keys, groups).give_up(groups[-1])
 
 
 def herding(features: Tensor, count: int, *, unit_mean: bool = False) -> list[int]:

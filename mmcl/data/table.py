@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mmcl.data.arrays import open_array
+from mmcl.data.bulk import Bulk, batch_from
 from mmcl.data.captions import captions_of
 from mmcl.data.content import content_key
 from mmcl.data.holdout import SPLIT_SEED
@@ -17,7 +19,7 @@ from mmcl.data.keys import drawing_alike, places_below
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.names import some
 from mmcl.data.pixels import as_picture
-from mmcl.data.sample import Sample
+from mmcl.data.sample import Batch, Sample
 from mmcl.errors import DataError
 
 _DIGITS = 32  # of a digest, as an id
@@ -38,6 +40,8 @@ class Table:
         groups: the domain or category of every row, if it was asked for and the table says so.
         sides: ``train`` or ``test`` of every row, if the table says so.
         ready: whether values are tensors that a backbone takes as they are.
+        stacked: ``int64[n]``, rows -> modality -> their values as one tensor, or ``None`` if some of them do not go
+            together; for values that lie in memory.
         columns: that the data have by name.
         known_keys: of every row, where they are known without reading it.
         remarks: what was said when it was read.
@@ -53,6 +57,7 @@ class Table:
     groups: Sequence[str] | None = None
     sides: Sequence[str] | None = None
     ready: bool = False
+    stacked: Callable[[Tensor], Mapping[str, Tensor] | None] | None = None
     columns: tuple[str, ...] = ()
     known_keys: tuple[str, ...] | None = None
     remarks: tuple[str, ...] = ()
@@ -138,7 +143,7 @@ class Table:
         return f"{place}+{content_key(beside)[:_DIGITS]}"
 
 
-class TableSamples:
+class TableSamples(Bulk):
     """Some rows of a table as samples of one experience.
 
     Args:
@@ -150,6 +155,7 @@ class TableSamples:
 
     def __init__(self, table: Table, rows: Sequence[int], targets: Sequence[int], task_id: int) -> None:
         self.table, self.rows, self.targets, self.task_id = table, rows, targets, task_id
+        self.finished = table.ready and table.stacked is not None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -161,6 +167,22 @@ class TableSamples:
         elif IMAGE in values:
             values[IMAGE] = as_picture(values[IMAGE], f"sample {name}")
         return Sample(values, self.targets[index], name, self.task_id, finished=self.table.ready)
+
+    def batch(self, indices: Sequence[int]) -> Batch | None:
+        """Rows of a table that is ready and in memory, if none of them lacks a value."""
+        if not self.finished or self.table.stacked is None:
+            return None
+        chosen = torch.tensor(indices)
+        values = self.table.stacked(self._tensors[0].take(chosen))
+        if values is None:
+            return None
+        name, ids, rows = self.table.name, self.table.ids, self.rows
+        return batch_from(
+            values,
+            self._tensors[1].take(chosen),
+            tuple([f"{name}/{ids[rows[index]]}" for index in indices]),
+            torch.full((len(indices),), self.task_id),
+        )
 
     def outline(self, index: int) -> Sample | None:
         """The sample with the path of its picture in place of the picture, if the picture has a file of its own."""
@@ -180,6 +202,11 @@ class TableSamples:
     def path(self, index: int) -> Path | None:
         """The file of a sample, if it has one of its own."""
         return self.table.files(self.rows[index])
+
+    @cached_property
+    def _tensors(self) -> tuple[Tensor, Tensor]:
+        """Rows and targets, to be indexed by batches."""
+        return torch.tensor(self.rows), torch.tensor(self.targets)
 
 
 def _opened(modality: str, value: Any) -> Any:

@@ -1,7 +1,9 @@
 """Metric: what is counted over a test set; accuracy is the first."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -73,20 +75,19 @@ class Accuracy(Metric):
     def reset(self) -> None:
         """Count from zero."""
         self.correct = self.correct_among_own = self.total = self.competing = 0
-        self._answers: list[tuple[str, int, str, float]] = []
+        self._answers: list[_Answers] = []
 
     def update(self, output: Output, batch: Batch, label_space: LabelSpace) -> None:
         """Compare the best column of each row with the true class."""
         assert output.logits is not None
-        self.correct += _hits(output.logits, batch.targets, label_space)
+        best = output.logits.argmax(dim=1)
+        self.correct += _hits(best, batch.targets, label_space)
         if self.among_own:
             columns = label_space.columns(batch.targets.new_tensor(self.own.ids))
-            self.correct_among_own += _hits(output.logits[:, columns], batch.targets, self.own)
-        best = output.logits.argmax(dim=1, keepdim=True)
-        shares = output.logits.float().softmax(dim=1).gather(1, best).flatten()
-        ids, names = batch.inputs.sample_ids or ("",) * len(best), label_space.names
-        said = [names[column] for column in best.flatten().tolist()]
-        self._answers += zip(ids, batch.targets.tolist(), said, shares.tolist(), strict=True)
+            self.correct_among_own += _hits(output.logits[:, columns].argmax(dim=1), batch.targets, self.own)
+        shares = output.logits.float().softmax(dim=1).gather(1, best.unsqueeze(1)).squeeze(1)
+        ids = batch.inputs.sample_ids or ("",) * len(best)
+        self._answers.append(_Answers(ids, batch.targets, best, shares, label_space.names))
         self.total += len(batch.targets)
         self.competing = len(label_space)
 
@@ -107,12 +108,27 @@ class Accuracy(Metric):
         names = dict(zip(self.own.ids, self.own.names, strict=True))
         return [
             {"row": row, "id": id_, "target": names.get(target, target), "prediction": said, "score": f"{share:.6g}"}
-            for row, (id_, target, said, share) in enumerate(self._answers)
+            for row, (id_, target, said, share) in enumerate(chain.from_iterable(map(_Answers.rows, self._answers)))
         ]
 
     def _percent(self, correct: int) -> float:
         return 100.0 * correct / self.total if self.total else float("nan")
 
 
-def _hits(logits: Tensor, targets: Tensor, label_space: LabelSpace) -> int:
-    return int((logits.argmax(dim=1) == label_space.columns(targets)).sum())
+class _Answers(NamedTuple):
+    """Of a batch; they become numbers and names when somebody asks for them."""
+
+    ids: tuple[str, ...]
+    targets: Tensor
+    columns: Tensor
+    shares: Tensor
+    names: tuple[str, ...]
+
+    def rows(self) -> Iterator[tuple[str, int, str, float]]:
+        """Of every sample its id, its class, what was said and the probability of that."""
+        said = [self.names[column] for column in self.columns.tolist()]
+        return zip(self.ids, self.targets.tolist(), said, self.shares.tolist(), strict=True)
+
+
+def _hits(columns: Tensor, targets: Tensor, label_space: LabelSpace) -> int:
+    return int((columns == label_space.columns(targets)).sum())

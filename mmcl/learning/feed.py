@@ -6,9 +6,10 @@ from typing import TypedDict
 
 import torch
 
-from mmcl.data.collate import Collator, TensorSamples
+from mmcl.data.bulk import batch_of, is_finished
+from mmcl.data.collate import Collator
 from mmcl.data.draws import Drawn, Draws, Order
-from mmcl.data.loader import Kept, Loader, as_batch, augmented_batches, ordered_batches, prepared, training_batches
+from mmcl.data.loader import Kept, Loader, augmented_batches, ordered_batches, prepared, training_batches
 from mmcl.data.memory import Memory
 from mmcl.data.sample import Batch, SampleDataset
 from mmcl.data.subset import Subset
@@ -92,8 +93,12 @@ class Feed:
 
     def prepare(self, samples: SampleDataset, indices: Iterable[int], *, name: str = "prepare") -> Batch:
         """The named samples as one batch on the CPU, augmented anew each time in an experience; depends on ``name``."""
+        chosen = list(indices)
+        whole = batch_of(samples, chosen)
+        if whole is not None:
+            return self._collate.complete(whole)
         draws = self._draws.setdefault(name, Draws(self._seed("prepare", name)))
-        return as_batch(Drawn(self._prepared(samples, augment=True)).__getitems__(draws(indices)), self._collate)
+        return self._collate(Drawn(self._prepared(samples, augment=True)).__getitems__(draws(chosen)))
 
     def one_pass(self, samples: SampleDataset, batch_size: int | None = None) -> Iterator[Batch]:
         """Un-augmented batches in the order of the data set, on the device."""
@@ -115,7 +120,7 @@ class Feed:
         backbone = self.model.backbone
         if isinstance(samples, Subset):
             return Subset(self._prepared(samples.samples, augment), samples.indices)
-        if augment or isinstance(samples, (TensorSamples, Memory)):
+        if augment or is_finished(samples) or isinstance(samples, Memory):
             return prepared(samples, backbone.preprocess_train if augment else backbone.preprocess_eval, augment)
         if id(samples) not in self._kept:
             ready = prepared(samples, backbone.preprocess_eval)

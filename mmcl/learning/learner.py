@@ -327,7 +327,7 @@ class Learner(Shell):
             for term, value in strategy.loss_terms(self).items():
                 self.loss_terms[f"{name}/{term}"] = value
         # a sum is a tensor of its own: avalanche's plugins add to it in place
-        return torch.stack(list(self.loss_terms.values())).sum() if self._sums_terms else task
+        return sum(self.loss_terms.values(), torch.zeros((), device=task.device)) if self._sums_terms else task
 
     def finish_gradient(self) -> None:
         """Let the strategies add to the gradient, and the occupant of slot GRADIENT have the last word."""

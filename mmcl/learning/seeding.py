@@ -19,7 +19,7 @@ def derive_generator(seed: int, *names: object) -> torch.Generator:
 def seeded(seed: int) -> Iterator[None]:
     """Seed the global generators of Python, NumPy and torch inside the body, and put them back afterwards."""
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
-    with kept_generators(), torch.random.fork_rng(devices=devices):
+    with kept_generators(), torch.random.fork_rng(devices=devices, enabled=bool(devices)):
         seed_generators(seed)
         if devices or torch.backends.mps.is_available():  # it takes longer than a small step, and the CPU has its seed
             torch.manual_seed(seed)

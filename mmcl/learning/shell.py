@@ -227,11 +227,21 @@ class Shell(Feed, Scoring, SupervisedTemplate[Experience, Batch, Output], ABC):
             follow(scheduler, self.optimizer)
 
     def model_adaptation(self, model: Any = None) -> Any:
-        """The head of a model knows all classes met; a plugin may hold a copy made before."""
+        """The head of a model knows all classes met; a plugin may hold a copy made before, and put it in place."""
+        if model is None and not self._has_foreign_plugins:
+            return self.model
         model = self.model if model is None else model
         for experience in self.seen:
             model.meet(self.arrival(experience))
         return model.to(self.device)
+
+    def _load_train_state(self, prev_state: Any) -> None:
+        """Only what an evaluation has switched is switched back: most evaluations follow each other."""
+        self.experience, self.is_training = prev_state["experience"], prev_state["is_training"]
+        modes = prev_state["model_training_mode"]
+        for name, module in self.model.named_modules():
+            if module.training != modes.get(name, True):
+                module.train(modes.get(name, True))
 
     # What plugins may have replaced.
 

@@ -1,8 +1,9 @@
 """Heads: from fused features to the scores of a label space."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
@@ -77,7 +78,7 @@ class TextHead(Head):
     """CLIP's zero-shot classifier: cosine similarity to the embedded prompts of each class, times the logit scale.
 
     For every class all its prompts are embedded, normalised, averaged and normalised again (MTIL protocol). With a
-    single template this is plain CLIP. Text features carry gradient; without gradient they are kept until a
+    single template this is plain CLIP. Text features carry gradient; where nothing needs one, they are kept until a
     parameter of the backbone or the precision changes.
 
     Attributes:
@@ -153,19 +154,40 @@ class TextHead(Head):
 
     def _of_ways(self, label_space: LabelSpace, ways: Collection[Way | None]) -> list[Tensor]:
         """Class embeddings for each way; whether kept ones are those of the weights is looked up once for all."""
-        if torch.is_grad_enabled():
+        training = torch.is_grad_enabled()
+        if training and self._trains():
             return [self._embed(label_space, way) for way in ways]
-        backbone = self._backbone[0]
-        kind = backbone.logit_scale.device.type
-        half = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
-        version = half, *((p.data_ptr(), p._version) for p in backbone.parameters())
+        version = self._dependencies(training)
         if version != self._kept_at:
             self._kept, self._kept_at = ByValue(), version
         kept = self._kept.setdefault(label_space, {})
+        found = {way: kept[way] for way in ways if way in kept}
         for way in ways:
-            if way not in kept:
-                kept[way] = self._joined(label_space, way)
-        return [kept[way] for way in ways]
+            if way not in found:
+                drawn = _places_of_generators()
+                found[way] = self._embed(label_space, way) if training else self._joined(label_space, way)
+                # in training a frozen tower may still count its batches, or draw what it leaves out
+                same = version == self._dependencies(training) and drawn == _places_of_generators()
+                if not training or (same and not found[way].requires_grad):
+                    kept[way] = found[way]
+        return [found[way] for way in ways]
+
+    def _trains(self) -> bool:
+        """Whether something in the text tower, or what was added to it, is trained."""
+        backbone = self._backbone[0]
+        tower = backbone.towers[TEXT].module
+        return TEXT in backbone.adapted or any(parameter.requires_grad for parameter in tower.parameters())
+
+    def _dependencies(self, training: bool) -> tuple[object, ...]:
+        """Changes with every parameter; in training, where features depend on no other, with every frozen one."""
+        backbone = self._backbone[0]
+        kind = backbone.logit_scale.device.type
+        half = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+        read: Iterable[Tensor] = backbone.parameters()
+        if training:
+            frozen = (parameter for parameter in backbone.parameters() if not parameter.requires_grad)
+            read = chain(frozen, backbone.buffers())
+        return training, half, *((tensor.data_ptr(), tensor._version) for tensor in read)
 
     def _joined(self, label_space: LabelSpace, way: Way | None) -> Tensor:
         """Class embeddings, those of the parts of a space one after the other."""
@@ -204,6 +226,12 @@ class TextHead(Head):
 
 def _prompts(label: ClassLabel, frame: str | None) -> tuple[str, ...]:
     return label.prompts if frame is None else (frame.format(label.name),)
+
+
+def _places_of_generators() -> list[bytes]:
+    """Where the random numbers are that a module may draw."""
+    generators = torch.default_generator, *torch.cuda.default_generators
+    return [generator.get_state().numpy().tobytes() for generator in generators]
 
 
 class LinearHead(Head):

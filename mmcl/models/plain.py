@@ -31,6 +31,7 @@ class PlainBackbone(Backbone):
         self.specs = {IMAGE: ModalitySpec(shape)}
         self.preprocess_train = self.preprocess_eval = {}
         self.towers = {IMAGE: Tower(network, frozenset({IMAGE}), outputs)}
+        self._scale = torch.ones(())
 
     def replace(self, network: nn.Module) -> None:
         """Hold another network, or the same one in another state."""
@@ -48,7 +49,7 @@ class PlainBackbone(Backbone):
     @property
     def logit_scale(self) -> Tensor:
         """One: the scores are what they are."""
-        return torch.ones(())
+        return self._scale
 
     def export(self, folder: Path) -> None:
         """The network is its owner's."""
@@ -68,4 +69,7 @@ class ColumnHead(Head):
 
     def score(self, output: Output, inputs: Inputs, label_space: LabelSpace) -> Tensor:
         """The columns ``[B, C]`` of the fused ``[B, K]`` that belong to the classes."""
-        return output.fused[:, list(label_space.ids)]
+        if label_space.counted and len(label_space) == output.fused.shape[1]:
+            return output.fused
+        ids = torch.tensor(label_space.ids, device=output.fused.device)
+        return output.fused.index_select(1, ids)

@@ -26,6 +26,7 @@ class Experience(DatasetExperience[AvalancheDataset[Any]]):
         self.samples = samples
         self.index = index
         self._targets = Targets(samples)
+        self._modalities_of: tuple[Any, frozenset[str] | None] = None, None
         self._wrapped: AvalancheDataset[Any] | None = None
 
     @property
@@ -50,8 +51,12 @@ class Experience(DatasetExperience[AvalancheDataset[Any]]):
     @property
     def modalities_of_stream(self) -> frozenset[str]:
         """Modalities that occur anywhere in the stream it belongs to."""
-        stream = [self] if self._origin_stream is None else self._origin_stream
-        return frozenset().union(*(experience.modalities for experience in stream))
+        stream, known = self._modalities_of
+        if known is None or stream is not self._origin_stream:
+            every = [self] if self._origin_stream is None else self._origin_stream
+            known = frozenset[str]().union(*(experience.modalities for experience in every))
+            self._modalities_of = self._origin_stream, known
+        return known
 
     @property
     def domain(self) -> str:

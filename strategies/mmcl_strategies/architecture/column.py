@@ -80,7 +80,14 @@ class Column(nn.Module):
     def forward(
         self, features: Mapping[str, Tensor], present: Mapping[str, Tensor], earlier: Sequence[Activations]
     ) -> tuple[Activations, Tensor]:
-        """Activations of the hidden layers and scores of the classes.
+        """Activations of the hidden layers and scores of the classes; the arguments are those of ``hidden``."""
+        activations = self.hidden(features, present, earlier)
+        return activations, self.scores(activations, earlier)
+
+    def hidden(
+        self, features: Mapping[str, Tensor], present: Mapping[str, Tensor], earlier: Sequence[Activations]
+    ) -> Activations:
+        """Activations of the hidden layers, which later columns read.
 
         Args:
             features: modality -> ``[B, D]``.
@@ -95,10 +102,23 @@ class Column(nn.Module):
                 has = present[name].unsqueeze(1)
                 value, there = value + has * projection(features[name]), there | has
         activations = [self.dropout(functional.relu(value)) * there]
-        for number, layer in enumerate(self.layers):
-            value = layer(activations[-1])
-            if len(self.laterals):
-                value = value + self.laterals[number]([column[number] for column in earlier])
-            if number < len(self.layers) - 1:
-                activations.append(self.dropout(functional.relu(value)) * there)
-        return activations, value
+        for number in range(len(self.layers) - 1):
+            value = self._layer(number, activations[-1], earlier)
+            activations.append(self.dropout(functional.relu(value)) * there)
+        return activations
+
+    def scores(self, activations: Activations, earlier: Sequence[Activations]) -> Tensor:
+        """Scores of the classes, which nobody reads but who asks for this experience.
+
+        Args:
+            activations: of the hidden layers.
+            earlier: those of each earlier column for the same rows.
+        """
+        return self._layer(len(self.layers) - 1, activations[-1], earlier)
+
+    def _layer(self, number: int, below: Tensor, earlier: Sequence[Activations]) -> Tensor:
+        value: Tensor = self.layers[number](below)
+        if not len(self.laterals):
+            return value
+        lateral: Tensor = self.laterals[number]([column[number] for column in earlier])
+        return value + lateral

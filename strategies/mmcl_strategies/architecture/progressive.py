@@ -101,21 +101,23 @@ class ProgressiveHead(Head):
 
 
 class Run:
-    """A pass of a batch through as many columns as are asked for; each runs once."""
+    """A pass of a batch through as many columns as are asked for; the hidden layers of each run once."""
 
     def __init__(self, columns: nn.ModuleList, features: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> None:
         self.columns, self.features, self.present = columns, features, present
         self.activations: list[Activations] = []
-        self._scores: list[Tensor] = []
 
     def scores(self, row: int) -> Tensor:
         """The scores ``[B, C]`` of the classes of one experience."""
-        while len(self._scores) <= row:
-            column = self.columns[len(self._scores)]
-            activations, scores = column(self.features, self.present, self.activations)
-            self.activations.append(activations)
-            self._scores.append(scores)
-        return self._scores[row]
+        while len(self.activations) <= row:
+            column = self._column(len(self.activations))
+            self.activations.append(column.hidden(self.features, self.present, self.activations))
+        return self._column(row).scores(self.activations[row], self.activations[:row])
+
+    def _column(self, row: int) -> Column:
+        column = self.columns[row]
+        assert isinstance(column, Column)
+        return column
 
 
 @dataclass(kw_only=True, eq=False)

@@ -36,7 +36,7 @@ from mmcl.models.output import Output
 from mmcl.objectives.likelihoods import full_precision
 from mmcl.options import Natural, NonNegative, Positive
 from mmcl_strategies.distillation.warm_up import train_new_units
-from mmcl_strategies.maths.distillation import contrast_logits, head_distillation, text_term
+from mmcl_strategies.maths.distillation import Columns, contrast_logits, head_distillation, text_term, together
 
 
 @dataclass(kw_only=True, eq=False)
@@ -54,7 +54,7 @@ class LwF(StrategyPlugin):
     warmup_epochs: Natural = 1  # in which the new units of a linear head learn alone, from the second experience on
 
     _space: LabelSpace = field(default_factory=LabelSpace, init=False, repr=False)
-    _heads: list[Tensor] = field(default_factory=list, init=False, repr=False)
+    _heads: list[Columns] = field(default_factory=list, init=False, repr=False)
     _second: Iterator[Batch] = field(default_factory=lambda: iter(()), init=False, repr=False)
 
     @property
@@ -94,7 +94,8 @@ class LwF(StrategyPlugin):
             student = contrast_logits(output.fused, keys, learner.model.backbone.logit_scale)
         else:
             student = full_precision(learner.model.score(output, inputs, space))
-        transposed = torch.stack([text_term(student[:, c], answers[:, c], self.temperature) for c in heads]).sum()
+        shown = [slice(None) if own is None else own for own in heads]
+        transposed = torch.stack([text_term(student[:, c], answers[:, c], self.temperature) for c in shown]).sum()
         return {
             "logits": self.strength
             * head_distillation(student, answers, heads, self.temperature, squared_temperature=True),
@@ -114,11 +115,12 @@ class LwF(StrategyPlugin):
             answer = teacher.model.encode(inputs)
         return inputs, learner.encode(inputs), answer
 
-    def _distilled(self, learner: Learner) -> tuple[LabelSpace, list[Tensor]]:
+    def _distilled(self, learner: Learner) -> tuple[LabelSpace, list[Columns]]:
         """The classes to distil and the columns of each softmax over them."""
         tasks = [e.index for e in learner.seen if (e.index == learner.current.index) == (self.prompts == "current")]
         space, _ = learner.classes_of(tasks)
         parts = [learner.label_space_of(task) for task in tasks]
         if learner.scenario.label_space_at_test != "own" and parts:
             parts = [space]
-        return space, [space.columns(torch.tensor(part.ids)).to(learner.device) for part in parts]
+        columns = [space.columns(torch.tensor(part.ids)).to(learner.device) for part in parts]
+        return space, [together(own, len(space)) for own in columns]

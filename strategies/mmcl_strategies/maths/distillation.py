@@ -5,6 +5,8 @@ teacher, which has no gradient: same training, different logged value. The facto
 """
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor
@@ -12,13 +14,15 @@ from torch.nn import functional
 
 from mmcl.objectives.likelihoods import full_precision
 
+Columns = Tensor | slice | None  # which columns are read: some, some that follow one another, or all
+
 
 def soft_cross_entropy(
     student_logits: Tensor,
     teacher_logits: Tensor,
     temperature: float = 1.0,
     *,
-    columns: Tensor | None = None,
+    columns: Columns = None,
     squared_temperature: bool = False,
     divergence: bool = False,
 ) -> Tensor:
@@ -28,7 +32,7 @@ def soft_cross_entropy(
         student_logits: ``[rows, classes]``.
         teacher_logits: ``[rows, classes]``, detached here.
         temperature: T.
-        columns: ``int64[n]``, the columns that enter both softmaxes; all when ``None``. No column gives 0.
+        columns: ``int64[n]`` or a slice, the columns that enter both softmaxes; all when ``None``. No column gives 0.
         squared_temperature: multiply by ``T^2``, which keeps the size of the gradient independent of T.
         divergence: subtract the teacher's entropy, which gives the Kullback-Leibler form.
     """
@@ -42,6 +46,18 @@ def soft_cross_entropy(
     surprise = log_teacher - log_student if divergence else -log_student
     loss = (log_teacher.exp() * surprise).sum(dim=1).mean()
     return loss * temperature**2 if squared_temperature else loss
+
+
+def together(columns: Tensor, width: int) -> Columns:
+    """Columns ``int64[n]`` of ``width`` in a form that is read without a copy where there is one.
+
+    ``None`` for all of them in order, a slice for some that follow one another, and others as they are.
+    """
+    listed = columns.tolist()
+    first = listed[0] if listed else 0
+    if listed != list(range(first, first + len(listed))):
+        return columns
+    return None if len(listed) == width else slice(first, first + len(listed))
 
 
 def old_heads(head_of_class: Tensor, n_old: int) -> list[Tensor]:
@@ -58,7 +74,7 @@ def old_heads(head_of_class: Tensor, n_old: int) -> list[Tensor]:
 def head_distillation(
     student_logits: Tensor,
     teacher_logits: Tensor,
-    heads: Sequence[Tensor],
+    heads: Sequence[Columns],
     temperature: float = 2.0,
     *,
     squared_temperature: bool = False,
@@ -72,16 +88,18 @@ def head_distillation(
         heads: the columns of each old head. One entry with all old classes is the single-head form.
         temperature, squared_temperature, divergence: as in ``soft_cross_entropy``.
     """
-    loss = student_logits[:, :0].sum()
-    for columns in heads:
-        loss = loss + soft_cross_entropy(
-            student_logits[:, columns],
-            teacher_logits[:, columns],
+    terms = [
+        soft_cross_entropy(
+            student_logits,
+            teacher_logits,
             temperature,
+            columns=columns,
             squared_temperature=squared_temperature,
             divergence=divergence,
         )
-    return loss
+        for columns in heads
+    ]
+    return reduce(add, terms) if terms else student_logits[:, :0].sum()
 
 
 def unit_rows(features: Tensor) -> Tensor:

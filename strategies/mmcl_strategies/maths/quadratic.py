@@ -93,19 +93,22 @@ def add_quadratic_gradient(parameters: Named, curvature: Named | None, centre: N
     remembered = centre if curvature is None else curvature
     require_names(remembered, centre)
     require_names(remembered, parameters)
-    active = {name: tensor for name, tensor in remembered.items() if parameters[name].requires_grad}
-    if not active:
+    weights, centres, factors, gradients = list[Tensor](), list[Tensor](), list[Tensor](), list[Tensor]()
+    for name, tensor in remembered.items():
+        parameter, shape = parameters[name], tensor.shape
+        if parameter.requires_grad:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            weights.append(corner(parameter, shape, name))
+            centres.append(corner(centre[name], shape, name))
+            gradients.append(corner(parameter.grad, shape, name))
+            factors.append(tensor)
+    if not weights:
         return
-    gradients = {}
-    for name in active:
-        parameter = parameters[name]
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-        gradients[name] = parameter.grad
-    pull = list(torch._foreach_sub(matching(parameters, active), matching(centre, active)))
+    pull = list(torch._foreach_sub(weights, centres))
     if curvature is not None:
-        torch._foreach_mul_(pull, list(active.values()))
-    torch._foreach_add_(matching(gradients, active), pull, alpha=strength)
+        torch._foreach_mul_(pull, factors)
+    torch._foreach_add_(gradients, pull, alpha=strength)
 
 
 def decay_and_add(curvature: Named, fisher: Named, gamma: float) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ competes among the classes of its own experience. With ``max_bytes`` as many sam
 as fit.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any, ClassVar, Literal
@@ -31,7 +31,7 @@ from mmcl.data.collate import concatenate
 from mmcl.data.loader import IterationSampler
 from mmcl.data.memory import Memory, Record, by_reference, by_value, nbytes
 from mmcl.data.sample import Batch
-from mmcl.data.selection import given_up
+from mmcl.data.selection import Contest
 from mmcl.learning.compose import Slot
 from mmcl.learning.strategy import Learner, MemoryBudget, StrategyPlugin
 from mmcl.options import Bytes, Natural, Width, check_options
@@ -85,39 +85,16 @@ class Replay(StrategyPlugin):
         """New batches with remembered samples appended."""
         return ReplayBatches(self, learner)
 
-    def offer(self, learner: Learner, index: int, target: Tensor, generator: torch.Generator) -> None:
-        """Let a sample of the current experience enter the memory, if its key is large enough and it fits at all."""
-        state = self.state
-        key = float(torch.rand((), generator=generator, dtype=torch.float64))
-        key = float(state.offered) if self.selection == "ring" else key
-        group = self._group(learner.current.index, target)
-        state.offered += 1
-        if key <= state.closed.get(group, -inf):
-            return
-        record = (
-            by_value(learner.current.samples[index])
-            if self.keep == "values"
-            else by_reference(learner.current.index, index)
-        )
-        if self.max_bytes is not None and nbytes([record]) > self.max_bytes:
-            return
-        state.records.append(record)
-        state.keys.append(key)
-        state.groups.append(group)
-        while self._is_too_large(state.records):
-            leaving = given_up(state.keys, state.groups)
-            state.closed[state.groups[leaving]] = state.keys[leaving]
-            del state.records[leaving], state.keys[leaving], state.groups[leaving]
-
-    def _group(self, task_id: int, target: Tensor) -> int:
+    def group(self, task_id: int, target: float) -> int:
         """Among whom a sample competes for its place."""
         if self.selection == "reservoir":
             return 0
         return task_id if self.selection == "experience_balanced" else int(target)
 
-    def _is_too_large(self, records: list[Record]) -> bool:
-        return (self.size is not None and len(records) > self.size) or (
-            self.max_bytes is not None and nbytes(records) > self.max_bytes
+    def fits(self, weights: Sequence[int]) -> bool:
+        """Whether samples of so many bytes each may be kept together."""
+        return (self.size is None or len(weights) <= self.size) and (
+            self.max_bytes is None or sum(weights) <= self.max_bytes
         )
 
 
@@ -126,8 +103,10 @@ class ReplayBatches:
 
     def __init__(self, strategy: Replay, learner: Learner) -> None:
         self.strategy, self.learner = strategy, learner
-        self.samples = learner.current.samples
+        self.samples, self.task_id = learner.current.samples, learner.current.index
         self.iterations = learner.iterations(learner.current)
+        self.contest = Contest(strategy.state.keys, strategy.state.groups)
+        self.weights = [self._weight(record) for record in strategy.state.records]
 
     def __len__(self) -> int:
         return self.iterations
@@ -145,7 +124,37 @@ class ReplayBatches:
         for indices, new in zip(order, learner.batches_in(self.samples, order, name="replay"), strict=True):
             drawn = torch.randperm(len(memory), generator=generator)[:count].tolist()
             yield concatenate(new, learner.prepare(memory, drawn, name="replay")) if drawn else new
-            for index, target in zip(indices, new.targets, strict=True):
-                if strategy.insert == "every_epoch" or index not in shown:
-                    shown.add(index)
-                    strategy.offer(learner, index, target, generator)
+            rows = [row for row, index in enumerate(indices) if strategy.insert == "every_epoch" or index not in shown]
+            shown.update(indices)
+            if rows:
+                self.offer([indices[row] for row in rows], new.targets[rows], generator)
+
+    def offer(self, indices: Sequence[int], targets: Tensor, generator: torch.Generator) -> None:
+        """Let samples of the experience enter the memory whose keys are large enough, if they fit in at all."""
+        strategy, state = self.strategy, self.strategy.state
+        keys = torch.rand(len(indices), generator=generator, dtype=torch.float64).tolist()
+        if strategy.selection == "ring":
+            keys = list(map(float, range(state.offered, state.offered + len(indices))))
+        state.offered += len(indices)
+        for index, target, key in zip(indices, targets.tolist(), keys, strict=True):
+            group = strategy.group(self.task_id, target)
+            if key <= state.closed.get(group, -inf):
+                continue
+            values = strategy.keep == "values"
+            record = by_value(self.samples[index]) if values else by_reference(self.task_id, index)
+            weight = self._weight(record)
+            if strategy.max_bytes is not None and weight > strategy.max_bytes:
+                continue
+            state.records.append(record)
+            state.keys.append(key)
+            state.groups.append(group)
+            self.weights.append(weight)
+            self.contest.enter(key, group)
+            while not strategy.fits(self.weights):
+                leaving = self.contest.give_up(state.groups[-1])
+                state.closed[state.groups[leaving]] = state.keys[leaving]
+                del state.records[leaving], state.keys[leaving], state.groups[leaving], self.weights[leaving]
+
+    def _weight(self, record: Record) -> int:
+        """Bytes of a sample, where they are limited."""
+        return 0 if self.strategy.max_bytes is None else nbytes([record])

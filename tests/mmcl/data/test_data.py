@@ -46,7 +46,7 @@ def test_stacked_tensors_are_completed_to_the_modalities_of_the_stream() -> None
     samples = TensorSamples(
         {"image": torch.ones(3, 2)}, torch.arange(3), present={"image": torch.tensor([1, 1, 0]) > 0}
     )
-    batch = Collator(SPECS).complete(samples.__getitems__([2, 0]))
+    batch = Collator(SPECS).complete(samples.batch([2, 0]))
     assert batch.inputs.present["image"].tolist() == [False, True]
     assert batch.inputs.present["text"].tolist() == [False, False]
     assert batch.inputs["text"].tolist() == [[0, 0, 0], [0, 0, 0]]
@@ -61,7 +61,7 @@ def test_finished_tensors_are_not_preprocessed_again_when_they_are_remembered() 
 
 def test_a_batch_that_a_data_set_stacks_itself_names_its_rows_as_its_samples_are_named() -> None:
     samples = TensorSamples({"image": torch.arange(6.0).reshape(3, 2)}, torch.zeros(3, dtype=torch.long), task_id=4)
-    batch = samples.__getitems__([2, 0])
+    batch = samples.batch([2, 0])
     assert batch.inputs.sample_ids == tuple(samples[index].sample_id for index in (2, 0)) == ("4/2", "4/0")
     joined = concatenate(batch, Collator(SPECS)([Sample({"image": torch.ones(2)}, 0, "a", 0)]))
     assert joined.inputs.sample_ids == ("4/2", "4/0", "a")

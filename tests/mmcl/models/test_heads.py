@@ -2,12 +2,15 @@
 
 from copy import deepcopy
 
+import pytest
 import torch
+from torch import Tensor, nn
 from torch.nn import functional
 
 from mmcl.backbones.openclip import tiny_clip
 from mmcl.data.asked import Asked
 from mmcl.data.label_space import LabelSpace
+from mmcl.data.modality import IMAGE
 from mmcl.data.sample import Inputs
 from mmcl.models.arrival import Arrival
 from mmcl.models.heads import LinearHead
@@ -47,6 +50,59 @@ def test_kept_text_features_follow_the_weights() -> None:
         for parameter in model.parameters():
             parameter.add_(0.1)
         assert not torch.allclose(model.head.text_features(SPACE), before)
+
+
+class Counts(nn.Module):
+    """Counts its batches, as batch normalisation does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("count", torch.zeros(()))
+
+    def forward(self, value: Tensor) -> Tensor:
+        self.count += 1
+        return value
+
+
+def with_frozen_texts(*further: nn.Module) -> tuple[MultimodalModel, list[int]]:
+    """A model in training whose image tower alone is trained, and how many texts it has embedded each time."""
+    backbone, embedded = tiny_clip(), list[int]()
+    backbone.requires_grad_(False)
+    backbone.towers[IMAGE].module.requires_grad_(True)
+    backbone.clip.ln_final = nn.Sequential(backbone.clip.ln_final, *further)
+    backbone.clip.transformer.register_forward_pre_hook(lambda _, arguments: embedded.append(len(arguments[0])))
+    return MultimodalModel(backbone).train(), embedded
+
+
+def test_while_no_text_tower_trains_prompts_are_embedded_once() -> None:
+    model, embedded = with_frozen_texts()
+    optimizer = torch.optim.SGD(model.backbone.towers[IMAGE].module.parameters(), lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        model(inputs()).logits.square().mean().backward()
+        optimizer.step()
+    assert embedded == [9]
+    with torch.no_grad():
+        model.backbone.clip.positional_embedding.mul_(2.0)
+    model(inputs())
+    assert embedded == [9, 9]
+
+
+def test_prompts_are_embedded_in_every_step_once_the_text_tower_trains() -> None:
+    model, embedded = with_frozen_texts()
+    assert not model.head.text_features(SPACE).requires_grad
+    model.backbone.clip.text_projection.requires_grad_(True)
+    for _ in range(2):
+        assert model.head.text_features(SPACE).requires_grad
+    assert embedded == [9, 9, 9]
+
+
+@pytest.mark.parametrize("further", [nn.Dropout(0.5), Counts()])
+def test_a_frozen_text_tower_that_draws_or_counts_does_so_in_every_step(further: nn.Module) -> None:
+    model, embedded = with_frozen_texts(further)
+    first, second = model.head.text_features(SPACE), model.head.text_features(SPACE)
+    assert embedded == [9, 9]
+    assert torch.equal(first, second) is isinstance(further, Counts)
 
 
 def test_a_copy_has_its_own_weights_in_backbone_and_head() -> None:

@@ -9,9 +9,9 @@ from typing import get_args
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from mmcl_strategies.replay.replay import Replay, Selection
+from mmcl_strategies.replay.replay import Replay, ReplayBatches, Selection
 from torch import Tensor
 from torch.nn import functional
 
@@ -28,6 +28,12 @@ from mmcl.learning.weights import model_tensors, restore_model
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import CIL, DIL, MDTIL, TIL
 from mmcl.testing.toy import toy_benchmark, toy_learner, weights
+
+
+def offering(samples: list[Sample], task: int) -> Learner:
+    """As much of a learner as offering these samples needs."""
+    current = SimpleNamespace(samples=samples, index=task)
+    return SimpleNamespace(current=current, iterations=lambda _: 0)  # type: ignore[return-value]
 
 
 class Sizes(StrategyPlugin):
@@ -164,10 +170,10 @@ def test_whatever_is_offered_both_limits_hold_and_the_largest_keys_stay(
 ) -> None:
     samples = [Sample({"text": "x" * length}, label, str(i), 0) for i, (label, length) in enumerate(texts)]
     strategy, generator = Replay(size=size, max_bytes=max_bytes, selection=selection), torch.Generator().manual_seed(0)
-    learner = SimpleNamespace(current=SimpleNamespace(samples=samples, index=0))
+    batches = ReplayBatches(strategy, offering(samples, 0))
     state, keys = strategy.state, dict[str, float]()
     for index, sample in enumerate(samples):
-        strategy.offer(learner, index, torch.tensor(sample.target), generator)  # type: ignore[arg-type]
+        batches.offer([index], torch.tensor([sample.target]), generator)
         assert size is None or len(state.records) <= size
         assert nbytes(state.records) <= max_bytes
         assert len(state.records) == len(state.keys) == len(state.groups)
@@ -182,6 +188,30 @@ def test_whatever_is_offered_both_limits_hold_and_the_largest_keys_stay(
 
 
 @given(
+    texts=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 60)), max_size=30),
+    size=st.none() | st.integers(0, 8),
+    max_bytes=st.none() | st.integers(0, 200),
+    selection=st.sampled_from(get_args(Selection)),
+    batch=st.integers(1, 30),
+)
+@settings(deadline=None)
+def test_samples_offered_together_leave_the_memory_as_samples_offered_one_by_one(
+    texts: list[tuple[int, int]], size: int | None, max_bytes: int | None, selection: str, batch: int
+) -> None:
+    assume(size is not None or max_bytes is not None)
+    samples = [Sample({"text": "x" * length}, label, str(i), 0) for i, (label, length) in enumerate(texts)]
+    states = []
+    for together in (1, batch):
+        strategy = Replay(size=size, max_bytes=max_bytes, selection=selection)
+        batches, generator = ReplayBatches(strategy, offering(samples, 0)), torch.Generator().manual_seed(0)
+        for begin in range(0, len(samples), together):
+            indices = range(begin, min(begin + together, len(samples)))
+            batches.offer(indices, torch.tensor([samples[i].target for i in indices]), generator)
+        states.append(strategy.state)
+    assert states[0] == states[1]
+
+
+@given(
     lengths=st.lists(st.integers(0, 60), max_size=30),
     size=st.none() | st.integers(0, 8),
     max_bytes=st.integers(0, 200),
@@ -192,9 +222,9 @@ def test_a_reservoir_limited_in_bytes_does_not_depend_on_the_order_of_the_stream
 ) -> None:
     samples = [Sample({"text": "x" * length}, 0, str(i), 0) for i, length in enumerate(lengths)]
     strategy, generator = Replay(size=size, max_bytes=max_bytes), torch.Generator().manual_seed(0)
-    learner = SimpleNamespace(current=SimpleNamespace(samples=samples, index=0))
+    batches = ReplayBatches(strategy, offering(samples, 0))
     for index in range(len(samples)):
-        strategy.offer(learner, index, torch.tensor(0), generator)  # type: ignore[arg-type]
+        batches.offer([index], torch.tensor([0]), generator)
     generator.manual_seed(0)
     keys = [float(torch.rand((), generator=generator, dtype=torch.float64)) for _ in samples]
     expected, used = set(), 0
@@ -317,9 +347,9 @@ def test_every_item_of_all_experiences_is_kept_equally_often() -> None:
         strategy, generator = Replay(size=size), torch.Generator().manual_seed(seed)
         for task in range(3):
             samples = [Sample({"text": "x"}, 0, f"{task}/{i}", task) for i in range(6)]
-            learner = SimpleNamespace(current=SimpleNamespace(samples=samples, index=task))
+            batches = ReplayBatches(strategy, offering(samples, task))
             for index in range(6):
-                strategy.offer(learner, index, torch.tensor(0), generator)  # type: ignore[arg-type]
+                batches.offer([index], torch.tensor([0]), generator)
         for record in strategy.state.records:
             counts[record["task_id"], int(record["sample_id"].split("/")[1])] += 1
     shares = counts / runs  # each is 1/3, with a standard error of 0.024
