@@ -15,9 +15,9 @@ MODULES = {
     "mmcl.data.rows": "mmcl.streams.rows",
 }
 NAMES = {
-    ("mmcl.learning.compose", name): "mmcl.learning.composition"
+    ("mmcl.learning.compose", name): f"import {name} from mmcl.learning.composition"
     for name in ("check_composition", "consolidation_order", "needs", "occupants")
-}
+} | {("mmcl.data.subset", "Union"): "import Joined from mmcl.data.subset"}
 ATTRIBUTES = {
     ("Need", "WHOLE_STREAM"): 'declare order = "at once" instead',
     ("Need", "IN_TURN"): 'declare order = "in turn" instead',
@@ -36,8 +36,8 @@ def remedy_for(error: BaseException) -> str | None:
     if isinstance(error, ModuleNotFoundError):
         return moved(error.name or "")
     if isinstance(error, ImportError):
-        name = next((name for (module, name) in NAMES if module == error.name and f"'{name}'" in str(error)), None)
-        return name and f"It was written for MMCL 0.1: import {name} from {NAMES[error.name or '', name]} instead."
+        now = (now for (module, name), now in NAMES.items() if module == error.name and f"'{name}'" in str(error))
+        return next((f"It was written for MMCL 0.1: {change} instead." for change in now), None)
     if isinstance(error, AttributeError):
         owner = getattr(error.obj, "__name__", "") if hasattr(error, "obj") else ""
         change = ATTRIBUTES.get((owner, error.name or ""))

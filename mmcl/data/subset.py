@@ -26,7 +26,7 @@ class Subset(Bulk):
         return batch_of(self.samples, [self.indices[index] for index in indices])
 
 
-class Union(Bulk):
+class Joined(Bulk):
     """The samples of several data sets, one after the other."""
 
     def __init__(self, parts: Sequence[SampleDataset]) -> None:

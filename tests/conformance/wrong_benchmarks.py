@@ -14,7 +14,7 @@ import torch
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.reference import ReferenceData
 from mmcl.data.sample import Sample
-from mmcl.data.subset import Subset, Union
+from mmcl.data.subset import Joined, Subset
 from mmcl.errors import ConfigError
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import TIL
@@ -165,7 +165,7 @@ def hides_a_class(plugin: Any) -> Benchmark:
 
 def trains_on_tests(plugin: Any) -> Benchmark:
     first, *rest = experiences_of(plugin, root_of(plugin))
-    return build(plugin, experiences=[replace(first, train=Union([first.train, Subset(first.test, [0])])), *rest])
+    return build(plugin, experiences=[replace(first, train=Joined([first.train, Subset(first.test, [0])])), *rest])
 
 
 def promises_texts(plugin: Any) -> Benchmark:

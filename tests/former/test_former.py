@@ -70,6 +70,7 @@ def test_names_that_have_moved_are_found_where_they_are(tmp_path: Path, monkeypa
             ("from mmcl.learning.compose import Need\nNeed.WHOLE_STREAM", 'order = "at once"'),
             ("import mmcl.models.addons", "import from mmcl.models.sites"),
             ("from mmcl.run import extend", "import from mmcl instead"),
+            ("from mmcl.data.subset import Union", "import Joined from mmcl.data.subset instead"),
         )
     ):
         (tmp_path / f"former_names_{number}.py").write_text(f"{code}\n")

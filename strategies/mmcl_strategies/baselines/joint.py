@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from mmcl.data.sample import Batches
-from mmcl.data.subset import Union
+from mmcl.data.subset import Joined
 from mmcl.learning.compose import Order, Slot
 from mmcl.learning.strategy import Learner, StrategyPlugin
 
@@ -44,4 +44,4 @@ class Joint(StrategyPlugin):
             learner.meet(experience)
         self.state.learned = [experience.index for experience in stream]
         steps = sum(learner.iterations(experience) for experience in stream)
-        return learner.batches(Union([experience.samples for experience in stream]), steps, name="joint")
+        return learner.batches(Joined([experience.samples for experience in stream]), steps, name="joint")

@@ -36,7 +36,7 @@ from mmcl.data.label_space import LabelSpace
 from mmcl.data.memory import Memory, by_value
 from mmcl.data.sample import Batches, SampleDataset
 from mmcl.data.selection import herding
-from mmcl.data.subset import Union
+from mmcl.data.subset import Joined
 from mmcl.errors import ConfigError
 from mmcl.learning.compose import Need, Slot
 from mmcl.learning.guard import auxiliary_pass
@@ -154,7 +154,7 @@ class ICaRL(StrategyPlugin):
 
     def training_batches(self, learner: Learner) -> Batches:
         """New samples and exemplars, shuffled together; an epoch is one pass over all of them."""
-        samples, config = Union([learner.current.samples, self._memory()]), learner.config
+        samples, config = Joined([learner.current.samples, self._memory()]), learner.config
         steps = config.iterations or config.epochs * ceil(len(samples) / config.batch_size)
         return learner.batches(samples, steps, name="icarl")
 

@@ -18,7 +18,7 @@ from mmcl.data.loader import training_batches
 from mmcl.data.memory import Memory, by_reference, by_value
 from mmcl.data.modality import ACCELERATION, IMAGE, ModalitySpec
 from mmcl.data.sample import Batch, SampleDataset
-from mmcl.data.subset import Subset, Union
+from mmcl.data.subset import Joined, Subset
 from mmcl.data.table import TableSamples
 from mmcl.errors import DataError
 from mmcl.learning.learner import Learner
@@ -63,7 +63,7 @@ KINDS: dict[str, Callable[[], SampleDataset]] = {
     "arrays": lambda: own(list(zip(VALUES, LABELS, strict=True))),
     "dictionaries": lambda: own(dictionaries()),
     "subset": lambda: Subset(own(PAIRS), [7, 0, 3, 3]),
-    "union": lambda: Union([own(PAIRS), Subset(own(PAIRS, 1), [2, 1])]),
+    "union": lambda: Joined([own(PAIRS), Subset(own(PAIRS, 1), [2, 1])]),
     "memory by value": lambda: remembered(lambda samples, index: by_value(samples[index])),
     "memory by reference": lambda: remembered(lambda samples, index: by_reference(samples[index].task_id, index)),
     "stacked": lambda: TensorSamples({IMAGE: VALUES, ACCELERATION: WINDOWS}, LABELS, 3),
@@ -118,7 +118,7 @@ def test_what_code_makes_of_tensors_is_read_as_the_code_says() -> None:
 
 
 def test_data_sets_of_different_modalities_hand_over_no_batch_together() -> None:
-    assert batch_of(Union([own(PAIRS), own(dictionaries())]), [0, 9]) is None
+    assert batch_of(Joined([own(PAIRS), own(dictionaries())]), [0, 9]) is None
 
 
 def test_modalities_that_a_backbone_lacks_are_not_in_its_batches() -> None:

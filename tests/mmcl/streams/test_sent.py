@@ -17,7 +17,7 @@ from mmcl.data.content import content_key
 from mmcl.data.folder import folder_experience
 from mmcl.data.memory import Memory, by_reference, by_value
 from mmcl.data.sample import Sample, SampleDataset
-from mmcl.data.subset import Union
+from mmcl.data.subset import Joined
 
 CLASSES = ("cat", "dog")
 
@@ -80,7 +80,7 @@ def test_own_data_can_be_sent_to_another_process(tmp_path: Path, kind: str) -> N
 
 def test_a_spawned_worker_reads_own_data(tmp_path: Path) -> None:
     kinds = ("rows", "a CSV file", "windows", "a folder", "a memory")
-    every = Union([MADE[kind](tmp_path / kind) for kind in kinds])
+    every = Joined([MADE[kind](tmp_path / kind) for kind in kinds])
     loader = DataLoader(every, batch_size=None, num_workers=1, multiprocessing_context="spawn")
     assert [seen(sample) for sample in loader] == [seen(every[index]) for index in range(len(every))]
 
