@@ -4,6 +4,7 @@ Libraries that write files in C++ or Rust without telling Python are not seen; t
 """
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -47,6 +48,16 @@ class Audit:
         # Python keeps compiled modules, whoever imports them
         if text and "__pycache__" not in text and text != os.devnull:
             self.written.append(text)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder of the kit's own, unheard: it may go when an object is collected, whoever is listened to then."""
+    listening = _listening[:]
+    _listening.clear()
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        _listening[:] = listening
 
 
 @contextmanager

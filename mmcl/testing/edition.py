@@ -1,7 +1,6 @@
 """The embedded edition of a benchmark under examination: built into a cache of its own, and read once."""
 
 import os
-import shutil
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from mmcl.data.sample import Sample, SampleDataset
 from mmcl.streams.benchmark import Benchmark
-from mmcl.testing.audit import Audit, audited
+from mmcl.testing.audit import Audit, audited, remove
 from mmcl.testing.check import NotApplicable, Subject
 
 
@@ -59,7 +58,7 @@ class Edition:
 
     def __post_init__(self) -> None:
         """Let the cache go with the object."""
-        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+        weakref.finalize(self, remove, self.path)
 
 
 def built(subject: Subject) -> Edition:
