@@ -13,6 +13,7 @@ VARIANTS = {  # options under which a strategy does something else
     STRATEGIES: (
         "ewc:fisher=exact,samples=4",
         "lwf:prompts=current,texts=frozen",
+        "rail:form=dual",
         "replay:size=5,selection=class_balanced",
         "replay:keep=references",
         "zscl:consolidation=0,average_every=0",

@@ -22,6 +22,7 @@ SMALL: Mapping[str, dict[str, Any]] = {  # what would take long by default, or w
     "kdr": {"samples": 6, "per_experience": 4},
     "lwf_vr": {"sentences": 5, "length": 3},
     "progressive": {"hidden": (6,)},
+    "rail": {"expansion": 16},
     "replay": {"size": 8},
     "s_liprompts": {"prompt_length": 2, "context": 2, "clusters": 2, "augmented_keys": False},
     "zscl": {"average_every": 2},
@@ -40,6 +41,7 @@ FURTHER: Mapping[str, tuple[dict[str, Any], ...]] = {
     "hat": ({"network": "conv"},),
     "icarl": ({"loss": "ce_kd"}, {"flip": True}, {"exemplar_feature": "image"}, {"decision": "network"}),
     "lwf": ({"samples": "second"}, {"prompts": "current", "texts": "frozen", "samples": "second"}),
+    "rail": ({"form": "dual"},),
     "replay": ({"keep": "references"}, {"selection": "class_balanced"}),
     "wise_ft": ({"fisher": True, "samples": 4}, {"when": "evaluation"}, {"start": "initial"}),
     "zscl": (
