@@ -5,10 +5,10 @@ vision-language models", NeurIPS 2024, whose released code decides.
 Idea: ridge regression that is updated recursively is the one on all data at once, so that nothing is forgotten; a
 sample whose zero-shot answer is a class that was never learned keeps its zero-shot scores, so that nothing that CLIP
 can do is lost.
-Equation: ``x = f / ||f||``, ``phi = relu(W_r x)``. For every batch ``R <- R - R Phi^T (I + Phi R Phi^T)^-1 Phi R``, then
-``W <- W + R Phi^T (Y - Phi W)``; new classes are columns of zeros. Dual: ``alpha = (K + lambda_d I)^-1 Y`` with
-``K_ij = exp(-gamma ||x_i - x_j||^2)``, and ``k(x, X) alpha``. At evaluation ``p = softmax(exp(s) cos)`` over all classes
-that compete; rows whose best class is one that was learned get ``(1 - w) p + w [regression, 0]``, the others p.
+Equation: ``x = f / ||f||``, ``phi = relu(W_r x)``. For every batch ``R <- R - R Phi^T (I + Phi R Phi^T)^-1 Phi R``,
+then ``W <- W + R Phi^T (Y - Phi W)``; new classes are columns of zeros. Dual: ``alpha = (K + lambda_d I)^-1 Y`` with
+``K_ij = exp(-gamma ||x_i - x_j||^2)``, and ``k(x, X) alpha``. At evaluation ``p = softmax(exp(s) cos)`` over all
+classes that compete; rows whose best class is one that was learned get ``(1 - w) p + w [regression, 0]``, the others p.
 Computation: one pass over the samples at the end of an experience, without augmentation; no optimiser, no step, no
 gradient. The whole pre-trained model is frozen.
 Kept between experiences: primal R and W, no sample; dual the features and classes of all samples, and alpha. They are

@@ -56,7 +56,7 @@ def widened(W: Tensor, columns: int) -> Tensor:
 def ridge_solution(gram: Tensor, targets: Tensor, ridge: float) -> Tensor:
     """``(A + lambda I)^-1 B`` of a positive semi-definite matrix.
 
-    With ``A = Phi^T Phi`` and ``B = Phi^T Y`` it is joint ridge regression, with a kernel matrix and ``B = Y`` its dual.
+    ``A = Phi^T Phi`` and ``B = Phi^T Y`` are joint ridge regression, a kernel matrix and ``B = Y`` its dual.
 
     Args:
         gram: ``A [n, n]``.

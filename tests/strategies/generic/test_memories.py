@@ -20,7 +20,8 @@ from .record import recorded
 from .towers import Towers, cropped_in_the_middle, tokens_of
 from .variants import Variant, variants
 
-KEEPING = [variant for variant in variants() if variant.fresh().memory_budget().samples != 0]
+FEATURES = {"rail"}  # keeps what the model made of each sample, and not the sample
+KEEPING = [v for v in variants() if v.fresh().memory_budget().samples != 0 and v.name not in FEATURES]
 REMEMBERED = [
     Variant("distill", {"kind": "feature", "teacher": "stored", "samples": 4, "per_experience": 3}),
     Variant("kdr", {"samples": 4}),

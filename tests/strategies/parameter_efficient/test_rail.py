@@ -165,10 +165,8 @@ def test_the_regression_is_added_as_it_is_to_rows_of_learned_classes() -> None:
     benchmark = toy_benchmark(ALL, 3)
     learner = rail(benchmark, 3, adapter_weight=0.3)
     values = (data(benchmark, 3, test=True)[0] @ primal(learner).layer.T).clamp(min=0) @ primal(learner).W
-    plain, found = (
-        torch.cat(parts)
-        for parts in zip(*[(zero_shot(benchmark, test), scores(learner, benchmark, test)) for test in range(3)])
-    )
+    plain = torch.cat([zero_shot(benchmark, test) for test in range(3)])
+    found = torch.cat([scores(learner, benchmark, test) for test in range(3)])
     assert (found.double() - (0.7 * plain.double() + 0.3 * values)).abs().max() < 1e-6
 
 
@@ -340,7 +338,7 @@ def test_company_that_trains_what_the_features_come_from_is_refused_in_a_sentenc
     if first == "adapts":  # what was there is frozen with the rest
         learner.train(benchmark.train[0])
         return
-    with pytest.raises(CompositionError, match="rail.*trains.*which the features come from"):
+    with pytest.raises(CompositionError, match=r"rail.*trains.*which the features come from"):
         learner.train(benchmark.train[0])
 
 
