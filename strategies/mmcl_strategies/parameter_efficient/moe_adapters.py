@@ -125,10 +125,11 @@ class MoEAdapters(StrategyPlugin):
         return [(parameter, self.lr) for mixture in self._mixtures for parameter in mixture.parameters()]
 
     def before_training_exp(self, learner: Learner, **_: object) -> None:
-        """Noise and dropout of the experience."""
-        draws = Draws.seeded(learner.generator(OWNER), learner.device)
+        """Noise and dropout of the experience; what is frozen is in evaluation mode, statistics of norms included."""
+        draws = Draws(learner.generator(OWNER))
+        learner.model.backbone.eval()
         for mixture in self._mixtures:
-            mixture.draws = draws
+            mixture.train().draws = draws
 
     def before_forward(self, learner: Learner, **_: object) -> None:
         """What this step counts begins here."""

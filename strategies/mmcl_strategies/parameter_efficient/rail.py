@@ -29,8 +29,7 @@ from torch import nn
 from mmcl.errors import CompositionError
 from mmcl.learning.compose import Need, Slot
 from mmcl.learning.guard import auxiliary_pass
-from mmcl.learning.learner import Learner
-from mmcl.learning.strategy import MemoryBudget, StrategyPlugin
+from mmcl.learning.strategy import Learner, MemoryBudget, StrategyPlugin
 from mmcl.models.heads import TextHead
 from mmcl.options import Natural, Positive, Share
 from mmcl_strategies.parameter_efficient.analytic_head import AnalyticHead

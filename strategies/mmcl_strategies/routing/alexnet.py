@@ -7,12 +7,29 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mmcl.errors import ConfigError
 
 EMBEDDED = Path(__file__).parent / "glyph_alexnet.safetensors"
 IMAGENET, GLYPH = "imagenet", "glyph"
 LAST_CONVOLUTION = 11  # modules, without the ReLU and the pooling behind it
+SMALLEST = 32  # pixels; with fewer the poolings leave nothing
+
+
+class AtLeast(nn.Module):
+    """Enlarges images ``[N, C, H, W]`` whose shorter side is less than so many pixels."""
+
+    def __init__(self, pixels: int) -> None:
+        super().__init__()
+        self.pixels = pixels
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The same images, or larger ones."""
+        shorter = min(images.shape[-2:])
+        if shorter >= self.pixels:
+            return images
+        return functional.interpolate(images, scale_factor=self.pixels / shorter, mode="bilinear")
 
 
 def convolutions(weights: str) -> nn.Sequential:
@@ -27,13 +44,13 @@ def convolutions(weights: str) -> nn.Sequential:
     """
     from torchvision.models import alexnet
 
-    network: nn.Sequential = alexnet(weights=None).features[:LAST_CONVOLUTION]
+    layers = alexnet(weights=None).features[:LAST_CONVOLUTION]
     tensors = {name.removeprefix("features."): value for name, value in _read(weights).items()}
-    wanted = network.state_dict()
+    wanted = layers.state_dict()
     if any(name not in tensors or tensors[name].shape != value.shape for name, value in wanted.items()):
         raise _wrong(weights, "it is not torchvision's AlexNet")
-    network.load_state_dict({name: tensors[name].float() for name in wanted})
-    return network
+    layers.load_state_dict({name: tensors[name].float() for name in wanted})
+    return nn.Sequential(AtLeast(SMALLEST), layers)
 
 
 def _read(weights: str) -> dict[str, Tensor]:

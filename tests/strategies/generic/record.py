@@ -13,6 +13,7 @@ from mmcl.data.sample import Batch
 from mmcl.evaluation.metric import Accuracy
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
+from mmcl.models.sites import ADDONS
 from mmcl.streams.benchmark import Benchmark
 from mmcl.testing.toy import toy_learner
 
@@ -77,7 +78,8 @@ class Phases(StrategyPlugin):
         self.begin = len(self.calls)
 
     def before_forward(self, learner: Learner, **_: object) -> None:
-        modes = {module.training for module in learner.model.backbone.modules()}
+        towers = learner.model.backbone.named_modules()
+        modes = {module.training for name, module in towers if ADDONS not in name}
         self.steps.append(Step(learner.current.index, learner.batch, modes))
 
     def after_training_iteration(self, learner: Learner, **_: object) -> None:
@@ -89,8 +91,9 @@ class Phases(StrategyPlugin):
 
 
 def buffers(learner: Learner) -> dict[str, Tensor]:
-    """Copies of the statistics of the towers."""
-    return {name: value.clone() for name, value in learner.model.backbone.named_buffers()}
+    """Copies of the statistics of the towers, without what was attached to them."""
+    named = learner.model.backbone.named_buffers()
+    return {name: value.clone() for name, value in named if ADDONS not in name}
 
 
 @cache

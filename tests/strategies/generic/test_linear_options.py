@@ -37,6 +37,7 @@ CASES: tuple[tuple[str, str, float, tuple[str, ...], dict[str, Any]], ...] = (
     ("lwf", "strength", 0.7, ("logits", "transposed"), {}),
     ("lwf", "strength", 0.7, ("logits", "transposed"), {"texts": "frozen", "prompts": "current", "samples": "second"}),
     ("lwf_vr", "strength", 0.7, ("image", "text"), {}),
+    ("moe_adapters", "balance", 0.7, ("balance",), {}),
     ("modx", "strength", 0.7, ("image-to-text", "text-to-image"), {}),
     ("online_ewc", "strength", 30.0, ("penalty", ADDED), {}),
     ("online_ewc", "strength", 30.0, ("penalty", ADDED), {"recursion": "mean"}),
@@ -63,13 +64,16 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "zscl": "temperature teacher_share",
     },
     "test_rates": {
+        "ddas": "lr",
         "dgr": "generator_lr",
         "hat": "lr gate_lr",
         "icarl": "head_lr",
+        "moe_adapters": "lr",
         "progressive": "lr",
         "s_liprompts": "lr",
     },
     "the files of the strategies": {
+        "ddas": "threshold weight_decay",
         "dgr": "variance",
         "ewc": "fisher_clip",
         "ewc_plus_plus": "alpha",
@@ -77,7 +81,9 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "feature_replay": "shrinkage",
         "hat": "dropout embedding_limit cosh_limit",
         "online_ewc": "fisher_clip",
+        "moe_adapters": "scale dropout noise_floor",
         "progressive": "alpha dropout",
+        "rail": "ridge dual_ridge gamma adapter_weight",
         "wise_ft": "alpha floor",
         "zscl": "alpha",
     },
@@ -89,7 +95,7 @@ def stream(strategy: StrategyPlugin) -> Benchmark:
     needs = strategy.requirements()
     if Need.PAIRS in needs:
         return toy_pairs(TIL)
-    return toy_benchmark(TIL if Need.TASK_ID in needs else CIL, 2)
+    return toy_benchmark(TIL if needs & {Need.TASK_ID, Need.WAY} else CIL, 2)
 
 
 def moments(name: str, options: dict[str, Any]) -> list[Moment]:
@@ -134,6 +140,7 @@ def test_every_real_number_among_the_options_is_held_by_a_test() -> None:
         ("hat", "gate_lr", "embeddings"),
         ("icarl", "head_lr", "head.linear"),
         ("progressive", "lr", "head.columns"),
+        ("moe_adapters", "lr", "addons.moe_adapters.gates.0"),
         ("s_liprompts", "lr", "addons.s_liprompts.vectors.0"),
     ],
 )

@@ -11,7 +11,13 @@ from .variants import Variant, variants
 
 every = pytest.mark.parametrize("variant", list(variants()), ids=str)
 
-STILL = {"hat", "progressive", "rail", "s_liprompts"}  # their backbone is frozen and in evaluation mode throughout
+STILL = {
+    "hat",
+    "moe_adapters",
+    "progressive",
+    "rail",
+    "s_liprompts",
+}  # their backbone is frozen and in evaluation mode throughout
 STILL_FROM_SECOND = {"feature_replay"}  # distilled in evaluation mode
 # what a step encodes besides its batch: images of the stream or reference images, un-augmented
 BESIDE = {

@@ -16,7 +16,7 @@ from torchvision.transforms.functional import pil_to_tensor
 from mmcl.data.modality import IMAGE, TEXT, ModalitySpec
 from mmcl.data.sample import Inputs
 from mmcl.models.backbone import Backbone, Features, Tower, Vocabulary
-from mmcl.models.sites import Site
+from mmcl.models.sites import ADDONS, Site
 
 RAW, SIDE, CONTEXT, WIDTH, WORDS = 12, 8, 8, 8, 40  # pixels of a raw and of a prepared image; tokens; widths
 AUGMENTED, PLAIN = 2.0, 0.0
@@ -63,15 +63,27 @@ class Calls(list[Call]):
         return self
 
 
+class Residual(nn.Module):
+    """What enters at ``read``, and what is added to it at ``beside``: nothing of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read, self.beside = nn.Identity(), nn.Identity()
+
+    def forward(self, stream: Tensor) -> Tensor:
+        added: Tensor = self.beside(torch.zeros_like(self.read(stream)))
+        return stream + added
+
+
 class Tokens(nn.Module):
     """``[B, C, H, W]`` as C tokens at ``place``, and the first C of what leaves it as ``[B, C H W]``."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.place = nn.Identity()
+        self.place, self.residual = nn.Identity(), Residual()
 
     def forward(self, maps: Tensor) -> Tensor:
-        tokens: Tensor = self.place(maps.flatten(2))
+        tokens: Tensor = self.residual(self.place(maps.flatten(2)))
         return tokens[:, : maps.shape[1]].flatten(1)
 
 
@@ -82,10 +94,11 @@ class TextTower(nn.Module):
         super().__init__()
         self.tokens = nn.Embedding(WORDS, WIDTH)
         self.enter, self.leave = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.residual = Residual()
         self.norm, self.dropout = nn.BatchNorm1d(WIDTH), nn.Dropout(0.3)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        hidden = self.dropout(torch.tanh(self.enter(self.tokens(tokens))))
+        hidden = self.dropout(torch.tanh(self.enter(self.residual(self.tokens(tokens)))))
         there = (tokens != 0).unsqueeze(-1)
         return self.leave(self.norm((hidden * there).sum(1) / there.sum(1)))
 
@@ -110,14 +123,16 @@ class Towers(Backbone):
 
     def encode_tower(self, name: str, inputs: Inputs) -> Features:
         value, tower = inputs[name], self.towers[name].module
-        modes = [module.training for module in (*self.image.modules(), *self.text.modules())]
+        named = (*self.image.named_modules(), *self.text.named_modules())
+        modes = [module.training for name, module in named if ADDONS not in name]
         frozen = not any(parameter.requires_grad for parameter in self.parameters())
         self.calls.append(Call(self.calls.phase, name, value.detach().clone(), any(modes), not all(modes), frozen))
         return Features(tower(value))
 
     def sites(self, tower: str) -> list[Site]:
         place, width = (self.image[4].place, 9) if tower == IMAGE else (self.text.tokens, WIDTH)
-        return [Site("tokens", 0, place, place, width)]
+        residual = self.image[4].residual if tower == IMAGE else self.text.residual
+        return [Site("tokens", 0, place, place, width), Site("mlp", 0, residual.read, residual.beside, width)]
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         return torch.stack([tokens_of(text) for text in texts])

@@ -14,6 +14,7 @@ from mmcl.streams.scenario import CIL, TIL
 from .streams import class_stream, pair_stream
 
 SMALL: Mapping[str, dict[str, Any]] = {  # what would take long by default, or would do nothing in a stream so short
+    "ddas": {"weights": "glyph", "code": 4, "iterations": 3, "reference_iterations": 3},
     "dgr": {"latent": 4, "width": 4, "generator_steps": 2},
     "distill": {"first": True},
     "hat": {"hidden": (6,), "channels": (4, 4)},
@@ -21,6 +22,7 @@ SMALL: Mapping[str, dict[str, Any]] = {  # what would take long by default, or w
     "icarl": {"size": 8},
     "kdr": {"samples": 6, "per_experience": 4},
     "lwf_vr": {"sentences": 5, "length": 3},
+    "moe_adapters": {"experts": 4, "bottleneck": 4, "dropout": 0.0},
     "progressive": {"hidden": (6,)},
     "rail": {"expansion": 16},
     "replay": {"size": 8},

@@ -162,3 +162,4 @@ def test_the_network_is_alexnet_up_to_its_last_convolution(tmp_path: Path) -> No
         assert float(found.min()) < 0, "before the ReLU"
         assert torch.equal(whole.features[11:](found), whole.features(picture))
     assert convolutions("glyph")(torch.randn(2, 3, 32, 32)).shape == (2, 256, 1, 1)
+    assert convolutions("glyph")(torch.randn(2, 3, 8, 8)).shape == (2, 256, 1, 1)
