@@ -16,6 +16,7 @@ import io
 import os
 import stat
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,12 @@ def as_picture(value: Any, who: str) -> Image.Image:
 def _formats() -> tuple[str, ...]:
     """The formats that are decoded; other packages may have added theirs to Pillow's."""
     Image.init()
-    return tuple(name for name in Image.ID if name not in _FOREIGN)
+    return _trusted(tuple(Image.ID))
+
+
+@lru_cache(1)
+def _trusted(known: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in known if name not in _FOREIGN)
 
 
 def _decoded(source: Path | io.BytesIO, who: str) -> Image.Image:
