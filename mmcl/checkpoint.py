@@ -45,7 +45,7 @@ class Checkpoint:
 
     @property
     def name(self) -> str:
-        """Of the folder."""
+        """Name of the folder it is in."""
         return self.path.name
 
     @property

@@ -92,7 +92,7 @@ class Watch:
         self._start: tuple[float, int] | None = None  # time and steps done when this process began to train
 
     def before_training_exp(self, learner: "Learner", **_: object) -> None:
-        """An experience begins."""
+        """Note that an experience begins, and how many steps it has."""
         self._began, self._looked = time.perf_counter(), 0.0
         index = learner.current.index
         self.steps[index] = self._steps = len(learner.dataloader)
@@ -110,7 +110,7 @@ class Watch:
             self._looked = now
 
     def after_training_exp(self, learner: "Learner", **_: object) -> None:
-        """An experience ends."""
+        """Note that an experience has ended."""
         self.history.flush()
 
     def _moment(self, learner: "Learner", step: int, now: float) -> Moment:

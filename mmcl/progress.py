@@ -112,7 +112,7 @@ def say_row(console: Console, row: str, scores: Mapping[str, float]) -> None:
 
 
 def clock(seconds: float) -> str:
-    """``h:mm:ss``."""
+    """A duration as ``h:mm:ss``, whatever its length."""
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 

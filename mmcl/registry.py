@@ -56,7 +56,7 @@ class Entry:
 
     @property
     def qualified(self) -> str:
-        """``distribution:name``."""
+        """The name that nobody else has, ``distribution:name``."""
         return f"{self.distribution}:{self.name}"
 
 

@@ -50,7 +50,7 @@ class TrainingConfig:
     check_data: bool = True  # read every file once before training
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
+        """Check ranges and choices of all settings."""
         check_options(self, "training")
 
     def steps(self, samples: int) -> int:

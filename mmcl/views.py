@@ -27,13 +27,13 @@ _PAUSE = 0.5  # seconds between two objects about parts of one phase
 
 
 class Silent(View):
-    """Shows nothing."""
+    """A view that shows nothing."""
 
     def step(self, moment: Moment) -> None:
-        """Nothing."""
+        """Nothing is shown of a step."""
 
     def row(self, row: str, scores: Mapping[str, float]) -> None:
-        """Nothing."""
+        """Nothing is shown of a row of the matrix."""
 
 
 class Bar(View):
@@ -82,7 +82,7 @@ class Bar(View):
         self._draw(moment.values)
 
     def row(self, row: str, scores: Mapping[str, float]) -> None:
-        """Above the bars."""
+        """Print a row of the matrix above the bars."""
         say_row(self.console, row, scores)
 
     @contextmanager
@@ -142,7 +142,7 @@ class Heartbeat(View):
         say_on(self.console, f"{where} ({share})  {moment.values}")
 
     def row(self, row: str, scores: Mapping[str, float]) -> None:
-        """A line."""
+        """Print a row of the matrix as a line."""
         say_row(self.console, row, scores)
 
     @contextmanager
@@ -193,7 +193,7 @@ class JsonLines(View):
         yield advance
 
     def write(self, event: str, facts: Mapping[str, Any]) -> None:
-        """A line."""
+        """Print an object in a line of its own."""
         print(
             json.dumps({"event": event, **facts}), file=self.console.file, flush=True
         )  # rich takes longer than a step

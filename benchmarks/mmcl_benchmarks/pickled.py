@@ -112,7 +112,7 @@ class _Table(dict[Any, Any]):
 
 
 class _PlainUnpickler(_Interpreter):  # type: ignore[misc]
-    """The interpreter."""
+    """The interpreter of the pickle machine, without what would call anything."""
 
     dispatch: dict[int, Callable[[Any], None]] = {
         code: act for code, act in _Interpreter.dispatch.items() if code in _KNOWN
@@ -138,7 +138,7 @@ class _PlainUnpickler(_Interpreter):  # type: ignore[misc]
             self.memo[place] = self.stack[-1]
 
     def load_empty_dictionary(self) -> None:
-        """The binary form."""
+        """An empty dictionary in the binary form."""
         self.append(_Table())
 
     def load_dict(self) -> None:

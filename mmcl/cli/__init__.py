@@ -11,7 +11,7 @@ __all__ = ["app", "main"]
 
 
 def main() -> None:
-    """Entry point."""
+    """The command ``mmcl``, as its entry point calls it."""
     # "python -c" puts the working directory first, where a file may bear the name of any optional module
     sys.path[:] = [place for place in sys.path if place]
     os.environ.setdefault("PYTHONSAFEPATH", "1")  # nor shall the processes that a run starts look there

@@ -9,12 +9,12 @@ def strategy_name(incomplete: str) -> list[str]:
 
 
 def benchmark_name(incomplete: str) -> list[str]:
-    """Benchmarks."""
+    """Names of benchmarks that begin with what has been typed."""
     return _beginning(incomplete, BENCHMARKS)
 
 
 def backbone_name(incomplete: str) -> list[str]:
-    """Backbones."""
+    """Names of backbones that begin with what has been typed."""
     return _beginning(incomplete, BACKBONES)
 
 

@@ -28,7 +28,7 @@ class Kind(str, Enum):
 
     @property
     def group(self) -> str:
-        """The entry-point group."""
+        """The entry-point group of this kind."""
         return {"strategies": STRATEGIES, "benchmarks": BENCHMARKS, "backbones": BACKBONES}[self.value]
 
 

@@ -83,7 +83,7 @@ class Records:
         )
 
     def modalities(self, label: str | None, group: str | None, columns: Columns) -> dict[str, str]:
-        """Column -> modality."""
+        """Column -> modality that it holds."""
         others = [column for column in self.known if column in columns or column not in (label, group, SIDE)]
         meant = {column: columns.get(column, COLUMNS.get(column)) for column in others}
         found = {column: modality for column, modality in meant.items() if modality is not None}

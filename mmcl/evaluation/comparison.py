@@ -101,7 +101,7 @@ class Comparison:
         return [*self.rows[0].facts, "seeds", "n", *self.rows[0].scores]
 
     def table(self) -> ScoreTable:
-        """For the terminal."""
+        """The comparison as a table for the terminal."""
         scores = list(self.rows[0].scores)
         return ScoreTable(
             title=f"mean ± half of the {100 * LEVEL:.0f} % interval over seeds",
@@ -160,7 +160,7 @@ class Comparison:
         return text.getvalue()
 
     def json(self) -> str:
-        """``records`` as JSON."""
+        """The text of ``records`` as JSON."""
         return json.dumps(self.records(), indent=1, allow_nan=False)
 
 

@@ -19,7 +19,7 @@ class RunLogger(Protocol):
         """A score: after learning ``row``, on the test set ``column``."""
 
     def close(self) -> None:
-        """Flush and end."""
+        """Write what has not been written yet, and end."""
 
 
 class TensorBoardLogger:
@@ -62,7 +62,7 @@ class WandbLogger:
         self._guarded(lambda: self._run.log({f"matrix/{row}/{column}": value}))
 
     def close(self) -> None:
-        """End the run."""
+        """Tell wandb that the run has ended."""
         self._guarded(lambda: self._run.finish())
 
     def _start(self, folder: Path, config: Mapping[str, Any]) -> None:

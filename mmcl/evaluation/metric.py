@@ -29,7 +29,7 @@ class Metric(ABC):
 
     @abstractmethod
     def reset(self) -> None:
-        """Count from zero."""
+        """Forget what has been counted, before the next test set."""
 
     @abstractmethod
     def update(self, output: Output, batch: Batch, label_space: LabelSpace) -> None:
@@ -73,7 +73,7 @@ class Accuracy(Metric):
         self.reset()
 
     def reset(self) -> None:
-        """Count from zero."""
+        """Count from zero again, before the next test set."""
         self.correct = self.correct_among_own = self.total = self.competing = 0
         self._answers: list[_Answers] = []
 
@@ -92,7 +92,7 @@ class Accuracy(Metric):
         self.competing = len(label_space)
 
     def compute(self) -> float:
-        """Percent correct."""
+        """Correct answers of all, in percent."""
         return self._percent(self.correct)
 
     def chance(self) -> float:

@@ -85,7 +85,7 @@ class Retrieval(Metric):
         self._ranks: tuple[Integers, Integers] | None = None
 
     def begin_round(self) -> None:
-        """Empty the pool."""
+        """Empty the pool of earlier test sets."""
         self._pool = []
 
     def reset(self) -> None:

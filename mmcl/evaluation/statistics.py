@@ -9,7 +9,7 @@ _SAME = 1e-9  # differences that vary by less than this share of the scores are 
 
 
 def mean(values: Sequence[float]) -> float | None:
-    """``None`` without values."""
+    """The arithmetic mean; ``None`` without values."""
     return fmean(values) if values else None
 
 

@@ -27,7 +27,7 @@ class WayTally:
         self.reset()
 
     def reset(self) -> None:
-        """Count from zero."""
+        """Count from zero again, before the next test set."""
         self._own = self._plain = self._rows = 0
 
     def update(self, route: Route | None, task_ids: Tensor) -> None:

@@ -206,7 +206,7 @@ class Shell(Feed, Scoring, SupervisedTemplate[Experience, Batch, Output], ABC):
             self.adapted_dataset = self.current.dataset
 
     def make_eval_dataloader(self, **_: Any) -> None:
-        """One ordered pass."""
+        """One pass over the samples in their own order."""
         self.dataloader = self._ordered(self.current.samples, self.config.eval_batch_size)
 
     def check_model_and_optimizer(self, **_: Any) -> None:

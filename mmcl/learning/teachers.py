@@ -90,7 +90,7 @@ class FollowingPolicy(Policy):
 
 @dataclass(frozen=True)
 class Initial(Policy):
-    """``theta_0``, for ever."""
+    """The weights that the learner was built with, ``theta_0``, for ever."""
 
     reads_initial: ClassVar[bool] = True
 
@@ -124,7 +124,7 @@ class Interpolated(Policy):
     share: float = 0.8  # a
 
     def __post_init__(self) -> None:
-        """Check the share."""
+        """Refuse a share below 0 or above 1."""
         _require_share("interpolated.share", self.share)
 
     def begin(self, start: Start) -> Teacher:
@@ -145,7 +145,7 @@ class Momentum(FollowingPolicy):
     rate: float = 0.995
 
     def __post_init__(self) -> None:
-        """Check the rate."""
+        """Refuse a rate below 0 or above 1."""
         _require_share("momentum.rate", self.rate)
 
     def begin(self, start: Start) -> Teacher:

@@ -103,7 +103,7 @@ class Benchmark:
 
     @property
     def train(self) -> "Sequence[Experience]":
-        """The training stream."""
+        """The training stream, in the order of learning."""
         return self.streams["train"]
 
     @property

@@ -57,7 +57,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Settings:
-    """The table ``[suite]``."""
+    """What the table ``[suite]`` of a file says."""
 
     out: str
     seeds: tuple[int, ...] = (0,)

@@ -43,13 +43,13 @@ class Display(ABC):
 
 
 class Silent(Display):
-    """Shows nothing."""
+    """A view that shows nothing."""
 
     def work(self, standing: str, work: Callable[[], Work]) -> None:
-        """Nothing."""
+        """Nothing is shown of a cell at work."""
 
     def tell(self, event: str, sentence: str, facts: Mapping[str, Any]) -> None:
-        """Nothing."""
+        """Nothing is shown of a sentence."""
 
 
 class LiveTable(Display):
@@ -70,7 +70,7 @@ class LiveTable(Display):
             yield
 
     def work(self, standing: str, work: Callable[[], Work]) -> None:
-        """Redraw the table."""
+        """Show in the table how far a cell is."""
         table = Table(title=standing, title_justify="left")
         for column in ("at work", "experiences", "time"):
             table.add_column(column, overflow="fold")
@@ -79,7 +79,7 @@ class LiveTable(Display):
         self._live.update(redrawn(table, self.console), refresh=True)
 
     def tell(self, event: str, sentence: str, facts: Mapping[str, Any]) -> None:
-        """Above the table."""
+        """Print a sentence above the table."""
         say_on(self.console, sentence)
 
 
@@ -102,7 +102,7 @@ class Lines(Display):
             say_on(self.console, f"{standing}; at work: {', '.join(cells)}")
 
     def tell(self, event: str, sentence: str, facts: Mapping[str, Any]) -> None:
-        """A line."""
+        """Print a sentence as a line."""
         say_on(self.console, sentence)
 
 
@@ -125,7 +125,7 @@ class JsonLines(Display):
             self.tell("work", standing, {"cells": cells})
 
     def tell(self, event: str, sentence: str, facts: Mapping[str, Any]) -> None:
-        """A line."""
+        """Print a sentence as an object in a line."""
         say_on(self.console, json.dumps({"event": event, **facts}))
 
 

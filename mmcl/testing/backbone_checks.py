@@ -260,7 +260,7 @@ class Looking(AddOn):
         self.shapes: list[tuple[int, ...]] = []
 
     def forward(self, here: Here, inputs: Inputs) -> Tensor:
-        """What is there."""
+        """Note the batch and leave what passes as it is."""
         self.shapes.append(tuple(here.value.shape))
         return here.value
 

@@ -214,7 +214,7 @@ BENCHMARK_CHECKS: tuple[Check, ...] = (
 
 
 def _refusal(plugin: object, subject: Subject) -> Exception | None:
-    """What building raises."""
+    """What building a benchmark raises, if it does."""
     with cache_in(built(subject).path):
         try:
             plugin.build()  # type: ignore[attr-defined]

@@ -32,11 +32,11 @@ class ImageTower(Backbone):
         self.towers = {IMAGE: Tower(self.layers, frozenset({IMAGE}), clip.width)}
 
     def encode_tower(self, name: str, inputs: Inputs) -> Features:
-        """Features of images."""
+        """Pooled features of images."""
         return Features(self.layers(inputs[IMAGE]))
 
     def sites(self, tower: str) -> list[Site]:
-        """The transformer's."""
+        """Those of the image transformer."""
         return list(sites_of_transformer(self, self.layers[1], tower))
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
@@ -45,7 +45,7 @@ class ImageTower(Backbone):
 
     @property
     def logit_scale(self) -> Tensor:
-        """One."""
+        """Cosines are scores as they are: 1."""
         return torch.ones(())
 
     def export(self, folder: Path) -> None:
@@ -65,7 +65,7 @@ class TextTower(Backbone):
         self.preprocess_eval = {TEXT: self.clip.preprocess_eval[TEXT]}
 
     def encode_tower(self, name: str, inputs: Inputs) -> Features:
-        """Features of texts."""
+        """Pooled features of texts."""
         return self.clip.encode_tower(name, inputs)
 
     def sites(self, tower: str) -> list[Site]:
@@ -78,17 +78,17 @@ class TextTower(Backbone):
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """As the CLIP's."""
+        """Size of the vocabulary, as the CLIP has it."""
         return self.clip.vocabulary
 
     @property
     def token_embedding(self) -> nn.Module:
-        """As the CLIP's."""
+        """The embedding of tokens, as the CLIP has it."""
         return self.clip.token_embedding
 
     @property
     def logit_scale(self) -> Tensor:
-        """As the CLIP's."""
+        """Cosines are scores as they are: 1."""
         return self.clip.logit_scale
 
     def export(self, folder: Path) -> None:

@@ -59,7 +59,7 @@ class Setting:
         )
 
     def benchmark(self, experiences: int = 3, *, classes: int = 2, per_class: int = 6, seed: int = 0) -> Benchmark:
-        """A fresh stream."""
+        """A fresh stream of this setting."""
         if self.pairs:
             return toy_pairs(self.scenario, experiences, classes * per_class, seed)
         turns = None if IMAGE in self.encodes else [self.encodes]

@@ -36,7 +36,7 @@ class Answers(Metric):
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Forget the answers of the last test set."""
         self.scores: list[Tensor] = []
 
     def update(self, output: Output, batch: Batch, label_space: LabelSpace) -> None:
@@ -49,7 +49,7 @@ class Answers(Metric):
         self.scores.append(scores.detach().cpu().clone())
 
     def compute(self) -> float:
-        """Number of samples."""
+        """How many samples were answered."""
         return float(sum(map(len, self.scores)))
 
 

@@ -74,7 +74,7 @@ class Observer:
             self.record.foreign.add(Read(side, experience, *self.phase))
 
     def before(self, event: str, learner: Learner) -> None:
-        """The first witness."""
+        """The witness that comes before the strategy."""
         if event == "before_training":
             learner.forget_prepared()  # prepared samples of earlier experiences could be read unseen
             self.generators = global_generators()
@@ -88,7 +88,7 @@ class Observer:
         self.view = decided(event, learner)
 
     def after(self, event: str, learner: Learner) -> None:
-        """The second witness."""
+        """The witness that comes after the strategy."""
         if event == "gradient_terms":
             self.view = {Slot.GRADIENT: digest(gradients(learner))}
         else:

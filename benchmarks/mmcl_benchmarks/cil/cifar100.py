@@ -51,7 +51,7 @@ class CIFAR100(BenchmarkPlugin):
     strict: bool = False  # refuse data that do not have the official size
 
     def __post_init__(self) -> None:
-        """Check the options."""
+        """Check the options before anything is read."""
         check_options(self, self.name)
         require_count(self.name, self.experiences, self.steps)
 

@@ -61,7 +61,7 @@ def write_embedded_imagenet100(folder: Path, split: Split = TEST, classes: int =
 
 
 def write_embedded_imagenet1000(folder: Path, split: Split = TEST, classes: int = 100) -> None:
-    """Symbols as ImageNet."""
+    """Symbols in ImageNet's folders, named in ``LOC_synset_mapping.txt``."""
     write_imagenet(folder, _drawings("imagenet1000", classes, 6, 2, split), _wnids(classes))
     _finish(folder, "imagenet1000", split)
 

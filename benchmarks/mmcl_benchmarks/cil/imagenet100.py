@@ -56,7 +56,7 @@ class ImageNet100(BenchmarkPlugin):
     strict: bool = False  # refuse data that do not have the official size or lack files
 
     def __post_init__(self) -> None:
-        """Check the options."""
+        """Check the options before anything is read."""
         check_options(self, self.name)
         require_count(self.name, self.experiences, STEPS + self.half_first)
 

@@ -96,7 +96,7 @@ class CDDB(BenchmarkPlugin):
     strict: bool = False  # refuse sources that do not have the published size
 
     def __post_init__(self) -> None:
-        """Check the options."""
+        """Check the options before anything is read."""
         check_options(self, self.name)
         require_count(self.name, self.experiences, len(ORDERS[self.variant]))
 

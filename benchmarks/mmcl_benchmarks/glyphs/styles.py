@@ -33,7 +33,7 @@ def wash(image: Image.Image, generator: random.Random) -> Image.Image:
 
 
 def stroke(image: Image.Image, generator: random.Random) -> Image.Image:
-    """The outline alone."""
+    """The outline of a symbol, without what it encloses."""
     del generator
     ink = ImageChops.invert(image)
     line = ImageChops.subtract(ink.filter(ImageFilter.MaxFilter(3)), ink.filter(ImageFilter.MinFilter(3)))

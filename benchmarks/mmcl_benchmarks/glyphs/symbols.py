@@ -63,7 +63,7 @@ def symbols() -> tuple[Symbol, ...]:
 
 
 def seen_symbols() -> Sequence[Symbol]:
-    """The pre-training split."""
+    """The symbols that models were pre-trained on."""
     return [symbol for symbol in symbols() if not symbol.held_out]
 
 

@@ -81,7 +81,7 @@ class MTIL(BenchmarkPlugin):
     strict: bool = False  # refuse data sets that do not have the official size
 
     def __post_init__(self) -> None:
-        """Check the options."""
+        """Check the options before anything is read."""
         check_options(self, self.name)
         if self.order not in ORDERS:
             raise ConfigError("mtil.order", found=f"{self.order}", allowed="1 or 2", remedy="Choose one of the orders.")

@@ -137,7 +137,7 @@ def write_cars(root: Path, drawn: Drawn) -> None:
 
 
 def write_sun397(root: Path, drawn: Drawn) -> None:
-    """``LETTER/CLASS/sun_*.jpg`` and ``ClassName.txt``."""
+    """SUN397 as ``LETTER/CLASS/sun_*.jpg`` and ``ClassName.txt``."""
     base = root / "SUN397"
     base.mkdir()
     lines = []

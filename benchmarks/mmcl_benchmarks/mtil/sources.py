@@ -139,7 +139,7 @@ def mnist(root: Path, download: bool) -> Source:
 
 
 def pets(root: Path, download: bool) -> Source:
-    """``trainval`` for training."""
+    """Oxford-IIIT Pet: ``trainval`` for training, ``test`` for testing."""
     train, test = (datasets.OxfordIIITPet(root, split=split, download=download) for split in ("trainval", "test"))
     sides = [Side(list(side._labels), [Path(path) for path in side._images]) for side in (train, test)]
     return Source(sides[0], sides[1], train.classes)

@@ -77,7 +77,7 @@ class P9D(BenchmarkPlugin):
     strict: bool = False  # refuse data that do not have the official size or lack pictures
 
     def __post_init__(self) -> None:
-        """Check the options."""
+        """Check the options before anything is read."""
         check_options(self, self.name)
         require_count(self.name, self.experiences, len(INDUSTRIES))
 

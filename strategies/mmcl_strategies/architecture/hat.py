@@ -90,7 +90,7 @@ class HAT(StrategyPlugin):
         return frozenset({Slot.GRADIENT} | ({Slot.HEAD} if self.network in HEADS else set()))
 
     def requirements(self) -> frozenset[Need]:
-        """Convolutions read images."""
+        """Convolutions need an image encoder, the other networks none."""
         return self.needs | ({Need.IMAGE_ENCODER} if self.network == "conv" else set())
 
     def terms(self) -> Terms:
@@ -174,7 +174,7 @@ class HAT(StrategyPlugin):
                 guard.put_back()
 
     def after_training_exp(self, learner: Learner, **_: object) -> None:
-        """Fix the gates."""
+        """Fix the gates of the experience for good."""
         for gate in self._gates:
             gate.finish(self._as_binary(learner.config))
         self._gates = []

@@ -121,7 +121,7 @@ def enqueue(queue: Tensor, features: Tensor, position: int) -> tuple[Tensor, int
 
 @dataclass
 class CTPState:
-    """The negatives."""
+    """The queues of negatives, which outlive an experience."""
 
     queues: dict[str, Tensor] = field(default_factory=dict)  # by modality, [D, Q], unit columns
     position: int = 0  # of the oldest column of both
@@ -167,7 +167,7 @@ class CTP(StrategyPlugin):
             self.state.queues[name] = functional.normalize(random, dim=0).to(learner.device)
 
     def objective(self, learner: Learner) -> Tensor:
-        """``itc``."""
+        """The contrast of images and texts with the momentum model, ``itc``."""
         features = learner.output.features
         return image_text_contrast(features[IMAGE], features[TEXT], self.temperature)
 

@@ -123,7 +123,7 @@ class Distill(StrategyPlugin):
         return frozenset({Need.CLASSES} if self.kind == "logits" else {Need.PAIRS} if self._form == "cross" else ())
 
     def terms(self) -> Terms:
-        """One."""
+        """One term, called as the kind is."""
         return Terms(loss=(self.kind,))
 
     def memory_budget(self) -> MemoryBudget:

@@ -53,7 +53,7 @@ class LwFVR(StrategyPlugin):
     _keys: Tensor | None = field(default=None, init=False, repr=False)
 
     def terms(self) -> Terms:
-        """Both directions."""
+        """One term for each direction of distillation."""
         return Terms(loss=("image", "text"))
 
     def before_training_exp(self, learner: Learner, **_: object) -> None:

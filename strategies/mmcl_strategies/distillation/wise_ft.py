@@ -65,7 +65,7 @@ class WiSEFT(StrategyPlugin):
 
     @property
     def teachers(self) -> frozenset[str | Policy]:
-        """Where A is."""
+        """The model that is merged with, A."""
         return frozenset({self.start if self.when == "continual" else "initial"})
 
     def before_training_exp(self, learner: Learner, **_: object) -> None:

@@ -80,7 +80,7 @@ class ZSCL(StrategyPlugin):
 
     @property
     def rewrites_weights(self) -> bool:
-        """With averaging."""
+        """Only where weights are averaged."""
         return self.average_every != 0
 
     def requirements(self) -> frozenset[Need]:

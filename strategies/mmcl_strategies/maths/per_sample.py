@@ -39,11 +39,11 @@ class Dense:
     gradients: Tensor
 
     def weighted_sum(self, weights: Tensor) -> Tensor:
-        """As in ``PerSample``."""
+        """A sum of the gradients that are there, ``[P...]``."""
         return (weights @ self.gradients.flatten(1)).reshape(self.gradients.shape[1:])
 
     def sum_of_squares(self) -> Tensor:
-        """As in ``PerSample``."""
+        """A sum of the squared gradients that are there, ``[P...]``."""
         return self.gradients.square().sum(0)
 
 
@@ -56,12 +56,12 @@ class Outer:
     shape: Sequence[int]
 
     def weighted_sum(self, weights: Tensor) -> Tensor:
-        """As in ``PerSample``."""
+        """One product of matrices: the weights scale the rows of one factor."""
         left = self.left * weights[:, None, None]
         return (left.flatten(0, 1).T @ self.right.flatten(0, 1)).reshape(self.shape)
 
     def sum_of_squares(self) -> Tensor:
-        """As in ``PerSample``."""
+        """One product of matrices: the square of an outer product is that of squares."""
         if self.left.shape[1] == 1:
             return (self.left[:, 0].square().T @ self.right[:, 0].square()).reshape(self.shape)
         total = self.left.new_zeros(self.left.shape[2], self.right.shape[2])
@@ -85,12 +85,12 @@ class Rows:
     shape: Sequence[int]
 
     def weighted_sum(self, weights: Tensor) -> Tensor:
-        """As in ``PerSample``."""
+        """A sum over the rows that a sample has."""
         weighted = (self.gradients * weights[:, None, None]).flatten(0, 1)
         return weighted.new_zeros(self.shape).index_add_(0, self.indices.flatten(), weighted)
 
     def sum_of_squares(self) -> Tensor:
-        """As in ``PerSample``."""
+        """Rows of one sample are joined before they are squared."""
         samples = torch.arange(len(self.indices), device=self.indices.device)[:, None]
         keys, inverse = torch.unique(samples * self.shape[0] + self.indices, return_inverse=True)
         summed = self.gradients.new_zeros(len(keys), self.shape[1])
@@ -109,7 +109,7 @@ class Call:
 
     @property
     def read(self) -> Tensor:
-        """The first argument."""
+        """What the layer reads: its first argument."""
         return cast(Tensor, self.arguments[0])
 
     @property

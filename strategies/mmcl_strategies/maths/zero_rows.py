@@ -72,7 +72,7 @@ class _SkippingLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, read: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """As ``functional.linear``."""
+        """The value of ``functional.linear``; the backward pass skips rows without a gradient."""
         context.save_for_backward(read, weight)
         return functional.linear(read, weight, bias)
 
@@ -100,7 +100,7 @@ class _SkippingSamples(torch.autograd.Function):
 
     @staticmethod
     def forward(context: Any, function: Callable[[Tensor], Tensor], read: Tensor) -> Tensor:
-        """As the function."""
+        """The value of the function itself; the backward pass skips samples without a gradient."""
         context.function = function
         context.save_for_backward(read)
         return function(read)

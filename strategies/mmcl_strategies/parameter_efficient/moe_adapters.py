@@ -55,7 +55,7 @@ class MoEAdapters(StrategyPlugin):
     _counted: list[Tensor] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Check the options."""
+        """Check the options, and that no more experts are chosen than there are."""
         check_options(self, OWNER)
         for name, value in (("top_k", self.top_k), ("freeze", self.freeze)):
             if value > self.experts:

@@ -149,7 +149,7 @@ class DGR(StrategyPlugin):
         self._turns = turns(learner)
 
     def objective(self, learner: Learner) -> Tensor:
-        """``r L_new``."""
+        """The loss of new samples with their share, ``r L_new``."""
         return self._weights.new * learner.criterion()
 
     def loss_terms(self, learner: Learner) -> dict[str, Tensor]:

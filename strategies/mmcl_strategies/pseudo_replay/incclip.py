@@ -132,7 +132,7 @@ class IncCLIP(StrategyPlugin):
         return Terms(loss=("distillation",))
 
     def memory_budget(self) -> MemoryBudget:
-        """``size`` pairs."""
+        """At most ``size`` pairs are kept."""
         return MemoryBudget(samples=self.size)
 
     def training_batches(self, learner: Learner) -> "PairBatches":
@@ -190,7 +190,7 @@ class IncCLIP(StrategyPlugin):
         return {"distillation": self.strength * self.temperature**2 * divergence}
 
     def after_update(self, learner: Learner, **_: object) -> None:
-        """Clip the norms."""
+        """Clip the norms of weights to those at the start of the experience."""
         clip_norms(dict(learner.model.named_parameters()), self._limits)
 
     def after_training_exp(self, learner: Learner, **_: object) -> None:

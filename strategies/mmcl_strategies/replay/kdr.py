@@ -108,7 +108,7 @@ class KDR(StrategyPlugin):
         learner.model.head = DecomposedHead(width, lambda: learner.teacher("initial").model.backbone)
 
     def objective(self, learner: Learner) -> Tensor:
-        """The hinge."""
+        """The hinge on the embeddings of the batch."""
         features = learner.output.features
         return hardest_hinge(features[IMAGE], features[TEXT], self.margin)
 
