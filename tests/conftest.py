@@ -1,5 +1,16 @@
 """What all tests have in common."""
 
+from jaxtyping import install_import_hook
+
+# of these packages the shapes that annotations state are checked, from before their first import
+CHECKED = (
+    "mmcl.objectives.likelihoods",
+    "mmcl.evaluation.retrieval",
+    "mmcl_strategies.maths",
+)
+install_import_hook(CHECKED, "beartype.beartype")
+
+# ruff: noqa: E402
 import os
 import signal
 from collections.abc import Iterator

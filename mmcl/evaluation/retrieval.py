@@ -11,6 +11,7 @@ from math import comb
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
@@ -25,20 +26,22 @@ class Items(NamedTuple):
     """Queries or a gallery, by numbers.
 
     Attributes:
-        ids: ``int64[N]``; a query is no answer to itself.
-        categories: ``int64[N]``; an item is relevant to a query of its category.
+        ids: a query is no answer to itself.
+        categories: an item is relevant to a query of its category.
     """
 
-    ids: Integers
-    categories: Integers
+    ids: Int[Integers, " N"]
+    categories: Int[Integers, " N"]
 
 
-def similarity_blocks(queries: Floats, gallery: Floats, size: int = _BLOCK) -> Iterator[Floats]:
-    """``queries @ gallery.T`` by rows, ``[b, G]`` with ``b * G <= size`` as long as one row is not larger.
+def similarity_blocks(
+    queries: Float[Floats, "Q D"], gallery: Float[Floats, "G D"], size: int = _BLOCK
+) -> Iterator[Float[Floats, "b G"]]:
+    """``queries @ gallery.T`` by rows, with ``b * G <= size`` as long as one row is not larger.
 
     Args:
-        queries: ``[Q, D]``.
-        gallery: ``[G, D]``.
+        queries: features of what asks.
+        gallery: features of what is searched.
         size: the number of similarities held at a time.
     """
     rows = max(1, size // max(1, len(gallery)))
@@ -46,13 +49,15 @@ def similarity_blocks(queries: Floats, gallery: Floats, size: int = _BLOCK) -> I
         yield queries[begin : begin + rows] @ gallery.T
 
 
-def first_hits(blocks: Iterable[Floats], wanted: Integers, owned: Integers) -> Integers:
-    """``int64[Q]``: the 0-based rank of the best correct item of every query.
+def first_hits(
+    blocks: Iterable[Float[Floats, "b G"]], wanted: Int[Integers, " Q"], owned: Int[Integers, " G"]
+) -> Int[Integers, " Q"]:
+    """The 0-based rank of the best correct item of every query.
 
     Args:
-        blocks: similarities of all queries by rows, ``[b, G]`` each.
-        wanted: ``int64[Q]``; an item is correct for a query if both carry the same number.
-        owned: ``int64[G]``.
+        blocks: similarities of all queries by rows.
+        wanted: an item is correct for a query if both carry the same number.
+        owned: the number of each item.
     """
     places, ranks, begin = np.arange(len(owned)), [], 0
     for similarity in blocks:
@@ -65,7 +70,7 @@ def first_hits(blocks: Iterable[Floats], wanted: Integers, owned: Integers) -> I
     return np.concatenate(ranks)
 
 
-def recall(ranks: Integers, cutoff: int) -> float:
+def recall(ranks: Int[Integers, " Q"], cutoff: int) -> float:
     """R@K: the percentage of queries whose best correct item is among the first ``cutoff``."""
     return 100.0 * float((ranks < cutoff).mean())
 
@@ -89,18 +94,22 @@ def recall_of_chance(answers: int, right: Mapping[int, int] | None = None) -> fl
 
 
 def average_precision(
-    similarity: Floats, relevant: Flags, same: Flags, known: Integers, cutoffs: Sequence[int] = CUTOFFS
-) -> Floats:
-    """``[B, K]``: AP at every cutoff, as VLCP counts it (Zhu et al., ICCV 2023; product evaluation of their release).
+    similarity: Float[Floats, "B G"],
+    relevant: Bool[Flags, "B G"],
+    same: Bool[Flags, "B G"],
+    known: Int[Integers, " B"],
+    cutoffs: Sequence[int] = CUTOFFS,
+) -> Float[Floats, "B K"]:
+    """AP at every cutoff, as VLCP counts it (Zhu et al., ICCV 2023; product evaluation of their release).
 
     The ten best items of a query are taken (the largest cutoff), the query itself is removed from them, and precision
     is averaged over the hits that were found, not over all relevant items: 0 without a hit.
 
     Args:
-        similarity: ``[B, G]``.
-        relevant: ``bool[B, G]``, items of the query's category.
-        same: ``bool[B, G]``, items that are the query itself.
-        known: ``int64[B]``, the number of relevant items in the whole gallery, of which a part may be searched.
+        similarity: of queries to items.
+        relevant: items of the query's category.
+        same: items that are the query itself.
+        known: the number of relevant items in the whole gallery, of which a part may be searched.
         cutoffs: K of each column.
     """
     best = np.argsort(-similarity, axis=1, kind="stable")[:, : max(cutoffs)]
@@ -116,14 +125,16 @@ def average_precision(
     return np.stack(columns, axis=1)
 
 
-def mean_average_precision(blocks: Iterable[Floats], queries: Items, gallery: Items, known: Integers) -> list[float]:
+def mean_average_precision(
+    blocks: Iterable[Float[Floats, "b G"]], queries: Items, gallery: Items, known: Int[Integers, " Q"]
+) -> list[float]:
     """Mean average precision in percent at every cutoff of ``CUTOFFS``.
 
     Args:
-        blocks: similarities of all queries by rows, ``[b, G]`` each.
+        blocks: similarities of all queries by rows.
         queries: Q of them.
         gallery: the G items that are searched.
-        known: ``int64[Q]``, the number of relevant items in the whole gallery, searched or not.
+        known: the number of relevant items in the whole gallery, searched or not.
     """
     parts, begin = [], 0
     for similarity in blocks:
@@ -136,7 +147,7 @@ def mean_average_precision(blocks: Iterable[Floats], queries: Items, gallery: It
     return mean
 
 
-def recall_scores(image_ranks: Integers, text_ranks: Integers) -> dict[str, float]:
+def recall_scores(image_ranks: Int[Integers, " images"], text_ranks: Int[Integers, " texts"]) -> dict[str, float]:
     """The recalls of both directions by name, ``mean_r1`` and ``r_mean``, the mean of all six.
 
     Args:

@@ -167,7 +167,7 @@ def test_strategies_know_neither_benchmarks_nor_backbones_nor_each_other(path: P
             shared = ("mmcl_strategies.maths", "mmcl_strategies.routing", "mmcl_strategies.shared", family)
             assert module.startswith(shared), f"{name(path)} imports {module}"
             assert not any(f"{module}.".startswith(f"{other}.") for other in strategies), f"{name(path)}: {module}"
-    assert third_party(path) <= {"torch", "torchvision", "safetensors", "peft", "sklearn"}
+    assert third_party(path) <= {"torch", "jaxtyping", "torchvision", "safetensors", "peft", "sklearn"}
 
 
 @pytest.mark.parametrize("path", files("benchmarks"), ids=name)

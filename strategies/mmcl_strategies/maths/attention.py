@@ -3,14 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
+
+Mask = Bool[Tensor, "L L"] | Float[Tensor, "L L"]
 
 
 def self_attention(
     module: nn.MultiheadAttention, arguments: Sequence[Any], options: Mapping[str, Any]
-) -> tuple[Tensor, Tensor | None] | None:
-    """The query ``[B, L, W]`` and the mask of a call that is plain self-attention, ready for ``attend``.
+) -> tuple[Float[Tensor, "B L W"], Mask | None] | None:
+    """The query and the mask of a call that is plain self-attention, ready for ``attend``.
 
     Plain means: query, key and value are one tensor with a packed projection, the batch comes first, there is no mask
     per sample and no dropout. ``None`` for any other call.
@@ -34,8 +37,10 @@ def self_attention(
     return query, ~mask if mask is not None and not mask.is_floating_point() else mask
 
 
-def attend(module: nn.MultiheadAttention, packed: Tensor, mask: Tensor | None) -> Tensor:
-    """From the packed projection ``[B, L, 3W]`` to what the output projection reads, ``[B, L, W]``."""
+def attend(
+    module: nn.MultiheadAttention, packed: Float[Tensor, "B L packed"], mask: Mask | None
+) -> Float[Tensor, "B L packed//3"]:
+    """From the packed projections of query, key and value to what the output projection reads."""
     heads = packed.reshape(*packed.shape[:2], 3, module.num_heads, module.head_dim).permute(2, 0, 3, 1, 4)
     query, key, value = heads.unbind(0)  # three indices would each send back a tensor as large as all of them
     attended = functional.scaled_dot_product_attention(query, key, value, mask)

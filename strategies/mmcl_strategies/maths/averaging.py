@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from mmcl_strategies.maths.growth import corner, matching, require_names
@@ -67,10 +68,10 @@ def interpolate_by_fisher(
     return merged
 
 
-def weight_consolidation(parameters: Named, anchor: Named) -> Tensor:
+def weight_consolidation(parameters: Named, anchor: Named) -> Float[Tensor, ""]:
     """``sum_i (theta_i - a_i)^2`` over every anchored tensor: no 1/2, no mean, no importance (ZSCL).
 
-    Returns a differentiable scalar. Tensors that grew are compared in their leading corner.
+    Differentiable. Tensors that grew are compared in their leading corner.
     """
     squares = [
         (theta - old.detach()).square().sum()

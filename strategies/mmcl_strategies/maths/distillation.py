@@ -9,30 +9,33 @@ from functools import reduce
 from operator import add
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
 from mmcl.objectives.likelihoods import full_precision
 
-Columns = Tensor | slice | None  # which columns are read: some, some that follow one another, or all
+# which columns are read: some, some that follow one another, or all
+Columns = Int[Tensor, " chosen"] | slice | None
+Scale = Float[Tensor, ""] | float
 
 
 def soft_cross_entropy(
-    student_logits: Tensor,
-    teacher_logits: Tensor,
+    student_logits: Float[Tensor, "rows classes"],
+    teacher_logits: Float[Tensor, "rows known"],
     temperature: float = 1.0,
     *,
     columns: Columns = None,
     squared_temperature: bool = False,
     divergence: bool = False,
-) -> Tensor:
-    """Mean over rows of ``-sum_c softmax(t/T)_c log softmax(s/T)_c`` (Hinton et al. 2015), a scalar.
+) -> Float[Tensor, ""]:
+    """Mean over rows of ``-sum_c softmax(t/T)_c log softmax(s/T)_c`` (Hinton et al. 2015).
 
     Args:
-        student_logits: ``[rows, classes]``.
-        teacher_logits: ``[rows, classes]``, detached here.
+        student_logits: s.
+        teacher_logits: t, detached here; of the same classes, or of fewer where ``columns`` are among them.
         temperature: T.
-        columns: ``int64[n]`` or a slice, the columns that enter both softmaxes; all when ``None``. No column gives 0.
+        columns: those that enter both softmaxes; all when ``None``. No column gives 0.
         squared_temperature: multiply by ``T^2``, which keeps the size of the gradient independent of T.
         divergence: subtract the teacher's entropy, which gives the Kullback-Leibler form.
     """
@@ -48,8 +51,8 @@ def soft_cross_entropy(
     return loss * temperature**2 if squared_temperature else loss
 
 
-def together(columns: Tensor, width: int) -> Columns:
-    """Columns ``int64[n]`` of ``width`` in a form that is read without a copy where there is one.
+def together(columns: Int[Tensor, " chosen"], width: int) -> Columns:
+    """Columns of ``width`` in a form that is read without a copy where there is one.
 
     ``None`` for all of them in order, a slice for some that follow one another, and others as they are.
     """
@@ -60,11 +63,11 @@ def together(columns: Tensor, width: int) -> Columns:
     return None if len(listed) == width else slice(first, first + len(listed))
 
 
-def old_heads(head_of_class: Tensor, n_old: int) -> list[Tensor]:
+def old_heads(head_of_class: Int[Tensor, " classes"], n_old: int) -> list[Int[Tensor, " _"]]:
     """The old columns of every head that has any, in order of head index.
 
     Args:
-        head_of_class: ``int64[classes]``, the head each column belongs to; all equal for a single growing head.
+        head_of_class: the head each column belongs to; all equal for a single growing head.
         n_old: the first ``n_old`` columns are old classes.
     """
     heads = head_of_class[:n_old]
@@ -72,19 +75,19 @@ def old_heads(head_of_class: Tensor, n_old: int) -> list[Tensor]:
 
 
 def head_distillation(
-    student_logits: Tensor,
-    teacher_logits: Tensor,
-    heads: Sequence[Columns],
+    student_logits: Float[Tensor, "batch classes"],
+    teacher_logits: Float[Tensor, "batch known"],
+    heads: Sequence[Int[Tensor, " _"] | slice | None],
     temperature: float = 2.0,
     *,
     squared_temperature: bool = False,
     divergence: bool = False,
-) -> Tensor:
+) -> Float[Tensor, ""]:
     """LwF (Li and Hoiem 2016): one softmax per old head, terms summed over heads; 0 without old heads.
 
     Args:
-        student_logits: ``[batch, classes]``.
-        teacher_logits: ``[batch, classes or fewer]``; columns outside ``heads`` are never read.
+        student_logits: of all classes.
+        teacher_logits: of all classes or fewer; columns outside ``heads`` are never read.
         heads: the columns of each old head. One entry with all old classes is the single-head form.
         temperature, squared_temperature, divergence: as in ``soft_cross_entropy``.
     """
@@ -102,22 +105,28 @@ def head_distillation(
     return reduce(add, terms) if terms else student_logits[:, :0].sum()
 
 
-def unit_rows(features: Tensor) -> Tensor:
-    """``[rows, width]`` divided by the Euclidean length of each row; in float32 where they come in half precision."""
+def unit_rows(features: Float[Tensor, "rows width"]) -> Float[Tensor, "rows width"]:
+    """Rows divided by their Euclidean lengths; in float32 where they come in half precision."""
     return functional.normalize(full_precision(features), dim=-1)
 
 
-def contrast_logits(features: Tensor, keys: Tensor, scale: Tensor | float) -> Tensor:
-    """Scaled cosines ``[rows, keys]`` between raw or unit ``features [rows, width]`` and ``keys [keys, width]``."""
+def contrast_logits(
+    features: Float[Tensor, "rows width"], keys: Float[Tensor, "keys width"], scale: Scale
+) -> Float[Tensor, "rows keys"]:
+    """Scaled cosines between features and keys, raw or of unit length."""
     return scale * unit_rows(features) @ unit_rows(keys).T
 
 
 def image_term(
-    student_logits: Tensor, teacher_logits: Tensor, temperature: float, *, divergence: bool = False
-) -> Tensor:
+    student_logits: Float[Tensor, "images texts"],
+    teacher_logits: Float[Tensor, "images texts"],
+    temperature: float,
+    *,
+    divergence: bool = False,
+) -> Float[Tensor, ""]:
     """``T^2`` times the soft cross-entropy of every image over the texts, mean over images (ZSCL).
 
-    Both logits are ``[images, texts]`` from ``contrast_logits``. With the teacher's text features on both sides, as in
+    Both logits are from ``contrast_logits``. With the teacher's text features on both sides, as in
     ZSCL, the student's text tower gets no gradient.
     """
     return soft_cross_entropy(
@@ -126,20 +135,26 @@ def image_term(
 
 
 def text_term(
-    student_logits: Tensor, teacher_logits: Tensor, temperature: float, *, divergence: bool = False
-) -> Tensor:
+    student_logits: Float[Tensor, "images texts"],
+    teacher_logits: Float[Tensor, "images texts"],
+    temperature: float,
+    *,
+    divergence: bool = False,
+) -> Float[Tensor, ""]:
     """``T^2`` times the soft cross-entropy of every text over the images of the batch, mean over texts (ZSCL).
 
-    Takes the same ``[images, texts]`` logits as ``image_term``; 0 for a single image.
+    Takes the same logits as ``image_term``; 0 for a single image.
     """
     return image_term(student_logits.T, teacher_logits.T, temperature, divergence=divergence)
 
 
-def image_image_term(student: Tensor, teacher: Tensor, scale: Tensor | float, temperature: float) -> Tensor:
+def image_image_term(
+    student: Float[Tensor, "images width"], teacher: Float[Tensor, "images width"], scale: Scale, temperature: float
+) -> Float[Tensor, ""]:
     """``T^2`` times the soft cross-entropy of every image over the *other* images (an option of ZSCL's code).
 
     Args:
-        student, teacher: raw image features ``[images, width]``.
+        student, teacher: raw image features.
         scale: logit scale, already exponentiated.
         temperature: T.
     """

@@ -23,6 +23,7 @@ from contextlib import nullcontext
 from typing import TypeVar
 
 import torch
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from mmcl.errors import DataError, PluginError, TrainingError
@@ -39,7 +40,7 @@ B = TypeVar("B")
 def empirical(
     parameters: Parameters,
     batches: Iterable[B],
-    log_prob: Callable[[B], Tensor],
+    log_prob: Callable[[B], Float[Tensor, " B"]],
     row_aligned: Iterable[nn.Module] = (),
     shared: Shared | None = None,
 ) -> dict[str, Tensor]:
@@ -50,12 +51,12 @@ def empirical(
 def sampled(
     parameters: Parameters,
     batches: Iterable[B],
-    log_probs: Callable[[B], Tensor],
-    draw: Callable[[Tensor], Tensor],
+    log_probs: Callable[[B], Float[Tensor, "B classes"]],
+    draw: Callable[[Float[Tensor, "B classes"]], Int64[Tensor, " B"]],
     row_aligned: Iterable[nn.Module] = (),
     shared: Shared | None = None,
 ) -> dict[str, Tensor]:
-    """``empirical`` with one label per sample drawn from the model, ``draw(log_probs [B, classes]) -> int64[B]``.
+    """``empirical`` with one label per sample drawn from the model, ``draw(log_probs)``.
 
     Unbiased for ``exact``. ``draw_labels`` with a generator bound is the usual ``draw``.
     """
@@ -70,11 +71,11 @@ def sampled(
 def exact(
     parameters: Parameters,
     batches: Iterable[B],
-    log_probs: Callable[[B], Tensor],
+    log_probs: Callable[[B], Float[Tensor, "B classes"]],
     row_aligned: Iterable[nn.Module] = (),
     shared: Shared | None = None,
 ) -> dict[str, Tensor]:
-    """``1/N sum_n sum_c p(c | x_n) (d log p(c | x_n))^2`` over all columns of ``log_probs(batch) [B, classes]``."""
+    """``1/N sum_n sum_c p(c | x_n) (d log p(c | x_n))^2`` over all columns of ``log_probs(batch)``."""
 
     def of_every_class(batch: B) -> Iterator[Tensor]:
         table = log_probs(batch)
@@ -85,13 +86,15 @@ def exact(
     return _mean_of_squares(parameters, batches, of_every_class, row_aligned, shared)
 
 
-def batched(parameters: Parameters, batches: Iterable[B], log_prob: Callable[[B], Tensor]) -> dict[str, Tensor]:
+def batched(
+    parameters: Parameters, batches: Iterable[B], log_prob: Callable[[B], Float[Tensor, " B"]]
+) -> dict[str, Tensor]:
     """Compatibility only: the squared gradient of each batch mean, averaged over batches: about 1/B of the Fisher."""
     return _mean_of_squares(parameters, batches, lambda batch: iter([log_prob(batch).mean()[None]]), (), None)
 
 
-def draw_labels(log_probs: Tensor, generator: torch.Generator) -> Tensor:
-    """One label per row ``int64[B]`` from ``log_probs [B, classes]``; drawn on the generator's device."""
+def draw_labels(log_probs: Float[Tensor, "B classes"], generator: torch.Generator) -> Int64[Tensor, " B"]:
+    """One label per row, with the probabilities of the row; drawn on the generator's device."""
     drawn = torch.multinomial(log_probs.exp().to(generator.device), 1, generator=generator)
     return drawn[:, 0].to(log_probs.device)
 

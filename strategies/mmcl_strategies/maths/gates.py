@@ -8,11 +8,12 @@ earlier experiences.
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
 
-def gate(embedding: Tensor, s: float) -> Tensor:
+def gate(embedding: Float[Tensor, "*units"], s: float) -> Float[Tensor, "*units"]:
     """``sigmoid(s e)``, with a slope that keeps its digits where the gate is almost 1.
 
     Differentiation writes the slope of a sigmoid as ``a (1 - a)``, and in single precision ``1 - a`` has none left from
@@ -62,11 +63,11 @@ def stretch(step: int, steps: int, epoch: int) -> tuple[int, int]:
     return step - first, end - first
 
 
-def sparsity(gates: Sequence[Tensor], used: Sequence[Tensor]) -> Tensor:
+def sparsity(gates: Sequence[Float[Tensor, " _"]], used: Sequence[Float[Tensor, " _"]]) -> Float[Tensor, ""]:
     """``sum a (1 - A) / sum (1 - A)``, both sums over all units of all layers; 0 where no unit is free.
 
     Args:
-        gates: ``[N_l]`` of each layer, of the experience that is learned.
+        gates: of each layer, of the experience that is learned.
         used: A of each layer, a constant.
     """
     free = [1 - layer.detach() for layer in used]
@@ -75,7 +76,9 @@ def sparsity(gates: Sequence[Tensor], used: Sequence[Tensor]) -> Tensor:
     return occupied / room.clamp(min=torch.finfo(room.dtype).tiny)
 
 
-def compensation(embedding: Tensor, s: float, s_max: float, limit: float = 50.0) -> Tensor:
+def compensation(
+    embedding: Float[Tensor, "*units"], s: float, s_max: float, limit: float = 50.0
+) -> Float[Tensor, "*units"]:
     """The factor of an embedding's gradient: ``s_max / s (cosh(s e) + 1) / (cosh(e) + 1)``, with ``|s e| <= limit``.
 
     It divides by the slope of ``sigmoid(s e)`` and multiplies by ``s_max`` times the slope of ``sigmoid(e)``, so that
@@ -85,12 +88,14 @@ def compensation(embedding: Tensor, s: float, s_max: float, limit: float = 50.0)
     return s_max / s * (sharp.cosh() + 1) / (embedding.cosh() + 1)
 
 
-def weight_factor(shape: torch.Size, after: Tensor | None, before: Tensor | None) -> Tensor:
-    """The factor of the gradient of a weight ``[O, I, ...]``: ``1 - min(A_after[o], A_before[i])``.
+def weight_factor(
+    shape: torch.Size, after: Float[Tensor, " O"] | None, before: Float[Tensor, " gates"] | None
+) -> Float[Tensor, "O I ..."]:
+    """The factor of the gradient of a weight: ``1 - min(A_after[o], A_before[i])``.
 
     Args:
         shape: of the weight of a linear layer or a convolution.
-        after: A ``[O]`` of the units that it feeds; ``None`` where they have no gate: 1 for every experience.
+        after: A of the units that it feeds; ``None`` where they have no gate: 1 for every experience.
         before: A of the units it reads, likewise. Where a map of channels was flattened, each channel stands for as
             many consecutive inputs as it has positions.
     """
@@ -101,11 +106,11 @@ def weight_factor(shape: torch.Size, after: Tensor | None, before: Tensor | None
     return factor.reshape(*factor.shape, *[1] * (len(shape) - 2)).expand(shape)
 
 
-def bias_factor(shape: torch.Size, after: Tensor | None) -> Tensor:
-    """The factor of the gradient of a bias ``[O]``: ``1 - A_after[o]``; 0 where the units have no gate."""
+def bias_factor(shape: torch.Size, after: Float[Tensor, " O"] | None) -> Float[Tensor, " O"]:
+    """The factor of the gradient of a bias: ``1 - A_after[o]``; 0 where the units have no gate."""
     return torch.zeros(shape) if after is None else 1 - after
 
 
-def binary(gates: Tensor) -> Tensor:
+def binary(gates: Float[Tensor, "*units"]) -> Float[Tensor, "*units"]:
     """Gates above one half are 1, the others 0."""
     return (gates > 0.5).to(gates.dtype)

@@ -8,12 +8,13 @@ A tensor that shrank, changed its rank or vanished is an error, because skipping
 from collections.abc import Iterable, Mapping
 
 import torch
+from jaxtyping import Shaped
 from torch import Tensor
 
 from mmcl.errors import PluginError
 
 
-def corner(tensor: Tensor, shape: torch.Size, name: str) -> Tensor:
+def corner(tensor: Shaped[Tensor, "..."], shape: torch.Size, name: str) -> Shaped[Tensor, "..."]:
     """The leading corner of ``tensor`` with the given shape, as a view; differentiable."""
     if tensor.shape == shape:
         return tensor
@@ -27,7 +28,7 @@ def corner(tensor: Tensor, shape: torch.Size, name: str) -> Tensor:
     return tensor[tuple(slice(length) for length in shape)]
 
 
-def pad_to(tensor: Tensor, shape: torch.Size, name: str) -> Tensor:
+def pad_to(tensor: Shaped[Tensor, "..."], shape: torch.Size, name: str) -> Shaped[Tensor, "..."]:
     """``tensor`` in the leading corner of zeros of the given shape; itself where the shape is already right."""
     if tensor.shape == shape:
         return tensor

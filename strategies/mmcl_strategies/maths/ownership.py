@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from mmcl.data.label_space import LabelSpace
@@ -32,12 +33,12 @@ class Ownership:
         """Whether each of the classes has been brought."""
         return set(label_space.ids) <= {id_ for space in self.spaces for id_ in space.ids}
 
-    def owners(self, label_space: LabelSpace, task_ids: Tensor | None) -> Tensor:
-        """The row that each class belongs to, ``int64[B, C]``, or ``int64[1, C]`` if all samples agree.
+    def owners(self, label_space: LabelSpace, task_ids: Int[Tensor, " B"] | None) -> Int[Tensor, "B_or_1 C"]:
+        """The row that each class belongs to, for every sample, or once if all samples agree.
 
         Args:
             label_space: classes that have been brought.
-            task_ids: ``int64[B]``, the experience of each sample, if it is known.
+            task_ids: the experience of each sample, if it is known.
         """
         ids = torch.tensor(label_space.ids, device=None if task_ids is None else task_ids.device)
         brought = torch.stack([space.columns(ids) >= 0 for space in self.spaces])
@@ -48,12 +49,17 @@ class Ownership:
         own = brought[rows] & (rows >= 0).unsqueeze(1)
         return torch.where(own, rows.unsqueeze(1), first)
 
-    def gather(self, label_space: LabelSpace, task_ids: Tensor | None, score: Callable[[int], Tensor]) -> Tensor:
-        """The scores ``[B, C]`` of classes that may belong to several experiences.
+    def gather(
+        self,
+        label_space: LabelSpace,
+        task_ids: Int[Tensor, " B"] | None,
+        score: Callable[[int], Float[Tensor, "samples classes"]],
+    ) -> Float[Tensor, "samples C"]:
+        """The scores of classes that may belong to several experiences.
 
         Args:
             label_space: classes that have been brought.
-            task_ids: ``int64[B]``, the experience of each sample, if it is known.
+            task_ids: the experience of each sample, if it is known.
             score: the scores of all classes of one row, in the order of its label space; asked only where needed.
         """
         owners = self.owners(label_space, task_ids)
@@ -67,8 +73,8 @@ class Ownership:
         return scores
 
 
-def row_of(task_ids: Tensor, tasks: Sequence[int]) -> Tensor:
-    """The place ``int64[B]`` of each task id among ``tasks``, -1 where it is not there."""
+def row_of(task_ids: Int[Tensor, " B"], tasks: Sequence[int]) -> Int[Tensor, " B"]:
+    """The place of each task id among ``tasks``, -1 where it is not there."""
     same = task_ids.unsqueeze(1) == torch.tensor(tasks, dtype=torch.long, device=task_ids.device)
     place = torch.cat([same, same.new_ones(len(task_ids), 1)], dim=1).int().argmax(1)
     return torch.where(place == len(tasks), -1, place)

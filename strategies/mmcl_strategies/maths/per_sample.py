@@ -10,9 +10,10 @@ gradients with automatic differentiation, so a shared row, a batch statistic or 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -22,45 +23,46 @@ CHUNK_ELEMENTS = {"cpu": 2**16}  # entries of per-sample gradients formed at a t
 CHUNK_ELEMENTS_ELSEWHERE = 2**24  # an accelerator wants large products
 
 
+@runtime_checkable
 class PerSample(Protocol):
     """The gradients of one parameter for all samples of a batch, in some factored form."""
 
-    def weighted_sum(self, weights: Tensor) -> Tensor:
-        """``sum_n w_n g_n`` for weights ``[B]``, shaped like the parameter."""
+    def weighted_sum(self, weights: Float[Tensor, " B"]) -> Float[Tensor, "..."]:
+        """``sum_n w_n g_n``, shaped like the parameter."""
 
-    def sum_of_squares(self) -> Tensor:
+    def sum_of_squares(self) -> Float[Tensor, "..."]:
         """``sum_n g_n^2``, shaped like the parameter."""
 
 
 @dataclass(frozen=True)
 class Dense:
-    """``gradients [B, *shape]``, one per sample."""
+    """Gradients shaped like the parameter, one per sample."""
 
-    gradients: Tensor
+    gradients: Float[Tensor, "B ..."]
 
-    def weighted_sum(self, weights: Tensor) -> Tensor:
-        """A sum of the gradients that are there, ``[P...]``."""
+    def weighted_sum(self, weights: Float[Tensor, " B"]) -> Float[Tensor, "..."]:
+        """A sum of the gradients that are there."""
         return (weights @ self.gradients.flatten(1)).reshape(self.gradients.shape[1:])
 
-    def sum_of_squares(self) -> Tensor:
-        """A sum of the squared gradients that are there, ``[P...]``."""
+    def sum_of_squares(self) -> Float[Tensor, "..."]:
+        """A sum of the squared gradients that are there."""
         return self.gradients.square().sum(0)
 
 
 @dataclass(frozen=True)
 class Outer:
-    """``g_n = sum_l left_nl right_nl^T`` with ``left [B, L, out]`` and ``right [B, L, in]``."""
+    """``g_n = sum_l left_nl right_nl^T`` over the tokens l of a sample."""
 
-    left: Tensor
-    right: Tensor
+    left: Float[Tensor, "B L out"]
+    right: Float[Tensor, "B L in"]
     shape: Sequence[int]
 
-    def weighted_sum(self, weights: Tensor) -> Tensor:
+    def weighted_sum(self, weights: Float[Tensor, " B"]) -> Float[Tensor, "..."]:
         """One product of matrices: the weights scale the rows of one factor."""
         left = self.left * weights[:, None, None]
         return (left.flatten(0, 1).T @ self.right.flatten(0, 1)).reshape(self.shape)
 
-    def sum_of_squares(self) -> Tensor:
+    def sum_of_squares(self) -> Float[Tensor, "..."]:
         """One product of matrices: the square of an outer product is that of squares."""
         if self.left.shape[1] == 1:
             return (self.left[:, 0].square().T @ self.right[:, 0].square()).reshape(self.shape)
@@ -78,18 +80,18 @@ class Outer:
 
 @dataclass(frozen=True)
 class Rows:
-    """Row ``indices [B, L]`` of a table ``shape`` received ``gradients [B, L, width]``; repeats add up."""
+    """Rows ``indices`` of a table ``shape`` received ``gradients``; repeats add up."""
 
-    indices: Tensor
-    gradients: Tensor
+    indices: Int[Tensor, "B L"]
+    gradients: Float[Tensor, "B L width"]
     shape: Sequence[int]
 
-    def weighted_sum(self, weights: Tensor) -> Tensor:
+    def weighted_sum(self, weights: Float[Tensor, " B"]) -> Float[Tensor, "..."]:
         """A sum over the rows that a sample has."""
         weighted = (self.gradients * weights[:, None, None]).flatten(0, 1)
         return weighted.new_zeros(self.shape).index_add_(0, self.indices.flatten(), weighted)
 
-    def sum_of_squares(self) -> Tensor:
+    def sum_of_squares(self) -> Float[Tensor, "..."]:
         """Rows of one sample are joined before they are squared."""
         samples = torch.arange(len(self.indices), device=self.indices.device)[:, None]
         keys, inverse = torch.unique(samples * self.shape[0] + self.indices, return_inverse=True)

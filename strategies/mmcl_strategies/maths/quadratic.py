@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from mmcl_strategies.maths.growth import corner, matching, pad_to, require_names
@@ -61,11 +62,11 @@ def accumulate_separate(state: Separate, fisher: Named, anchor: Named) -> Separa
     return sums
 
 
-def separate_penalty(parameters: Named, fisher: Named, centre: Named, constant: Named) -> Tensor:
+def separate_penalty(parameters: Named, fisher: Named, centre: Named, constant: Named) -> Float[Tensor, ""]:
     """``1/2 sum_k sum_i F_k,i (theta_i - a_k,i)^2`` over all earlier experiences, from ``Separate``.
 
     It is ``1/2 sum_i F_sum (theta - c)^2`` plus half the constant: the expanded form ``F_sum theta^2 - 2 ...`` loses
-    half a percent to cancellation in float32. Scalar; 0 when nothing is remembered. Its gradient is
+    half a percent to cancellation in float32. 0 when nothing is remembered. Its gradient is
     ``add_quadratic_gradient(parameters, fisher, centre, strength)``.
     """
     penalty = quadratic_penalty(parameters, fisher, centre)
@@ -74,8 +75,8 @@ def separate_penalty(parameters: Named, fisher: Named, centre: Named, constant: 
     return penalty
 
 
-def quadratic_penalty(parameters: Named, curvature: Named, centre: Named) -> Tensor:
-    """``1/2 sum_i F_i (theta_i - c_i)^2`` as a differentiable scalar; 0 where ``curvature`` is empty."""
+def quadratic_penalty(parameters: Named, curvature: Named, centre: Named) -> Float[Tensor, ""]:
+    """``1/2 sum_i F_i (theta_i - c_i)^2`` differentiable; 0 where ``curvature`` is empty."""
     require_names(curvature, centre)
     penalty = _zero_like_any(parameters)
     for (name, weight), theta in zip(curvature.items(), matching(parameters, curvature), strict=True):

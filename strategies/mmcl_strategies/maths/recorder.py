@@ -7,9 +7,10 @@ them. All proposals are checked in ``fisher`` before they count.
 
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
@@ -31,7 +32,7 @@ class Recorder:
         self._calls: dict[int, list[Call]] = {}
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Recorder":
         for module in self._modules.values():
             if rule_for(module) is not None:
                 self._handles.append(module.register_forward_hook(self._record, with_kwargs=True))
@@ -53,8 +54,8 @@ class Recorder:
             call = Call(arguments, options, written, (read._version, written._version))
             self._calls.setdefault(id(module), []).append(call)
 
-    def gradients(self, values: Tensor) -> dict[str, PerSample]:
-        """Proposed per-sample gradients of ``values [B]`` by parameter name; the graph of ``values`` is kept."""
+    def gradients(self, values: Float[Tensor, " B"]) -> dict[str, PerSample]:
+        """Proposed per-sample gradients of ``values`` by parameter name; the graph of ``values`` is kept."""
         samples = len(values)
         once = {
             key: calls[0]
@@ -122,7 +123,7 @@ class _Consumers:
             if key in parameters and len(users[node]) == 1 and len(above) == 1:
                 self._nodes[key] = above[0]
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "_Consumers":
         for key, node in self._nodes.items():
             self._handles.append(node.register_prehook(self._catcher(key)))
         return self

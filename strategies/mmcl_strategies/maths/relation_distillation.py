@@ -1,26 +1,28 @@
 """Distillation losses on relations: how the samples of a batch lie to each other, not where each of them lies.
 
-Every function takes raw features ``[rows, width]``; whether it normalises them is part of its formula. The teacher is
+Every function takes raw features; whether it normalises them is part of its formula. The teacher is
 constant. Divergences are ``KL(teacher || student)``, summed over the columns and averaged over the rows.
 """
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
 from mmcl_strategies.maths.distillation import soft_cross_entropy, unit_rows
 
+Rows = Float[Tensor, "rows width"]
 _OWN = -1000.0  # score of a sample with itself, before the division by the temperature
 
 
 def cross_modal_divergence(
-    student: Tensor, student_other: Tensor, teacher: Tensor, teacher_other: Tensor, temperature: float
-) -> Tensor:
+    student: Rows, student_other: Rows, teacher: Rows, teacher_other: Rows, temperature: float
+) -> Float[Tensor, ""]:
     """Mean of both directions of the divergence between image-text similarity rows (CTP's cross-modality term).
 
     Args:
-        student, teacher: ``[rows, width]``, one modality; cosines are taken.
-        student_other, teacher_other: ``[rows, width]``, the other modality of the same samples.
+        student, teacher: one modality; cosines are taken.
+        student_other, teacher_other: the other modality of the same samples.
         temperature: cosines are divided by it; there is no factor ``T^2``.
     """
     scores = unit_rows(student) @ unit_rows(student_other).T
@@ -29,7 +31,9 @@ def cross_modal_divergence(
     return (forward + soft_cross_entropy(scores.T, answer.T, temperature, divergence=True)) / 2
 
 
-def same_modality_divergence(student: Tensor, teacher: Tensor, temperature: float, *, mask_own: bool = True) -> Tensor:
+def same_modality_divergence(
+    student: Rows, teacher: Rows, temperature: float, *, mask_own: bool = True
+) -> Float[Tensor, ""]:
     """Divergence between similarity rows within one modality (CTP's same-modality term, of one modality).
 
     A sample is most similar to itself whatever the model; unless ``mask_own`` takes these entries out, they dominate
@@ -42,13 +46,13 @@ def same_modality_divergence(student: Tensor, teacher: Tensor, temperature: floa
     return soft_cross_entropy(scores, answer, temperature, divergence=True)
 
 
-def gram_mse(student: Tensor, teacher: Tensor) -> Tensor:
+def gram_mse(student: Rows, teacher: Rows) -> Float[Tensor, ""]:
     """Mean over all ``rows * rows`` entries of the squared difference of the matrices of cosines."""
     scores, answer = (unit_rows(rows) @ unit_rows(rows).T for rows in (student, teacher.detach()))
     return functional.mse_loss(scores, answer)
 
 
-def distance_huber(student: Tensor, teacher: Tensor) -> Tensor:
+def distance_huber(student: Rows, teacher: Rows) -> Float[Tensor, ""]:
     """Relational distances (Park et al., CVPR 2019): mean over ``rows * rows`` of ``huber(d_s - d_t)``.
 
     Distances between raw features, divided by the mean of the positive ones; the gradient passes through that mean.
@@ -56,7 +60,7 @@ def distance_huber(student: Tensor, teacher: Tensor) -> Tensor:
     return functional.huber_loss(_relative_distances(student), _relative_distances(teacher.detach()))
 
 
-def angle_huber(student: Tensor, teacher: Tensor) -> Tensor:
+def angle_huber(student: Rows, teacher: Rows) -> Float[Tensor, ""]:
     """Relational angles (Park et al., CVPR 2019): mean over ``rows^3`` of ``huber(psi_s - psi_t)``.
 
     ``psi_iab`` is the cosine of the angle at i between the raw features a and b, 0 where one of them is i itself.

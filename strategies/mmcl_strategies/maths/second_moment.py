@@ -6,6 +6,7 @@ nearly all of it.
 """
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 _COLUMNS = 2**14  # of the rows, converted to double precision at a time
@@ -26,14 +27,14 @@ class SecondMoment:
         self._pending: list[Tensor] = []
         self._trace = self._lost = 0.0
 
-    def add(self, row: Tensor) -> None:
+    def add(self, row: Float[Tensor, "..."]) -> None:
         """One more row, of any shape; all rows have the same."""
         self._pending.append(row.detach().flatten())
         if len(self._pending) >= self._limit:
             self._merge()
 
-    def rows(self) -> Tensor:
-        """``[R, K]``, orthogonal, the longest first; at most as many as rows or columns, none if none was added."""
+    def rows(self) -> Float[Tensor, "R K"]:
+        """Orthogonal rows, the longest first; at most as many as rows or columns, none if none was added."""
         self._merge()
         return torch.zeros(0, 0) if self._kept is None else self._kept
 

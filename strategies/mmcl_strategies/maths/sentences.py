@@ -1,16 +1,17 @@
 """Sentences that nobody wrote, as a text tower reads them."""
 
+from jaxtyping import Int
 from torch import Tensor
 
 from mmcl.errors import ConfigError
 from mmcl.models.backbone import Vocabulary
 
 
-def sentences_of(ids: Tensor, vocabulary: Vocabulary, context: int) -> Tensor:
-    """Sentences with given tokens, ``int64[n, context]``: start, the ids, end, padding.
+def sentences_of(ids: Int[Tensor, "n L"], vocabulary: Vocabulary, context: int) -> Int[Tensor, "n {context}"]:
+    """Sentences with given tokens: start, the ids, end, padding.
 
     Args:
-        ids: ``int64[n, L]``; an end among them ends the sentence early, because the tower pools there.
+        ids: an end among them ends the sentence early, because the tower pools there.
         vocabulary: which ids start, end and fill a sentence.
         context: length of a row.
 

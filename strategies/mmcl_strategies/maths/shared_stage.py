@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from mmcl_strategies.maths.recorder import backward_graph
@@ -64,11 +65,11 @@ class SharedStage:
         """Likelihoods evaluated in this context read the leaf."""
         return self._shared.holding(self.leaf)
 
-    def serves(self, values: Tensor) -> bool:
+    def serves(self, values: Float[Tensor, " B"]) -> bool:
         """Whether the likelihoods ``values`` reach the parameters behind T through the leaf alone."""
         return not self.names & self._names_behind(values)
 
-    def add(self, gradient: Tensor | None) -> None:
+    def add(self, gradient: Float[Tensor, "..."] | None) -> None:
         """The gradient of one sample with respect to the leaf; ``None`` if it has none."""
         if gradient is not None:
             self._cotangents.add(gradient)
@@ -99,8 +100,8 @@ class SharedStage:
         return {name for key, name in self._name_of.items() if key in found}
 
 
-def without_faint_rows(direction: Tensor, share: float) -> Tensor:
-    """The same tensor with its shortest rows ``[C, ...]`` set to zero, up to a share of the sum of its squares."""
+def without_faint_rows(direction: Float[Tensor, "*shape"], share: float) -> Float[Tensor, "*shape"]:
+    """The same tensor with its shortest rows set to zero, up to a share of the sum of its squares."""
     sizes, order = direction.flatten(1).double().square().sum(1).sort()
     faint = order[sizes.cumsum(0) <= share * sizes.sum()]
     return direction.index_fill(0, faint, 0.0)

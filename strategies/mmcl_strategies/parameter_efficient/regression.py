@@ -96,7 +96,7 @@ class PrimalRegression(Regression):
             self.R, self.W = updated(self.R, self.W, self._expanded(features), one_hot(labels, self.ids))
 
     def forward(self, features: Tensor) -> Tensor:
-        """``phi W``."""
+        """The scores ``phi W`` of all classes learned."""
         return self._expanded(features) @ self.W
 
     def _expanded(self, features: Tensor) -> Tensor:
@@ -137,5 +137,5 @@ class DualRegression(Regression):
         self.alpha = ridge_solution(kernel, one_hot(self.targets, self.ids), self.ridge)
 
     def forward(self, features: Tensor) -> Tensor:
-        """``k(x, X) alpha``."""
+        """The scores ``k(x, X) alpha`` of all classes learned."""
         return rbf_kernel(features, self.features, self.gamma) @ self.alpha
