@@ -21,7 +21,7 @@ from mmcl.models.backbone import BackbonePlugin
 from mmcl.registry import BACKBONES, BENCHMARKS, STRATEGIES, name_of, options_of
 from mmcl.signature import checked
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
-from mmcl.streams.scenario import SCENARIOS, Scenario
+from mmcl.streams.scenario import NAMED, Scenario
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -165,14 +165,14 @@ def _surroundings(
     backbone: str | BackbonePlugin | None,
 ) -> Surroundings:
     if isinstance(scenario, str):
-        if scenario not in SCENARIOS:
+        if scenario not in NAMED:
             raise ConfigError(
                 f"scenario {scenario!r}",
                 found="there is no scenario of this name",
-                allowed=", ".join(SCENARIOS),
-                remedy=nearest(scenario, SCENARIOS),
+                allowed=", ".join(NAMED),
+                remedy=nearest(scenario, NAMED),
             )
-        scenario = SCENARIOS[scenario]
+        scenario = NAMED[scenario]
     declared = surroundings(
         build_plugin(BACKBONES, parse_backbone(backbone)) if isinstance(backbone, str) else backbone,
         build_plugin(BENCHMARKS, parse_plugin(benchmark)) if isinstance(benchmark, str) else benchmark,

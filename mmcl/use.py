@@ -35,7 +35,7 @@ from mmcl.run_folder import RunFolder
 from mmcl.sameness import refuse, setting_differences
 from mmcl.signature import checked
 from mmcl.stored_json import reading
-from mmcl.streams.scenario import SCENARIOS
+from mmcl.streams.scenario import NAMED
 
 FORMATS = ("open_clip",)
 _COMPUTING = ("device", "precision", "eval_batch_size")  # training settings that say how a model is used
@@ -206,7 +206,7 @@ def _trained(run: RunFolder, checkpoint: Checkpoint) -> Learner:
     _require_same(run, model_settings(config, plugin, strategies, weights_digest(backbone)))
     results = run.results
     with reading(run.path / "results.json"):
-        scenario = SCENARIOS[results["scenario"]]
+        scenario = NAMED[results["scenario"]]
         training = {name: results["training"][name] for name in _COMPUTING}
     # strategies may have changed the model: a learner lets them do it again
     learner = Learner(

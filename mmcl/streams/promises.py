@@ -40,7 +40,7 @@ def _check_names(who: str, experiences: Sequence[ExperienceData]) -> None:
 
 
 def _check_classes(who: str, scenario: Scenario, experiences: Sequence[ExperienceData]) -> None:
-    """A class is an id with a name: one name per id everywhere, one id per name among those that compete."""
+    """A class is an id with a name: one name per id everywhere, one id per name among those learned together."""
     known: dict[int, ClassLabel] = {}
     for data in experiences:
         for label in data.label_space:
@@ -59,7 +59,8 @@ def _check_classes(who: str, scenario: Scenario, experiences: Sequence[Experienc
                     "one class per id in the whole stream",
                     "Number the classes of the stream anew, or correct the name.",
                 )
-    if scenario.label_space_at_test == "own":
+    # where all classes of a stream of data sets compete, two sets may know the same word; a remark says so
+    if scenario.label_space_at_test in ("own", "all"):
         for data in experiences:
             _check_namesakes(who, data.label_space)
     else:

@@ -1,4 +1,4 @@
-"""Scenario: three facts about what a learner is told, and the five named combinations of them."""
+"""Scenario: three facts about what a learner is told, and named combinations of them."""
 
 from dataclasses import dataclass
 
@@ -28,3 +28,9 @@ GDIL = Scenario("GDIL", task_id_known_at_test=False, label_space_at_test="open",
 MDTIL = Scenario("MDTIL", task_id_known_at_test=True, label_space_at_test="own", modalities_change=True)
 
 SCENARIOS = {scenario.name: scenario for scenario in (CIL, DIL, TIL, GDIL, MDTIL)}
+
+# protocols of the field between these: candidates are given and the task is not; all classes compete from the first
+HIDDEN_TIL = Scenario("TIL-hidden", task_id_known_at_test=False, label_space_at_test="own", modalities_change=False)
+XTAIL = Scenario("X-TAIL", task_id_known_at_test=False, label_space_at_test="all", modalities_change=False)
+
+NAMED = {**SCENARIOS, **{scenario.name: scenario for scenario in (HIDDEN_TIL, XTAIL)}}

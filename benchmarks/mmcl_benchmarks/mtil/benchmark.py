@@ -2,7 +2,8 @@
 
 Source: introduced with ZSCL (Zheng et al., ICCV 2023); protocol and splits as in its release.
 Scenario: TIL. The candidate class names of the tested data set are known at test time; there is no list across
-data sets. The classifier is the text tower: training uses the first template, the test all of them, averaged.
+data sets. With ``task_ids=false`` candidates are all that is known, as for methods that infer the task. The classifier is
+the text tower: training uses the first template, the test all of them, averaged.
 Protocol: evaluate zero-shot on all eleven; learn one after the other; after each, evaluate on all eleven, past and
 future. Scores: Transfer, Avg, Last.
 Orders: 1 is alphabetical; 2 is StanfordCars, Food, MNIST, OxfordPet, Flowers, SUN397, Aircraft, Caltech101, DTD,
@@ -20,23 +21,16 @@ apart.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from mmcl.data.experience_data import ExperienceData
-from mmcl.data.label_space import LabelSpace
 from mmcl.errors import ConfigError
 from mmcl.options import Count, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
-from mmcl.streams.scenario import TIL, Scenario
-from mmcl_benchmarks.data_root import check_size, find_root, reading, reference_below, require, require_count
-from mmcl_benchmarks.edition import read_edition
+from mmcl.streams.scenario import HIDDEN_TIL, TIL, Scenario
+from mmcl_benchmarks.data_root import opened, reference_below, require_count
 from mmcl_benchmarks.mtil.embedded import EDITION, write_mtil
 from mmcl_benchmarks.mtil.prompts import TEMPLATES
-from mmcl_benchmarks.source import Source, check_plausible, digest, unused
-
-if TYPE_CHECKING:
-    from mmcl_benchmarks.mtil.sources import Origin
+from mmcl_benchmarks.mtil.stream import CONTENTS, read_data_sets
 
 ORDERS: Mapping[int, tuple[str, ...]] = {
     1: tuple(TEMPLATES),
@@ -70,13 +64,13 @@ class MTIL(BenchmarkPlugin):
     """Eleven data sets in one of two orders."""
 
     name: ClassVar[str] = "mtil"
-    scenario: ClassVar[Scenario] = TIL
 
     data_root: str | None = None  # folder that holds the eleven data sets
     embedded: bool = False  # the edition that comes with MMCL
     validation: bool = False  # with embedded: other symbols and fonts, to choose settings on
     order: Count = 1  # 1 or 2
     experiences: Count | None = None  # only the first ones of the order
+    task_ids: bool = True  # reveal the experience of every test image; else only its candidates are given
     download: bool = False  # let torchvision fetch what is missing
     strict: bool = False  # refuse data sets that do not have the official size
 
@@ -87,6 +81,11 @@ class MTIL(BenchmarkPlugin):
             raise ConfigError("mtil.order", found=f"{self.order}", allowed="1 or 2", remedy="Choose one of the orders.")
         require_count(self.name, self.experiences, len(TEMPLATES))
 
+    @property
+    def scenario(self) -> Scenario:
+        """TIL, or with a hidden task its candidates alone."""
+        return TIL if self.task_ids else HIDDEN_TIL
+
     def build(self) -> Benchmark:
         """Read the file lists of all data sets.
 
@@ -94,62 +93,29 @@ class MTIL(BenchmarkPlugin):
             ConfigError: if neither or both of ``embedded`` and ``data_root`` are given.
             DataError: if a data set is missing or, with ``strict``, not of its official size.
         """
-        from mmcl_benchmarks.mtil.sources import ORIGINS  # torchvision, which declaring does without
-
-        root = find_root(
-            self.name,
-            embedded=self.embedded,
-            validation=self.validation,
-            folder=self.data_root,
-            write=write_mtil,
-            version=EDITION,
-            contents="the eleven data sets as torchvision lays them out",
+        place = opened(self, write_mtil, EDITION, CONTENTS, data_sets=TEMPLATES, download=self.download)
+        edition = place.edition
+        found = read_data_sets(
+            place,
+            ORDERS[self.order][: self.experiences],
+            lambda name: edition.templates.get(name, TEMPLATES[name]),
+            training=lambda name: {"lr": FASTER[name]} if name in FASTER and not edition.training else {},
             download=self.download,
+            strict=self.strict,
         )
-        edition = read_edition(root, ORIGINS)
-        names = ORDERS[self.order][: self.experiences]
-        sources: dict[str, Source] = {}
-        data, counts, digests, first_id = [], {}, {}, 0
-        for task_id, name in enumerate(names):
-            source = sources[name] = self._source(root, name, ORIGINS[name])
-            templates = edition.templates.get(name, TEMPLATES[name])
-            space = LabelSpace.of(edition.names_of(name, source.names), first_id=first_id, templates=templates)
-            train, test = (
-                side.samples(root, f"{name}/{kind}", space.ids, task_id)
-                for kind, side in (("train", source.train), ("test", source.test))
-            )
-            counts[name] = [len(train), len(test)]
-            digests[name] = digest((source.train, source.test), root)
-            if edition.official:
-                found = {"training samples": len(train), "test samples": len(test)}
-                official = dict(zip(found, ORIGINS[name].sizes, strict=True))
-                check_size(f"benchmark 'mtil', data set {name}", found, official, self.strict)
-            training = {"lr": FASTER[name]} if name in FASTER and not edition.training else {}
-            data.append(ExperienceData(name, train, test, space, training=training))
-            first_id += len(space)
         return Benchmark(
             name=self.name,
             edition=edition.name,
             scenario=self.scenario,
-            experiences=data,
+            experiences=found.experiences,
             training=edition.settings(TRAINING),
-            reference=reference_below(root),
+            reference=reference_below(place.root),
             metadata={
                 "convention": "zscl",
                 "order": self.order,
                 "synthetic": edition.synthetic,
-                "samples": counts,
-                "digest": digests,
+                "samples": found.samples,
+                "digest": found.digests,
             },
-            remarks=unused(f"benchmark {self.name!r}", sources.values(), root),
+            remarks=found.remarks,
         )
-
-    def _source(self, root: Path, name: str, origin: "Origin") -> Source:
-        who = f"benchmark 'mtil', data set {name}"
-        if not self.download:
-            remedy = f"Get them from {origin.owner}, or add --download where torchvision can fetch them."
-            require(root, origin.folder, who, origin.owner, remedy)
-        with reading(who, f"{origin.folder} below {root}", origin.owner):
-            source = origin.read(root, self.download)
-            check_plausible(source, root)
-        return source
