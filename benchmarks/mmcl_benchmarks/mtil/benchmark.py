@@ -2,8 +2,8 @@
 
 Source: introduced with ZSCL (Zheng et al., ICCV 2023); protocol and splits as in its release.
 Scenario: TIL. The candidate class names of the tested data set are known at test time; there is no list across
-data sets. With ``task_ids=false`` candidates are all that is known, as for methods that infer the task. The classifier is
-the text tower: training uses the first template, the test all of them, averaged.
+data sets. With ``task_ids=false`` candidates are all that is known, as for methods that infer the task. The classifier
+is the text tower: training uses the first template, the test all of them, averaged.
 Protocol: evaluate zero-shot on all eleven; learn one after the other; after each, evaluate on all eleven, past and
 future. Scores: Transfer, Avg, Last.
 Orders: 1 is alphabetical; 2 is StanfordCars, Food, MNIST, OxfordPet, Flowers, SUN397, Aircraft, Caltech101, DTD,

@@ -56,7 +56,7 @@ class XTail(BenchmarkPlugin):
     strict: bool = False  # refuse data sets that do not have the official size
 
     def __post_init__(self) -> None:
-        """Check the options."""
+        """Check the options, the order among them."""
         check_options(self, self.name)
         if self.order not in ORDERS:
             raise ConfigError(
