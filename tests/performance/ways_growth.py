@@ -1,11 +1,11 @@
-"""What S-liPrompts costs as experiences pile up: a step, an experience stored, and a batch that takes many ways.
+"""What a way of its own costs as experiences pile up: a step, an experience stored, a batch that takes many ways.
 
-    python tests/performance/prompts_growth.py [EXPERIENCES ...]
+    python tests/performance/ways_growth.py s_liprompts|moe_adapters+ddas [EXPERIENCES ...]
 
 A miniature CLIP learns 300 experiences of two classes, a few steps each. Printed, for the last ten of 10, 100 and 300
-experiences, are milliseconds of processor time of a step and of all else in an experience (its centres among it),
-Python calls of a step, bytes of weights and centres that each experience adds, and milliseconds to answer a batch of 64
-samples whose ways are spread over all experiences, class names embedded anew and kept. Nothing is asserted.
+experiences, are milliseconds of processor time of a step and of all else in an experience (what the router learns
+among it), Python calls of a step, bytes in model and router that each experience adds, and milliseconds to answer a
+batch of 64 samples whose ways are spread over all experiences, class names embedded anew and kept. Nothing is asserted.
 """
 
 import sys
@@ -16,7 +16,9 @@ from types import FrameType
 from typing import Any
 
 import torch
+from mmcl_strategies.parameter_efficient.moe_adapters import MoEAdapters
 from mmcl_strategies.parameter_efficient.s_liprompts import SLiPrompts
+from mmcl_strategies.routing.ddas import DDAS
 
 from mmcl.data.asked import Asked
 from mmcl.data.modality import IMAGE
@@ -28,6 +30,14 @@ from mmcl.streams.scenario import DIL
 from mmcl.testing.toy import toy_benchmark, toy_learner
 
 STEPS, ROWS, LAST = 4, 64, 10
+
+
+def composition(name: str) -> dict[str, StrategyPlugin]:
+    """Small strategies that give every experience a way."""
+    if name == "s_liprompts":
+        return {name: SLiPrompts(prompt_length=4, context=8)}
+    ddas = DDAS(weights="glyph", code=8, iterations=STEPS, reference_iterations=STEPS)
+    return {"moe_adapters": MoEAdapters(experts=8, bottleneck=8), "ddas": ddas}
 
 
 class Stopwatch(StrategyPlugin):
@@ -78,11 +88,10 @@ def answered(learner: Learner, experiences: int) -> tuple[float, float]:
     return took[0], median(took[1:])
 
 
-def main(counts: list[int]) -> None:
+def main(name: str, counts: list[int]) -> None:
     """Learn as many experiences as the largest count, and print a row at each."""
     watch, stream = Stopwatch(), toy_benchmark(DIL, max(counts), per_class=4)
-    strategy = SLiPrompts(prompt_length=4, context=8)
-    learner = toy_learner(stream, {"s_liprompts": strategy, "watch": watch}, iterations=STEPS, batch_size=8)
+    learner = toy_learner(stream, {**composition(name), "watch": watch}, iterations=STEPS, batch_size=8)
     whole: list[float] = []
     began_with = held(learner)
     print("experiences  step ms  other ms  calls  bytes each  64 rows, first ms  kept ms")
@@ -103,4 +112,4 @@ def main(counts: list[int]) -> None:
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    main([int(word) for word in sys.argv[1:]] or [10, 100, 300])
+    main(sys.argv[1], [int(word) for word in sys.argv[2:]] or [10, 100, 300])
