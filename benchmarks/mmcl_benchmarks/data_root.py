@@ -71,75 +71,35 @@ def opened(
             ``embedded``.
         DataError: if there is no such folder, or its ``edition.json`` is wrong.
     """
-    root = find_root(
-        plugin.name,
-        embedded=plugin.embedded,
-        validation=plugin.validation,
-        folder=plugin.data_root,
-        write=write,
-        version=version,
-        contents=contents,
-        download=download,
-    )
-    edition = read_edition(root, (plugin.name,) if data_sets is None else data_sets)
-    return Opened(root, edition, f"benchmark {plugin.name!r}")
-
-
-def find_root(
-    name: str,
-    *,
-    embedded: bool,
-    validation: bool,
-    folder: str | None,
-    write: Callable[[Path, Split], None],
-    version: str,
-    contents: str,
-    download: bool | None = None,
-) -> Path:
-    """The folder a benchmark reads: the user's, or the embedded edition in the cache, written on first use.
-
-    Args:
-        name: of the benchmark.
-        embedded: the option of that name.
-        validation: the option of that name.
-        folder: the option ``data_root``.
-        write: writes the embedded edition of a split.
-        version: of what ``write`` writes.
-        contents: what the folder must hold, for the error message.
-        download: whether missing data will be fetched into the folder; ``None`` where nothing can be fetched.
-
-    Raises:
-        ConfigError: if neither or both of ``embedded`` and ``folder`` are given, or ``validation`` without
-            ``embedded``.
-        DataError: if there is no such folder.
-    """
-    if embedded == (folder is not None):
+    name, who = plugin.name, f"benchmark {plugin.name!r}"
+    if plugin.embedded == (plugin.data_root is not None):
         raise ConfigError(
-            f"benchmark {name!r}",
-            found="both --embedded and --data-root" if embedded else "neither --embedded nor --data-root",
+            who,
+            found="both --embedded and --data-root" if plugin.embedded else "neither --embedded nor --data-root",
             allowed="one of them",
             remedy=f"Use 'mmcl run {name} --embedded' for the small edition that comes with MMCL, or "
             f"'mmcl run {name} --data-root DIR' with {contents} in DIR.",
         )
-    if validation and not embedded:
+    if plugin.validation and not plugin.embedded:
         raise ConfigError(
             f"{name}.validation",
             found="true, of data of your own disk",
             allowed="true together with --embedded",
             remedy="Leave it out: only embedded editions have a validation split.",
         )
-    if folder is None:
-        split = VALIDATION if validation else TEST
-        return materialise(f"{name}-{version}{split.suffix}", lambda draft: write(draft, split))
-    root = Path(folder)
-    if not root.is_dir() and not download:
-        raise DataError(
-            f"data root {root}",
-            found="no such folder",
-            allowed=f"a folder with {contents}",
-            remedy=f"Correct --data-root{'' if download is None else ', add --download'}, or use --embedded.",
-        )
-    return root
+    if plugin.data_root is None:
+        split = VALIDATION if plugin.validation else TEST
+        root = materialise(f"{name}-{version}{split.suffix}", lambda draft: write(draft, split))
+    else:
+        root = Path(plugin.data_root)
+        if not root.is_dir() and not download:
+            raise DataError(
+                f"data root {root}",
+                found="no such folder",
+                allowed=f"a folder with {contents}",
+                remedy=f"Correct --data-root{'' if download is None else ', add --download'}, or use --embedded.",
+            )
+    return Opened(root, read_edition(root, (name,) if data_sets is None else data_sets), who)
 
 
 def reference_below(root: Path) -> ReferenceData | None:

@@ -21,9 +21,8 @@ apart.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-from mmcl.errors import ConfigError
 from mmcl.options import Count, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import HIDDEN_TIL, TIL, Scenario
@@ -68,7 +67,7 @@ class MTIL(BenchmarkPlugin):
     data_root: str | None = None  # folder that holds the eleven data sets
     embedded: bool = False  # the edition that comes with MMCL
     validation: bool = False  # with embedded: other symbols and fonts, to choose settings on
-    order: Count = 1  # 1 or 2
+    order: Literal[1, 2] = 1  # of the data sets
     experiences: Count | None = None  # only the first ones of the order
     task_ids: bool = True  # reveal the experience of every test image; else only its candidates are given
     download: bool = False  # let torchvision fetch what is missing
@@ -77,8 +76,6 @@ class MTIL(BenchmarkPlugin):
     def __post_init__(self) -> None:
         """Check the options before anything is read."""
         check_options(self, self.name)
-        if self.order not in ORDERS:
-            raise ConfigError("mtil.order", found=f"{self.order}", allowed="1 or 2", remedy="Choose one of the orders.")
         require_count(self.name, self.experiences, len(TEMPLATES))
 
     @property

@@ -19,9 +19,8 @@ Data: as in ``mtil``, whose folders and embedded edition are read.
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-from mmcl.errors import ConfigError
 from mmcl.options import Count, Natural, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import XTAIL, Scenario
@@ -48,7 +47,7 @@ class XTail(BenchmarkPlugin):
     data_root: str | None = None  # folder that holds the data sets
     embedded: bool = False  # the edition that comes with MMCL
     validation: bool = False  # with embedded: other symbols and fonts, to choose settings on
-    order: Count = 1  # 1 or 2
+    order: Literal[1, 2] = 1  # of the data sets
     shots: Count = 16  # training images of a class
     draw: Natural = 0  # another number draws other images
     experiences: Count | None = None  # only the first ones of the order
@@ -58,10 +57,6 @@ class XTail(BenchmarkPlugin):
     def __post_init__(self) -> None:
         """Check the options, the order among them."""
         check_options(self, self.name)
-        if self.order not in ORDERS:
-            raise ConfigError(
-                "xtail.order", found=f"{self.order}", allowed="1 or 2", remedy="Choose one of the orders."
-            )
         require_count(self.name, self.experiences, len(ORDERS[1]))
 
     def build(self) -> Benchmark:
