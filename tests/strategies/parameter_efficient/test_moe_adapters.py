@@ -1,9 +1,11 @@
 """Experts beside the MLPs of both towers: what is learned stays, what is plain is untouched, what is used counts."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from mmcl_strategies.parameter_efficient.draws import Draws
 from mmcl_strategies.parameter_efficient.experts import SHARED, Mixture, MixtureShape
 from mmcl_strategies.parameter_efficient.moe_adapters import OWNER, MoEAdapters
 from mmcl_strategies.routing.ddas import DDAS
@@ -170,6 +172,31 @@ def test_frozen_experts_and_earlier_gates_are_bit_identical_after_later_experien
         assert all(torch.equal(value, after[name]) for name, value in before.items())
         assert len(settled(learner)) > len(before)
         before = settled(learner)
+
+
+def test_only_the_gate_of_the_experience_is_trained() -> None:
+    learner = trained(3)
+    for tower in (IMAGE, TEXT):
+        for made in mixtures(learner, tower):
+            assert {name for name, gate in made.gates.items() if gate.weight.requires_grad} == {"2"}
+
+
+class Noiseless(Draws):
+    """Drops what is to be dropped, and explores nothing."""
+
+    def normal(self, like: Tensor) -> Tensor:
+        return torch.zeros_like(like)
+
+
+def test_hidden_units_are_dropped_in_training_and_their_mean_stays() -> None:
+    made = mixture()
+    made.shape = replace(SHAPE, dropout=0.5)
+    x = torch.randn(2, 3, 6, generator=torch.Generator().manual_seed(1))
+    whole = passed(made, x, 0, 1)
+    made.train().draws = Noiseless(torch.Generator().manual_seed(2))
+    drawn = torch.stack([passed(made, x, 0, 1) for _ in range(400)])
+    assert not torch.equal(drawn[0], drawn[1])
+    torch.testing.assert_close(drawn.mean(0), whole, rtol=0.1, atol=0.15)
 
 
 def test_an_experience_counts_its_own_rows_in_steps() -> None:
