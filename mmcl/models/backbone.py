@@ -1,7 +1,7 @@
 """Backbone: pre-trained towers behind one interface, and BackbonePlugin, what an entry point provides."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, final
 
@@ -47,7 +47,8 @@ class Tower(NamedTuple):
 
     Attributes:
         module: its weights; each sample passes in rows of its own.
-        reads: the modalities that it needs; CLIP's towers read one each.
+        reads: the modalities that it takes; CLIP's towers read one each. One that reads several is given all of them,
+            with stand-ins for what a row lacks: ``inputs.present`` says which rows.
         width: D, of its pooled features.
     """
 
@@ -116,18 +117,23 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def encode_tower(self, name: str, inputs: Inputs) -> Features:
-        """Features of a batch in which all rows have what the tower reads; called by ``encode`` only."""
+        """Features of a batch in which all rows have something that the tower reads; called by ``encode`` only."""
 
     @final
-    def encode(self, inputs: Inputs) -> Encoded:
+    def encode(self, inputs: Inputs, only: Collection[str] | None = None) -> Encoded:
         """Let every tower encode what it reads of a batch, and tell the add-ons what batch it is.
 
-        Rows that lack what a tower reads do not pass through it: they leave no trace in its statistics or gradients.
+        Rows that lack all that a tower reads do not pass through it: they leave no trace in its statistics or
+        gradients.
+
+        Args:
+            inputs: the batch.
+            only: names of the towers that are asked; all by default.
         """
         features, present = {}, {}
         try:
             for name, tower in self.towers.items():
-                if not tower.reads.isdisjoint(inputs.present):
+                if (only is None or name in only) and not tower.reads.isdisjoint(inputs.present):
                     features[name], present[name] = self._features(name, tower, inputs)
             return Encoded(features, present, self.logit_scale)
         finally:
@@ -143,7 +149,7 @@ class Backbone(nn.Module, ABC):
         """
         present = torch.ones(len(tokens), dtype=torch.bool, device=tokens.device)
         prompts = Inputs({TEXT: tokens}, {TEXT: present}, whole=frozenset({TEXT}), route=route)
-        return self.encode(prompts).features[TEXT].pooled
+        return self.encode(prompts, only=(TEXT,)).features[TEXT].pooled
 
     @property
     def width(self) -> int:
@@ -197,8 +203,11 @@ class Backbone(nn.Module, ABC):
 
     def _features(self, name: str, tower: Tower, inputs: Inputs) -> tuple[Features, Tensor]:
         """What a tower makes of a batch, and ``bool[B]``: in which rows there is something to read."""
-        present = inputs.present[name] if len(tower.reads) == 1 else inputs.having_any(tower.reads)
-        whole, rows = len(tower.reads) > 1 or inputs.is_whole(name), present
+        if len(tower.reads) == 1:
+            present, whole = inputs.present[name], inputs.is_whole(name)
+        else:
+            inputs = self._completed(tower.reads, inputs)
+            present, whole = inputs.having_any(tower.reads), any(map(inputs.is_whole, tower.reads))
         if not whole:
             rows = present.nonzero().squeeze(1)
             if not len(rows):
@@ -207,8 +216,18 @@ class Backbone(nn.Module, ABC):
         found = self._found(name, inputs)
         return (found if whole else _scattered(found, rows, len(present))), present
 
+    def _completed(self, reads: frozenset[str], inputs: Inputs) -> Inputs:
+        """A batch with stand-ins for the modalities that it does not even know."""
+        missing = {name: self.specs[name].missing() for name in reads - inputs.present.keys()}
+        if not missing:
+            return inputs
+        known = next(iter(inputs.present.values()))
+        stand_ins = {name: value.to(known.device).expand(len(known), *value.shape) for name, value in missing.items()}
+        absent = dict.fromkeys(missing, torch.zeros_like(known))
+        return inputs.replace(values={**inputs, **stand_ins}, present={**inputs.present, **absent})
+
     def _found(self, name: str, inputs: Inputs) -> Features:
-        """Features of a batch in which all rows have what the tower reads; rows of unlike length pass one by one."""
+        """Features of a batch in which all rows have something to read; rows of unlike length pass one by one."""
         if name in self.lengthened and inputs.route is not None:
             taken = inputs.route.taken
             if bool(taken.any()) and not bool(taken.all()):

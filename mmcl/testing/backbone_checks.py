@@ -16,9 +16,9 @@ from mmcl.models.backbone import Backbone
 from mmcl.models.sites import AddOn, Here, Site
 from mmcl.testing.audit import audited
 from mmcl.testing.check import BrokenPromiseError, Check, NotApplicable, Subject, promise
-from mmcl.testing.encoded import encoded
+from mmcl.testing.encoded import encoded, encoded_by
 from mmcl.testing.feature_checks import FEATURE_CHECKS
-from mmcl.testing.miniature import miniature, values
+from mmcl.testing.miniature import miniature, read_by
 from mmcl.testing.nested import difference
 from mmcl.testing.option_checks import OPTION_CHECKS
 from mmcl.testing.trial import disturbed, global_generators
@@ -67,7 +67,7 @@ def small_miniature(backbone: Subject) -> None:
 
 @promise
 def modalities(backbone: Subject) -> None:
-    """The modalities that it declares are those that its backbone encodes and prepares."""
+    """What it declares to encode, and to read together, is what its backbone prepares and its towers read."""
     mini, declared = miniature(backbone), backbone.plugin.modalities
     for what, found in (
         ("specs", set(mini.specs)),
@@ -78,6 +78,12 @@ def modalities(backbone: Subject) -> None:
             raise BrokenPromiseError(
                 f"it declares {sorted(declared)}, and {what} has {sorted(found)}", "Let the two say the same."
             )
+    said, read = backbone.plugin.reads, frozenset(tower.reads for tower in mini.towers.values())
+    if said != read:
+        raise BrokenPromiseError(
+            f"'reads' declares towers of {_listed(said)}, and its towers read {_listed(read)}",
+            "Let the property 'reads' of the plugin say what each tower reads.",
+        )
 
 
 @promise
@@ -131,17 +137,18 @@ def tokens(backbone: Subject) -> None:
 
 @promise
 def towers(backbone: Subject) -> None:
-    """Each modality has a tower in which the gradient of its features arrives."""
+    """Each modality is read by a tower, and in each tower the gradient of its features arrives."""
     mini = miniature(backbone)
     inside = {id(module) for module in mini.modules()}
-    for name in mini.specs:
-        tower = mini.towers[name].module
-        if id(tower) not in inside:
+    if unread := set(mini.specs).difference(*(tower.reads for tower in mini.towers.values())):
+        raise BrokenPromiseError(f"no tower reads {sorted(unread)}", "Name what each tower reads.")
+    for name, tower in mini.towers.items():
+        if id(tower.module) not in inside:
             raise BrokenPromiseError(f"the tower {name!r} is no part of the backbone", "Name one of its modules.")
         mini.zero_grad()
         with torch.enable_grad():
-            encoded(mini, name, values(mini, name, 4)).pooled.square().sum().backward()
-        if not any(p.grad is not None and bool(p.grad.any()) for p in tower.parameters()):
+            encoded_by(mini, name, read_by(mini, name, 4)).pooled.square().sum().backward()
+        if not any(p.grad is not None and bool(p.grad.any()) for p in tower.module.parameters()):
             raise BrokenPromiseError(
                 f"no gradient of the features of {name!r} arrives in the tower {name!r}",
                 "Compute the features with that module, and do not detach them.",
@@ -154,7 +161,7 @@ def sites(backbone: Subject) -> None:
     """An add-on can be attached at every site, is called, and changes nothing where it returns what it finds."""
     mini, tried = miniature(backbone), 0
     inside = {id(module) for module in mini.modules()}
-    plain = {name: features for name in mini.towers if (features := _of_tower(mini, name)) is not None}
+    plain = {name: _of_tower(mini, name) for name in mini.towers}
     for name in plain:
         for site in mini.sites(name):
             tried += 1
@@ -180,8 +187,8 @@ def sites(backbone: Subject) -> None:
 def embeddings(backbone: Subject) -> None:
     """Texts given as embeddings of their tokens have the features of the texts."""
     mini = miniature(backbone)
-    if TEXT not in mini.specs:
-        raise NotApplicable("it reads no text")
+    if TEXT not in mini.towers:
+        raise NotApplicable("no tower reads text alone")
     try:
         table = mini.token_embedding
     except PluginError as error:
@@ -208,8 +215,8 @@ def random_state(backbone: Subject) -> None:
     before = global_generators()
     mini = backbone.fresh().miniature().eval()
     with torch.no_grad():
-        for name in mini.specs:
-            encoded(mini, name, values(mini, name, 2))
+        for name in mini.towers:
+            encoded_by(mini, name, read_by(mini, name, 2))
     changed = [name for name, state in global_generators().items() if state != before[name]]
     if changed:
         raise BrokenPromiseError(
@@ -265,12 +272,13 @@ class Looking(AddOn):
         return here.value
 
 
-def _of_tower(mini: Backbone, name: str) -> Tensor | None:
-    """The features of a tower that reads one modality; ``None`` of one that reads several."""
-    if len(mini.towers[name].reads) > 1:
-        return None
+def _of_tower(mini: Backbone, name: str) -> Tensor:
     with torch.no_grad():
-        return encoded(mini, name, values(mini, name, 2)).pooled
+        return encoded_by(mini, name, read_by(mini, name, 2)).pooled
+
+
+def _listed(reads: frozenset[frozenset[str]]) -> str:
+    return ", ".join(sorted(" with ".join(sorted(names)) for names in reads))
 
 
 def _same_site(copy: Backbone, tower: str, site: Site) -> Site:

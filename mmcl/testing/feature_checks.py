@@ -10,8 +10,8 @@ from mmcl.models.arrival import Arrival
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.streams.scenario import CIL
 from mmcl.testing.check import BrokenPromiseError, Check, NotApplicable, Subject, promise
-from mmcl.testing.encoded import encoded
-from mmcl.testing.miniature import miniature, stream_for, values
+from mmcl.testing.encoded import encoded_by
+from mmcl.testing.miniature import miniature, read_by, stream_for, values
 from mmcl.testing.nested import difference, tensors
 from mmcl.testing.trial import answers
 
@@ -23,10 +23,10 @@ _TOLERANCE = 1e-5  # other batch sizes add up in another order
 def features(backbone: Subject) -> None:
     """Pooled features are as wide as the tower says, a row for each sample, and finite."""
     mini = miniature(backbone)
-    for name in mini.specs:
+    for name in mini.towers:
         for rows in (_ROWS, 1):
             with torch.no_grad():
-                pooled, tokens = encoded(mini, name, values(mini, name, rows))
+                pooled, tokens = encoded_by(mini, name, read_by(mini, name, rows))
             width = mini.towers[name].width
             if tuple(pooled.shape) != (rows, width) or not pooled.is_floating_point():
                 raise BrokenPromiseError(
@@ -53,9 +53,9 @@ def logit_scale(backbone: Subject) -> None:
 def determinism(backbone: Subject) -> None:
     """In evaluation mode the same values always have the same features."""
     mini = miniature(backbone)
-    for name in mini.specs:
+    for name in mini.towers:
         with torch.no_grad():
-            once, twice = (encoded(mini, name, values(mini, name, _ROWS)).pooled for _ in range(2))
+            once, twice = (encoded_by(mini, name, read_by(mini, name, _ROWS)).pooled for _ in range(2))
         if found := difference(once, twice):
             raise BrokenPromiseError(f"features of {name!r}, encoded twice, {found.partition(' ')[2]}", "Obey eval().")
 
@@ -64,11 +64,12 @@ def determinism(backbone: Subject) -> None:
 def independence(backbone: Subject) -> None:
     """The features of a sample do not depend on the other samples of its batch."""
     mini = miniature(backbone)
-    for name in mini.specs:
-        batch = values(mini, name, _ROWS)
+    for name in mini.towers:
+        batch = read_by(mini, name, _ROWS)
+        rows = [{modality: value[row : row + 1] for modality, value in batch.items()} for row in range(_ROWS)]
         with torch.no_grad():
-            together = encoded(mini, name, batch).pooled
-            apart = torch.cat([encoded(mini, name, row.unsqueeze(0)).pooled for row in batch])
+            together = encoded_by(mini, name, batch).pooled
+            apart = torch.cat([encoded_by(mini, name, row).pooled for row in rows])
         if found := difference(together, apart, _TOLERANCE * max(1.0, float(together.abs().max()))):
             raise BrokenPromiseError(
                 f"features of {name!r}, alone and in a batch, {found.partition(' ')[2]}",
@@ -78,13 +79,19 @@ def independence(backbone: Subject) -> None:
 
 @promise
 def distinction(backbone: Subject) -> None:
-    """Different values have different features."""
+    """Different values of anything that a tower reads have different features."""
     mini = miniature(backbone)
-    for name in mini.specs:
-        with torch.no_grad():
-            pooled = encoded(mini, name, values(mini, name, 2)).pooled
-        if torch.allclose(pooled[0], pooled[1], rtol=1e-6, atol=1e-8):
-            raise BrokenPromiseError(f"two different values of {name!r} have the same features", "Look at 'encode'.")
+    for name, tower in mini.towers.items():
+        for modality in sorted(tower.reads):
+            batch = read_by(mini, name, 2)
+            alike = {other: value[:1].expand_as(value) for other, value in batch.items() if other != modality}
+            with torch.no_grad():
+                pooled = encoded_by(mini, name, {**batch, **alike}).pooled
+            if torch.allclose(pooled[0], pooled[1], rtol=1e-6, atol=1e-8):
+                raise BrokenPromiseError(
+                    f"two different values of {modality!r} have the same features in the tower {name!r}",
+                    "Look at 'encode_tower'.",
+                )
 
 
 @promise
@@ -109,7 +116,8 @@ def missing_values(backbone: Subject) -> None:
     if found := difference(scores[0], scores[1], 1e-6):
         raise BrokenPromiseError(
             f"the scores, with other stand-ins for missing values, {found.partition(' ')[2]}",
-            "Give finite features for any value, each modality from its own values alone.",
+            "Give finite features for any value, each modality from its own values alone; in a tower that reads "
+            "several, look at inputs.present.",
         )
 
 

@@ -39,6 +39,11 @@ def values(backbone: Backbone, modality: str, rows: int, seed: int = 0) -> Tenso
     return values_of(backbone, modality, list(range(rows)), 1, seed)
 
 
+def read_by(backbone: Backbone, tower: str, rows: int, seed: int = 0) -> dict[str, Tensor]:
+    """Prepared values of all that a tower reads, modality -> ``[rows, ...]``."""
+    return {name: values(backbone, name, rows, seed) for name in sorted(backbone.towers[tower].reads)}
+
+
 def values_of(backbone: Backbone, modality: str, classes: list[int], per_class: int, seed: int) -> Tensor:
     """Values around a pattern or a word of each class."""
     spec, generator = backbone.specs[modality], torch.Generator().manual_seed(seed)

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from mmcl.models.backbone import Backbone
 from mmcl.testing.check import BrokenPromiseError, Check, NotApplicable, Subject, promise
-from mmcl.testing.encoded import encoded
-from mmcl.testing.miniature import miniature, values
+from mmcl.testing.encoded import encoded_by
+from mmcl.testing.miniature import miniature, read_by
 from mmcl.testing.nested import difference, leaves
 
 _ROWS = 3
@@ -75,8 +75,9 @@ def registered_tensors(backbone: Subject) -> None:
     if torch.cuda.is_available():
         moved = deepcopy(mini).to("cuda")
         with torch.no_grad():
-            for name in mini.specs:
-                encoded(moved, name, values(mini, name, _ROWS).to("cuda"))
+            for name in mini.towers:
+                read = read_by(mini, name, _ROWS)
+                encoded_by(moved, name, {modality: value.to("cuda") for modality, value in read.items()})
 
 
 @promise
@@ -109,7 +110,7 @@ WEIGHT_CHECKS: tuple[Check, ...] = (copies, saved_weights, registered_tensors, e
 
 @torch.no_grad()
 def _features(backbone: Backbone) -> dict[str, Tensor]:
-    return {name: encoded(backbone, name, values(backbone, name, _ROWS)).pooled for name in backbone.specs}
+    return {name: encoded_by(backbone, name, read_by(backbone, name, _ROWS)).pooled for name in backbone.towers}
 
 
 def _require_same(

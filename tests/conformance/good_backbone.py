@@ -43,11 +43,7 @@ class Towers(Backbone):
         self.towers = {name: Tower(module, frozenset({name}), width) for name, module in modules.items()}
 
     def encode_tower(self, name: str, inputs: Inputs) -> Features:
-        value = inputs[name]
-        if name == IMAGE:
-            value = value.unflatten(-1, (4, 2)).flatten(1, 2).transpose(1, 2).flatten(2)  # [B, 4, 48]
-        else:
-            value = self.embedding(value)
+        value = patches(inputs[name]) if name == IMAGE else self.embedding(inputs[name])
         tokens = self.towers[name].module(value)
         return Features(tokens.mean(1), tokens)
 
@@ -70,6 +66,31 @@ class Towers(Backbone):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.json").write_text(json.dumps({"width": self.width_of_all}))
         save_file({name: value.contiguous() for name, value in self.state_dict().items()}, folder / "weights")
+
+
+class Together(Towers):
+    """The same, in one tower that reads both."""
+
+    def __init__(self, width: int = 8) -> None:
+        super().__init__(width)
+        self.joint = nn.Sequential(self.image, self.text)
+        del self.image, self.text
+        self.towers = {"joint": Tower(self.joint, frozenset({IMAGE, TEXT}), width)}
+
+    def encode_tower(self, name: str, inputs: Inputs) -> Features:
+        return Features(self.seen(IMAGE, inputs) + self.seen(TEXT, inputs))
+
+    def seen(self, modality: str, inputs: Inputs) -> Tensor:
+        image, text = self.joint
+        tokens = image(patches(inputs[IMAGE])) if modality == IMAGE else text(self.embedding(inputs[TEXT]))
+        return tokens.mean(1) * inputs.present[modality].unsqueeze(1)
+
+    def sites(self, tower: str) -> Sequence[Site]:
+        return [Site("block", layer, part[0], part[1], self.width_of_all) for layer, part in enumerate(self.joint)]
+
+
+def patches(image: Tensor) -> Tensor:
+    return image.unflatten(-1, (4, 2)).flatten(1, 2).transpose(1, 2).flatten(2)  # [B, 4, 48]
 
 
 def seeded(kind: Callable[[], Towers]) -> Towers:

@@ -6,9 +6,9 @@ from mmcl.registry import BACKBONES
 from mmcl.testing import BACKBONE_CHECKS, check_backbone
 from mmcl.testing.option_checks import OPTION_CHECKS
 
-from .good_backbone import GoodBackbone
+from .good_backbone import GoodBackbone, Together, plugin
 from .sabotage import Sabotage, broken, require
-from .wrong_backbones import WRONG_BACKBONES
+from .wrong_backbones import READS_BOTH, WRONG_BACKBONES, of
 
 
 @pytest.mark.parametrize("sabotage", WRONG_BACKBONES, ids=str)
@@ -25,3 +25,7 @@ def test_every_check_of_backbones_has_been_seen_to_fail() -> None:
 def test_the_backbone_that_is_sabotaged_is_a_good_one() -> None:
     assert broken(GoodBackbone, BACKBONES, BACKBONE_CHECKS) == {}
     check_backbone(GoodBackbone())
+
+
+def test_a_tower_that_reads_image_and_text_together_keeps_every_promise() -> None:
+    assert broken(plugin(of(Together), name="Joint", reads=READS_BOTH), BACKBONES, BACKBONE_CHECKS) == {}

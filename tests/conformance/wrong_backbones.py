@@ -13,7 +13,7 @@ from mmcl.data.sample import Inputs
 from mmcl.models.backbone import Features
 from mmcl.models.sites import Site
 
-from .good_backbone import Towers, letters, pixels, plugin, seeded
+from .good_backbone import Together, Towers, letters, pixels, plugin, seeded
 from .sabotage import Sabotage
 
 
@@ -211,6 +211,26 @@ class ExportsNothing(Towers):
         """Nothing."""
 
 
+class ReadsNoText(Towers):
+    def __init__(self) -> None:
+        super().__init__()
+        self.towers = {IMAGE: self.towers[IMAGE]}
+
+
+class OverlooksTheText(Together):
+    def encode_tower(self, name: str, inputs: Inputs) -> Features:
+        return Features(self.seen(IMAGE, inputs) + 0 * self.seen(TEXT, inputs))
+
+
+class LooksAtStandIns(Together):
+    def encode_tower(self, name: str, inputs: Inputs) -> Features:
+        whole = dict.fromkeys(inputs.present, torch.ones(inputs.batch_size, dtype=torch.bool))
+        return super().encode_tower(name, inputs.replace(present=whole))
+
+
+READS_BOTH = property(lambda self: frozenset({frozenset({IMAGE, TEXT})}))
+READS_IMAGES = property(lambda self: frozenset({frozenset({IMAGE})}))
+
 WRONG_BACKBONES = (
     Sabotage(plugin(of(Towers), name="Unsaid", __doc__=None), "card", "its class has no docstring"),
     Sabotage(plugin(no_miniature), "small miniature", r"miniature\(\) raises NotImplementedError: too large"),
@@ -221,6 +241,11 @@ WRONG_BACKBONES = (
         "modalities",
         r"declares \['image'\], and specs has \['image', 'text'\]",
     ),
+    Sabotage(
+        plugin(of(Together)),
+        "modalities",
+        "'reads' declares towers of image, text, and its towers read image with text",
+    ),
     Sabotage(plugin(built(prepares_by_lambda)), "preparation", r"preprocess_train\['image'\] cannot be sent"),
     Sabotage(plugin(built(prepares_other_shapes)), "preparation", r"gives torch.float32 of shape \[8, 8, 3\]"),
     Sabotage(plugin(built(augments_always)), "preparation", r"preprocess_eval\['image'\] of the same value twice"),
@@ -228,6 +253,7 @@ WRONG_BACKBONES = (
     Sabotage(plugin(of(KnowsNoAnimals)), "tokens", "different texts have the same tokens"),
     Sabotage(plugin(of(HasNoTower)), "towers", "the tower 'image' is no part of the backbone"),
     Sabotage(plugin(of(Detaches)), "towers", r"no gradient of the features of 'image' arrives in the tower 'image'"),
+    Sabotage(plugin(of(ReadsNoText), reads=READS_IMAGES), "towers", r"no tower reads \['text'\]"),
     Sabotage(plugin(of(ShowsAWrongWidth)), "sites", r"site 'block' of layer 0 .* leaves it has the shapes .* 8\)"),
     Sabotage(plugin(of(HasAnotherTable)), "embeddings", "other embeddings do not change the features"),
     Sabotage(plugin(of(DrawsForNothing)), "random state", "uses the global generator of torch"),
@@ -236,6 +262,12 @@ WRONG_BACKBONES = (
     Sabotage(plugin(of(Remembers)), "determinism", "features of 'image', encoded twice, differ by up to 0.1"),
     Sabotage(plugin(of(CountsRows)), "independence", "features of 'image', alone and in a batch, differ"),
     Sabotage(plugin(of(SeesNothing)), "distinction", "two different values of 'image' have the same features"),
+    Sabotage(
+        plugin(of(OverlooksTheText), reads=READS_BOTH),
+        "distinction",
+        "two different values of 'text' have the same features in the tower 'joint'",
+    ),
+    Sabotage(plugin(of(LooksAtStandIns), reads=READS_BOTH), "missing values", "look at inputs.present"),
     Sabotage(plugin(of(MixesModalities)), "missing values", "with other stand-ins for missing values, differ"),
     Sabotage(plugin(of(IsIndifferent)), "learns", "the loss of the first experience is 0.69.* before and 0.69"),
     Sabotage(plugin(of(SharesItsTower)), "copies", "'image.0.weight' of a deep copy is that of the original"),

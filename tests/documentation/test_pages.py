@@ -1,5 +1,6 @@
 """Pages say what the code says, and their links lead somewhere."""
 
+import ast
 import importlib.util
 import re
 from pathlib import Path
@@ -120,3 +121,20 @@ def test_links_lead_somewhere(page: Path) -> None:
     targets = {target for target in re.findall(r"\]\(([^)#\s]+)", prose) if "://" not in target}
     lost = [target for target in sorted(targets) if not (page.parent / target).exists()]
     assert not lost, f"{page.name} links to {', '.join(lost)}, which is not there"
+
+
+def defined_in(file: Path) -> set[str]:
+    """Classes and functions of a file, and methods as ``Class.method``."""
+    top = [node for node in ast.parse(text_of(file)).body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    classes = [node for node in top if isinstance(node, ast.ClassDef)]
+    methods = {
+        f"{node.name}.{part.name}" for node in classes for part in node.body if isinstance(part, ast.FunctionDef)
+    }
+    return {node.name for node in top} | methods
+
+
+def test_what_the_tour_names_is_defined_in_the_file_it_links_to() -> None:
+    links = re.findall(r"\[`([\w.]+)`\]\((\.\./[^)]+\.py)\)", text_of(DOCS / "tour.md"))
+    lost = [f"{name} in {file}" for name, file in links if name not in {*defined_in(DOCS / file), Path(file).name}]
+    assert links
+    assert not lost, f"docs/tour.md names {', '.join(lost)}, which is not there"

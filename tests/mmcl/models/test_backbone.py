@@ -1,13 +1,17 @@
 """A tower sees the rows that have what it reads, and no others."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from mmcl.backbones.openclip import tiny_clip
-from mmcl.data.modality import IMAGE, TEXT
+from mmcl.data.modality import IMAGE, TEXT, ModalitySpec
 from mmcl.data.sample import Inputs
 from mmcl.errors import PluginError
+from mmcl.models.backbone import Backbone, Features, Tower
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.models.sites import AddOn, Here
 from mmcl.testing.models import ImageTower
@@ -95,3 +99,57 @@ def test_towers_of_different_widths_have_none_in_common() -> None:
     backbone.towers = {**backbone.towers, TEXT: backbone.towers[TEXT]._replace(width=7)}
     with pytest.raises(PluginError, match=r"widths image: 16, text: 7"):
         _ = backbone.width
+
+
+class Joint(Backbone):
+    """A tower that reads image and text together, beside one of texts; notes what each of them is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.specs = {IMAGE: ModalitySpec((2,), fill=7.0), TEXT: ModalitySpec((2,))}
+        self.layer = nn.Linear(2, 2)
+        self.seen: list[tuple[str, Inputs]] = []
+        reads = {"joint": frozenset({IMAGE, TEXT}), TEXT: frozenset({TEXT})}
+        self.towers = {name: Tower(self.layer, read, 2) for name, read in reads.items()}
+
+    def encode_tower(self, name: str, inputs: Inputs) -> Features:
+        self.seen.append((name, inputs))
+        return Features(self.layer(inputs[TEXT]))
+
+    def tokenize(self, texts: Sequence[str]) -> torch.Tensor:
+        return torch.zeros(len(texts), 2)
+
+    @property
+    def logit_scale(self) -> torch.Tensor:
+        return torch.ones(())
+
+    def export(self, folder: Path) -> None:
+        """It is for tests only."""
+
+
+def test_a_joint_tower_is_given_rows_that_have_anything_it_reads_and_the_others_have_zeros() -> None:
+    has_image, has_text = torch.tensor([True, False, False]), torch.tensor([False, True, False])
+    values = {IMAGE: torch.ones(3, 2), TEXT: torch.ones(3, 2)}
+    backbone = Joint()
+    encoded = backbone.encode(Inputs(values, {IMAGE: has_image, TEXT: has_text}), only=("joint",))
+    ((_, given),) = backbone.seen
+    assert given.present[IMAGE].tolist() == [True, False]
+    assert given.present[TEXT].tolist() == [False, True]
+    assert encoded.present["joint"].tolist() == [True, True, False]
+    assert not encoded.features["joint"].pooled[2].any()
+    assert encoded.features["joint"].pooled[:2].all()
+
+
+def test_a_joint_tower_has_stand_ins_for_a_modality_that_the_batch_does_not_know() -> None:
+    texts = Inputs({TEXT: torch.ones(3, 2)}, {TEXT: torch.ones(3, dtype=torch.bool)})
+    backbone = Joint()
+    backbone.encode(texts, only=("joint",))
+    ((_, given),) = backbone.seen
+    assert given[IMAGE].tolist() == [[7.0, 7.0]] * 3
+    assert not given.present[IMAGE].any()
+
+
+def test_texts_that_are_no_samples_pass_the_text_tower_alone() -> None:
+    backbone = Joint()
+    backbone.encode_texts(backbone.tokenize(["a"]))
+    assert [name for name, _ in backbone.seen] == [TEXT]
