@@ -80,7 +80,9 @@ TABLES = {
     "mtil": Table("mtil", MTIL, "MTIL", zero_shot=True),
     "mtil-others": Table("mtil_others", MTIL, "the other strategies on MTIL"),
     "cifar100": Table("cifar100", {name: word(name) for name in ("Avg", "Last", "Forgetting")}, "CIFAR-100"),
-    "domainnet": Table("domainnet", {name: word(name) for name in ("ACC", "AIA", "Forgetting")}, "DomainNet"),
+    "domainnet": Table(
+        "domainnet", {name: word(name) for name in ("ACC", "AIA", "Forgetting")}, "DomainNet", zero_shot=True
+    ),
     "p9d": Table(
         "p9d",
         {
