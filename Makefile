@@ -10,7 +10,7 @@ demo: $(INSTALLED)
 	$(BIN)/mmcl demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -q
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q
 
 chaos: $(INSTALLED)
 	cd tests && ../$(BIN)/python -m chaos $(CHAOS)
