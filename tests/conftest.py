@@ -1,6 +1,18 @@
 """What all tests have in common."""
 
+import random
+from unittest.mock import patch
+
 from jaxtyping import install_import_hook
+
+# of a sequence a checker looks at items that it draws: with a generator of its own, since tests watch the global one
+with patch.object(random, "getrandbits", random.Random(0).getrandbits):
+    from beartype import beartype
+
+    @beartype
+    def _made_ready(values: list[int]) -> None:
+        """Whatever makes a check has been imported now."""
+
 
 # of these packages the shapes that annotations state are checked, from before their first import
 CHECKED = (

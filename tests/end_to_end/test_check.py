@@ -79,8 +79,8 @@ def test_a_broken_promise_is_a_sentence_and_exit_code_1(check: Command, tmp_path
     (broken,) = [line for line in lines if line.startswith("broken")]
     assert broken == (
         "broken   modalities: check 'modalities' of backbone 'towers_of_mine:Deaf': it declares ['image'], and specs "
-        "has ['image', 'text']. Allowed: the modalities that it declares are those that its backbone encodes and "
-        "prepares. Let the two say the same."
+        "has ['image', 'text']. Allowed: what it declares to encode, and to read together, is what its backbone "
+        "prepares and its towers read. Let the two say the same."
     )
     assert lines[-1].endswith("1 broken")
 
