@@ -1,6 +1,8 @@
 """What all tests have in common."""
 
 import random
+import sys
+from importlib.machinery import PathFinder
 from unittest.mock import patch
 
 from jaxtyping import install_import_hook
@@ -20,7 +22,11 @@ CHECKED = (
     "mmcl.evaluation.retrieval",
     "mmcl_strategies.maths",
 )
-install_import_hook(CHECKED, "beartype.beartype")
+# a whole number is welcome where a float is annotated (PEP 484)
+install_import_hook(CHECKED, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+# it has put itself first; where it stands now, whoever finds a module elsewhere, as the battery of mutations does, is
+# asked before it
+sys.meta_path.insert(sys.meta_path.index(PathFinder) - 1, sys.meta_path.pop(0))
 
 # ruff: noqa: E402
 import os

@@ -21,6 +21,12 @@ def test_a_wrong_shape_or_kind_is_refused_where_it_enters() -> None:
         gate(torch.zeros(3, dtype=torch.long), 1.0)
 
 
+def test_a_whole_number_is_welcome_where_a_float_is_annotated() -> None:
+    assert gate(torch.zeros(3), 1).tolist() == [0.5, 0.5, 0.5]
+    with pytest.raises(TypeCheckError, match="float"):
+        gate(torch.zeros(3), "1")  # type: ignore[arg-type]
+
+
 RUN = """
 import inspect, sys
 from mmcl.evaluation import retrieval

@@ -4,23 +4,26 @@ import importlib.abc
 import importlib.machinery
 import sys
 from collections.abc import Sequence
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import CodeType
 
 
 class _Text(SourceFileLoader):
-    """Loads a given text under the name and path of the file it stands for; no byte code is read or written."""
+    """Loads a given text in place of a file; no byte code is read or written.
 
-    def __init__(self, name: str, path: str, text: str) -> None:
-        super().__init__(name, path)
-        self.text = text
+    The loader of the file makes code of it, which adds checks of shapes where those of the file would be checked.
+    """
+
+    def __init__(self, file: SourceFileLoader, text: str) -> None:
+        super().__init__(file.name, file.path)
+        self.file, self.text = file, text
 
     def get_code(self, fullname: str) -> CodeType:
-        return compile(self.text, self.path, "exec", dont_inherit=True)
+        return self.file.source_to_code(self.text.encode(), self.path)
 
 
 class Overlay(importlib.abc.MetaPathFinder):
-    """Finds one module, and leaves all others to the finders behind it."""
+    """Finds one module, as the other finders would, and leaves all others to them."""
 
     def __init__(self, module: str, text: str) -> None:
         self.module, self.text = module, text
@@ -28,10 +31,10 @@ class Overlay(importlib.abc.MetaPathFinder):
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: object = None) -> ModuleSpec | None:
         if fullname != self.module:
             return None
-        spec = PathFinder.find_spec(fullname, path)
-        assert spec is not None
-        assert spec.origin is not None
-        spec.loader = _Text(fullname, spec.origin, self.text)
+        others = (finder.find_spec(fullname, path, target) for finder in sys.meta_path if finder is not self)
+        spec = next(spec for spec in others if spec is not None)
+        assert isinstance(spec.loader, SourceFileLoader)
+        spec.loader = _Text(spec.loader, self.text)
         return spec
 
 

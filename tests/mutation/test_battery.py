@@ -1,5 +1,7 @@
 """The battery is in order: each mutation still applies, compiles and names tests that exist. Running it is a script."""
 
+import subprocess
+import sys
 from collections import Counter
 from importlib.util import module_from_spec
 
@@ -60,6 +62,31 @@ def test_a_module_is_made_of_the_mutated_text_under_its_own_name() -> None:
     assert module.constant(5, 0.5, 0, 9) == 1.0
     assert module.__file__ == str(ROOT / mutation.file)
     assert Overlay(mutation.module, "").find_spec("mmcl.learning.seeding", None) is None
+
+
+MUTATED = """
+import runpy, sys
+from battery import ROOT, Matching, Mutation
+from overlay import install
+file = "strategies/mmcl_strategies/maths/distillation.py"
+mutation = Mutation(file, "loses the scale", "scale * unit", "2 * unit", Matching(()))
+install(mutation.module, mutation.source())
+runpy.run_path(str(ROOT / "tests/conftest.py"))
+import torch
+from jaxtyping import TypeCheckError
+from mmcl_strategies.maths.distillation import contrast_logits
+print(contrast_logits(torch.ones(1, 1), torch.ones(1, 1), 1.0).item())
+try:
+    contrast_logits(torch.ones(1, 1), torch.ones(1, 2), 1.0)
+except TypeCheckError:
+    print("checked")
+"""
+
+
+def test_a_module_whose_shapes_are_checked_is_mutated_and_checked() -> None:
+    command, folder = [sys.executable, "-c", MUTATED], ROOT / "tests/mutation"
+    found = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert (found.stdout.split(), found.stderr) == (["2.0", "checked"], "")
 
 
 def test_a_text_that_is_not_there_or_no_python_is_refused() -> None:
