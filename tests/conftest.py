@@ -21,6 +21,9 @@ CHECKED = (
     "mmcl.objectives.likelihoods",
     "mmcl.evaluation.retrieval",
     "mmcl_strategies.maths",
+    "mmcl_strategies.shared",
+    "mmcl_strategies.architecture.hard_attention",
+    "mmcl_strategies.architecture.ownership",
 )
 # a whole number is welcome where a float is annotated (PEP 484)
 install_import_hook(CHECKED, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")

@@ -6,8 +6,8 @@ import sys
 import pytest
 import torch
 from jaxtyping import TypeCheckError
+from mmcl_strategies.architecture.hard_attention import gate
 from mmcl_strategies.maths.distillation import contrast_logits
-from mmcl_strategies.maths.gates import gate
 
 from mmcl.objectives.likelihoods import cross_entropy
 
@@ -31,8 +31,9 @@ RUN = """
 import inspect, sys
 from mmcl.evaluation import retrieval
 from mmcl.objectives import likelihoods
-from mmcl_strategies.maths import distillation, gates, quadratic
-for module in (retrieval, likelihoods, distillation, gates, quadratic):
+from mmcl_strategies.architecture import hard_attention
+from mmcl_strategies.maths import distillation, quadratic
+for module in (retrieval, likelihoods, hard_attention, distillation, quadratic):
     for name, function in inspect.getmembers(module, inspect.isfunction):
         assert "jaxtyping" not in function.__code__.co_filename, name
         assert "beartype" not in function.__code__.co_filename, name

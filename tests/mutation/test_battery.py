@@ -42,12 +42,12 @@ def test_matching_tests_exist() -> None:
 
 
 def test_cases_of_other_strategies_and_methods_are_left_out_and_their_own_come_first() -> None:
-    tests = Matching(("strategies/maths/test_gates.py",), strategies=("ewc",), parity=("hat",))
+    tests = Matching(("strategies/architecture/test_hard_attention.py",), strategies=("ewc",), parity=("hat",))
     generic, golden = f"tests/{GENERIC}/test_passes.py::test_it", f"tests/{PARITY}::test_it"
     assert [tests.rank(f"{generic}{case}") for case in ("[ewc]", "[ewc,samples=4]", "[ewc-0.7]")] == [0, 0, 0]
     assert [tests.rank(f"{generic}{case}") for case in ("", "[CIL]", "[ewch]")] == [2, 2, None]
     assert [tests.rank(f"{golden}{case}") for case in ("[hat/case_1]", "[hat2/case_1]", "")] == [3, None, None]
-    assert tests.rank("tests/strategies/maths/test_gates.py::test_it[ewch]") == 1
+    assert tests.rank("tests/strategies/architecture/test_hard_attention.py::test_it[ewch]") == 1
 
 
 def test_a_module_is_made_of_the_mutated_text_under_its_own_name() -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import torch
 from mmcl_benchmarks.mtil.benchmark import MTIL
-from mmcl_strategies.maths.fisher_pass import FisherPass
+from mmcl_strategies.maths.fisher.fisher_pass import FisherPass
 from torch import Tensor, nn
 
 from mmcl.backbones.openclip import GlyphCLIP

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from mmcl_strategies.maths.gates import binary, gate
-from mmcl_strategies.maths.ownership import row_of
+from mmcl_strategies.architecture.hard_attention import binary, gate
+from mmcl_strategies.architecture.ownership import row_of
 
 
 class Gate(nn.Module):

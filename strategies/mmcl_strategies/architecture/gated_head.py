@@ -13,7 +13,7 @@ from mmcl.models.heads import Head
 from mmcl.models.output import Output
 from mmcl_strategies.architecture.gate import Gate
 from mmcl_strategies.architecture.guard import Link
-from mmcl_strategies.maths.ownership import Ownership
+from mmcl_strategies.architecture.ownership import Ownership
 
 MakeGate = Callable[[int], Gate]
 

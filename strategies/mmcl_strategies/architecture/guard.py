@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mmcl_strategies.architecture.gate import Gate
-from mmcl_strategies.maths.gates import bias_factor, weight_factor
+from mmcl_strategies.architecture.hard_attention import bias_factor, weight_factor
 
 
 class Link(NamedTuple):

@@ -43,8 +43,8 @@ from mmcl_strategies.architecture.gate import Gate
 from mmcl_strategies.architecture.gated_addons import GatedAddOn, attach_adapters, attach_to_units
 from mmcl_strategies.architecture.gated_head import GatedHead, GatedStack, convolutional_stack, linear_stack
 from mmcl_strategies.architecture.guard import Guard, Link, guards
-from mmcl_strategies.maths.choices import require
-from mmcl_strategies.maths.gates import annealed, annealed_by_offset, compensation, sparsity, stretch
+from mmcl_strategies.architecture.hard_attention import annealed, annealed_by_offset, compensation, sparsity, stretch
+from mmcl_strategies.shared.choices import require
 
 Part = TypeVar("Part", bound=nn.Module)
 HEADS = ("mlp", "conv")  # the others are add-ons

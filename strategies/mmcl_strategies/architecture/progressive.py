@@ -31,8 +31,8 @@ from mmcl.models.heads import Head
 from mmcl.models.output import Output
 from mmcl.options import PartialShare, Positive, Rate, Width, check_options
 from mmcl_strategies.architecture.column import Activations, AdapterLateral, Column, LinearLateral
-from mmcl_strategies.maths.choices import require
-from mmcl_strategies.maths.ownership import Ownership
+from mmcl_strategies.architecture.ownership import Ownership
+from mmcl_strategies.shared.choices import require
 
 Lateral = Literal["adapter", "linear"]
 

@@ -35,7 +35,6 @@ from mmcl.learning.teachers import CompatibleMomentum, Initial, Interpolated, Mo
 from mmcl.models.output import Output
 from mmcl.objectives.likelihoods import full_precision
 from mmcl.options import Count, NonNegative, Positive, Share, Width, check_options
-from mmcl_strategies.maths.choices import require
 from mmcl_strategies.maths.distillation import soft_cross_entropy, unit_rows
 from mmcl_strategies.maths.feature_distillation import (
     cosine_distance,
@@ -50,7 +49,8 @@ from mmcl_strategies.maths.relation_distillation import (
     gram_mse,
     same_modality_divergence,
 )
-from mmcl_strategies.maths.stored_features import StoredFeatures, drawn_slots, recalled, remember
+from mmcl_strategies.shared.choices import require
+from mmcl_strategies.shared.stored_features import StoredFeatures, drawn_slots, recalled, remember
 
 FUSED = "fused"
 Loss = Callable[[Tensor, Tensor], Tensor]

@@ -29,9 +29,9 @@ from mmcl.learning.compose import Need
 from mmcl.learning.strategy import Learner, StrategyPlugin, Terms
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.options import Count, NonNegative, Positive, Width
-from mmcl_strategies.maths.choices import require
 from mmcl_strategies.maths.distillation import contrast_logits, image_term, text_term, unit_rows
 from mmcl_strategies.maths.sentences import sentences_of
+from mmcl_strategies.shared.choices import require
 
 _CHUNK = 512  # sentences encoded at once
 

@@ -26,8 +26,8 @@ from mmcl.learning.strategy import Learner, StrategyPlugin
 from mmcl.learning.teachers import Policy
 from mmcl.options import Count, Positive, Share, check_options
 from mmcl_strategies.maths.averaging import interpolate, interpolate_by_fisher
-from mmcl_strategies.maths.choices import require
-from mmcl_strategies.maths.fisher_pass import FisherPass
+from mmcl_strategies.maths.fisher.fisher_pass import FisherPass
+from mmcl_strategies.shared.choices import require
 
 
 @dataclass

@@ -36,10 +36,10 @@ from mmcl.learning.seeding import derive_seed, seeded
 from mmcl.learning.strategy import Learner, StrategyPlugin, Terms
 from mmcl.objectives.likelihoods import cross_entropy, full_precision
 from mmcl.options import ClassName, Count, Positive, ProperShare, Rate, Width, check_options
-from mmcl_strategies.maths.choices import require
 from mmcl_strategies.pseudo_replay.generator import ImageGenerator, named_generator
 from mmcl_strategies.pseudo_replay.vae import VAE
 from mmcl_strategies.pseudo_replay.weights import NOTHING_REPLAYED, Weights, by_experiences, by_ratio
+from mmcl_strategies.shared.choices import require
 
 _CODE = 64  # width of the code that tells a conditional generator the class
 

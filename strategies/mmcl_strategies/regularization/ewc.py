@@ -24,15 +24,15 @@ from torch import Tensor, nn
 
 from mmcl.learning.strategy import GradientValues, Learner, StrategyPlugin, Terms
 from mmcl.options import Count, NonNegative, Positive, Width
-from mmcl_strategies.maths.fisher_pass import Estimator, FisherPass
-from mmcl_strategies.maths.protection import protected, remembered, require_matches
+from mmcl_strategies.maths.fisher.fisher_pass import Estimator, FisherPass
+from mmcl_strategies.maths.fisher.scaling import Norm
 from mmcl_strategies.maths.quadratic import (
     Separate,
     accumulate_separate,
     add_quadratic_gradient,
     separate_penalty,
 )
-from mmcl_strategies.maths.scaling import Norm
+from mmcl_strategies.shared.protection import protected, remembered, require_matches
 
 
 @dataclass

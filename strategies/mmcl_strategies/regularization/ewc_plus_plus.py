@@ -28,7 +28,6 @@ from torch import Tensor, nn
 
 from mmcl.learning.strategy import GradientValues, Learner, StrategyPlugin, Terms
 from mmcl.options import Count, NonNegative, PositiveShare
-from mmcl_strategies.maths.protection import protected, remembered, require_matches
 from mmcl_strategies.maths.quadratic import (
     add_quadratic_gradient,
     add_squares,
@@ -36,6 +35,7 @@ from mmcl_strategies.maths.quadratic import (
     moving_average,
     quadratic_penalty,
 )
+from mmcl_strategies.shared.protection import protected, remembered, require_matches
 
 
 @dataclass

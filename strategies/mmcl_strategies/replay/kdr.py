@@ -34,8 +34,8 @@ from mmcl.learning.strategy import Learner, MemoryBudget, StrategyPlugin, Terms
 from mmcl.objectives.likelihoods import full_precision
 from mmcl.options import Count, NonNegative, Positive, Width
 from mmcl_strategies.maths.distillation import unit_rows
-from mmcl_strategies.maths.stored_features import StoredFeatures, drawn_slots, recalled, remember
 from mmcl_strategies.replay.decomposed_head import DecomposedHead
+from mmcl_strategies.shared.stored_features import StoredFeatures, drawn_slots, recalled, remember
 
 
 def hardest_hinge(image: Tensor, text: Tensor, margin: float) -> Tensor:

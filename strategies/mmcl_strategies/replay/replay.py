@@ -35,7 +35,7 @@ from mmcl.data.selection import Contest
 from mmcl.learning.compose import Slot
 from mmcl.learning.strategy import Learner, MemoryBudget, StrategyPlugin
 from mmcl.options import Bytes, Natural, Width, check_options
-from mmcl_strategies.maths.choices import require
+from mmcl_strategies.shared.choices import require
 
 Selection = Literal["reservoir", "class_balanced", "experience_balanced", "ring"]
 

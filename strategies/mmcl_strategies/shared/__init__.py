@@ -1,1 +1,1 @@
-"""What strategies of several kinds ask of a learner."""
+"""What strategies of several kinds ask of a learner, and of their options."""

@@ -7,9 +7,9 @@ from mmcl_strategies.architecture.column import AdapterLateral, Column, LinearLa
 from mmcl_strategies.architecture.gate import Gate
 from mmcl_strategies.architecture.gated_head import GatedHead, linear_stack
 from mmcl_strategies.architecture.guard import guards
+from mmcl_strategies.architecture.hard_attention import annealed, annealed_by_offset, sparsity
 from mmcl_strategies.architecture.hat import HAT
 from mmcl_strategies.architecture.progressive import Run
-from mmcl_strategies.maths.gates import annealed, annealed_by_offset, sparsity
 from torch import Tensor, nn
 
 from mmcl.data.label_space import LabelSpace

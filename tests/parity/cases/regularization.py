@@ -1,9 +1,9 @@
-"""ewc and online_ewc, through ``maths.fisher`` and ``maths.quadratic``."""
+"""ewc and online_ewc, through ``maths.fisher.estimators`` and ``maths.quadratic``."""
 
 from collections.abc import Mapping
 
 import torch
-from mmcl_strategies.maths import fisher
+from mmcl_strategies.maths.fisher import estimators
 from mmcl_strategies.maths.quadratic import (
     Separate,
     accumulate_separate,
@@ -60,14 +60,14 @@ def check_fisher(case: Case) -> None:
     given = case.integer("batch_size")
     for size in {1, given, len(inputs)}:
         for aligned in ([], [model]):
-            compare(case, "F_emp", fisher.empirical(parameters, batches(true, size), log_prob, aligned))
-            compare(case, "F_exact", fisher.exact(parameters, batches(true, size), log_probs, aligned))
+            compare(case, "F_emp", estimators.empirical(parameters, batches(true, size), log_prob, aligned))
+            compare(case, "F_exact", estimators.exact(parameters, batches(true, size), log_probs, aligned))
             supplied = iter(drawn.split(size))
-            samples = fisher.sampled(
+            samples = estimators.sampled(
                 parameters, batches(true, size), log_probs, lambda _, rest=supplied: next(rest), aligned
             )
             compare(case, "F_samp", samples)
-    compare(case, "F_batched", fisher.batched(parameters, batches(true, given), log_prob))
+    compare(case, "F_batched", estimators.batched(parameters, batches(true, given), log_prob))
 
 
 def compare(case: Case, prefix: str, estimate: Mapping[str, Tensor]) -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from mmcl_strategies.architecture.gate import Gate
 from mmcl_strategies.architecture.guard import Guard
+from mmcl_strategies.architecture.hard_attention import annealed, annealed_by_offset, compensation
 from mmcl_strategies.architecture.hat import HAT, _links
-from mmcl_strategies.maths.gates import annealed, annealed_by_offset, compensation
 from mmcl_strategies.replay.replay import Replay
 from torch import Tensor
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from mmcl_strategies.maths.stored_features import drawn_slots
+from mmcl_strategies.shared.stored_features import drawn_slots
 from torch import Tensor
 from torch.nn import functional
 

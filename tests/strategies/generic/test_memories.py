@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from mmcl_strategies.maths.fisher_pass import FisherPass
+from mmcl_strategies.maths.fisher.fisher_pass import FisherPass
 from torch import Tensor
 
 from mmcl.data.memory import Memory

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from mmcl_strategies.maths.fisher_pass import FisherPass
+from mmcl_strategies.maths.fisher.fisher_pass import FisherPass
 from mmcl_strategies.regularization.ewc import EWC
 from mmcl_strategies.regularization.ewch import EWCH
 

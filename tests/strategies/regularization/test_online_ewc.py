@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from mmcl_strategies.maths.fisher_pass import FisherPass
+from mmcl_strategies.maths.fisher.fisher_pass import FisherPass
 from mmcl_strategies.regularization.ewch import EWCH
 from mmcl_strategies.regularization.online_ewc import OnlineEWC
 from torch import Tensor

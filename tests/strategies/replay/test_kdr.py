@@ -4,10 +4,10 @@ import pytest
 import torch
 from mmcl_strategies.baselines.joint import Joint
 from mmcl_strategies.distillation.zscl import ZSCL
-from mmcl_strategies.maths.stored_features import drawn_slots
 from mmcl_strategies.replay.decomposed_head import DecomposedHead
 from mmcl_strategies.replay.kdr import KDR, hardest_hinge, replay_divergence
 from mmcl_strategies.replay.replay import Replay
+from mmcl_strategies.shared.stored_features import drawn_slots
 from torch import Tensor
 
 from mmcl.build import surroundings

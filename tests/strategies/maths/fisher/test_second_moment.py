@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mmcl_strategies.maths.second_moment import SecondMoment
+from mmcl_strategies.maths.fisher.second_moment import SecondMoment
 from torch import Tensor
 
 seeds = st.integers(0, 2**31 - 1)

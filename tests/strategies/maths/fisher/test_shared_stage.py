@@ -5,9 +5,9 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from mmcl_strategies.maths import fisher, shared_stage
-from mmcl_strategies.maths.second_moment import SecondMoment
-from mmcl_strategies.maths.shared_stage import Shared, without_faint_rows
+from mmcl_strategies.maths.fisher import estimators, shared_stage
+from mmcl_strategies.maths.fisher.second_moment import SecondMoment
+from mmcl_strategies.maths.fisher.shared_stage import Shared, without_faint_rows
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from torch import Tensor, nn
 
@@ -100,7 +100,7 @@ def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance
 @pytest.mark.parametrize("size", [1, 5, 12])
 def test_the_fisher_of_both_towers_equals_brute_force(size: int) -> None:
     model, given = PromptClassifier(), batches(images(), size)
-    found = fisher.empirical(trainable(model), given, model.log_prob, [model.clip.visual], model.shared())
+    found = estimators.empirical(trainable(model), given, model.log_prob, [model.clip.visual], model.shared())
     assert_same(found, one_by_one(model, given))
     assert all(float(values.sum()) > 0 for values in found.values())
 
@@ -109,7 +109,7 @@ def test_the_fisher_of_both_towers_equals_brute_force(size: int) -> None:
 def test_frozen_parts_make_no_difference_to_the_others(frozen: str) -> None:
     model, given = PromptClassifier(), batches(images(8), 4)
     model.get_submodule(frozen).requires_grad_(False)
-    found = fisher.empirical(trainable(model), given, model.log_prob, [model.clip.visual], model.shared())
+    found = estimators.empirical(trainable(model), given, model.log_prob, [model.clip.visual], model.shared())
     assert_same(found, one_by_one(model, given))
 
 
@@ -120,7 +120,7 @@ def test_a_frozen_text_tower_is_embedded_once_and_has_no_fisher() -> None:
     given = batches(images(8), 4)
     expected = one_by_one(model, given)
     model.embeddings = 0
-    found = fisher.empirical(trainable(model), given, model.log_prob, [model.clip.visual], model.shared())
+    found = estimators.empirical(trainable(model), given, model.log_prob, [model.clip.visual], model.shared())
     assert model.embeddings == 1
     assert_same(found, expected)
 
@@ -130,7 +130,7 @@ def test_texts_that_are_samples_too_are_still_exact() -> None:
     model = PromptClassifier()
     given = [*batches(texts(), 3), *batches(images(4), 4)]
     towers = [model.clip.visual, model.clip.transformer]
-    found = fisher.empirical(trainable(model), given, model.log_prob, towers, model.shared())
+    found = estimators.empirical(trainable(model), given, model.log_prob, towers, model.shared())
     assert_same(found, one_by_one(model, given))
 
 
@@ -140,13 +140,13 @@ def test_other_estimators_do_not_depend_on_the_way(estimator: str) -> None:
 
     def estimate(shared: Shared | None) -> dict[str, Tensor]:
         if estimator == "exact":
-            return fisher.exact(trainable(model), given, model.log_probs, [model.clip.visual], shared)
+            return estimators.exact(trainable(model), given, model.log_probs, [model.clip.visual], shared)
         generator = torch.Generator().manual_seed(0)
-        return fisher.sampled(
+        return estimators.sampled(
             trainable(model),
             given,
             model.log_probs,
-            lambda table: fisher.draw_labels(table, generator),
+            lambda table: estimators.draw_labels(table, generator),
             [model.clip.visual],
             shared,
         )
@@ -167,7 +167,7 @@ def test_within_the_tolerance_the_fisher_is_the_same_at_fewer_passes(monkeypatch
     monkeypatch.setattr(shared_stage, "SecondMoment", Counting)
     tolerance = Shared(model.embed, model.holding).tolerance
     coarse, fine = (
-        fisher.empirical(trainable(model), given, model.log_prob, [model.clip.visual], model.shared(share))
+        estimators.empirical(trainable(model), given, model.log_prob, [model.clip.visual], model.shared(share))
         for share in (tolerance, 0.0)
     )
     for name, values in fine.items():
@@ -178,7 +178,7 @@ def test_within_the_tolerance_the_fisher_is_the_same_at_fewer_passes(monkeypatch
 
 def test_prompts_are_embedded_once_for_all_batches() -> None:
     model = PromptClassifier()
-    fisher.empirical(trainable(model), batches(images(), 3), model.log_prob, [model.clip.visual], model.shared())
+    estimators.empirical(trainable(model), batches(images(), 3), model.log_prob, [model.clip.visual], model.shared())
     assert model.embeddings == 1
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from mmcl_strategies.maths.gates import (
+from mmcl_strategies.architecture.hard_attention import (
     annealed,
     annealed_by_offset,
     bias_factor,

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.graph import Node
 
-from mmcl_strategies.maths.per_sample import Call, Dense, Outer, PerSample, rule_for
+from mmcl_strategies.maths.fisher.per_sample import Call, Dense, Outer, PerSample, rule_for
 
 
 class Recorder:

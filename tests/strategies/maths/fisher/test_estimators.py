@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import pytest
 import torch
-from mmcl_strategies.maths import fisher
+from mmcl_strategies.maths.fisher import estimators
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from torch import Tensor, nn
 
@@ -90,7 +90,7 @@ def test_empirical_fisher_of_a_perceptron_equals_brute_force(size: int, aligned:
     model = perceptron()
     given = batches(*data(), size)
     log_prob = of_targets(classify(model))
-    found = fisher.empirical(trainable(model), given, log_prob, [model] if aligned else [])
+    found = estimators.empirical(trainable(model), given, log_prob, [model] if aligned else [])
     assert_same(found, one_by_one(trainable(model), given, log_prob))
 
 
@@ -102,7 +102,7 @@ def test_empirical_fisher_of_clip_equals_brute_force(size: int, aligned: str) ->
     given = batches(*data(10, 3, 16, 16), size)
     log_prob = of_targets(classify(model))
     roots = {"image tower": [model.clip.visual], "nothing": [], "everything, wrongly": [model]}[aligned]
-    found = fisher.empirical(trainable(model), given, log_prob, roots)
+    found = estimators.empirical(trainable(model), given, log_prob, roots)
     assert_same(found, one_by_one(trainable(model), given, log_prob))
     assert all(float(values.sum()) > 0 for values in found.values())
 
@@ -121,7 +121,7 @@ def test_image_tower_of_clip_needs_no_backward_pass_per_sample(monkeypatch: pyte
 
     monkeypatch.setattr(torch.autograd, "grad", counted)
     given = batches(*data(32, 3, 16, 16), 16)
-    fisher.empirical(trainable(model), given, of_targets(classify(model)), [model.clip.visual])
+    estimators.empirical(trainable(model), given, of_targets(classify(model)), [model.clip.visual])
     blocks = 2
     assert len(calls) == 2 * (1 + blocks) + 1
 
@@ -132,7 +132,7 @@ def test_exact_fisher_is_the_mean_over_labels_of_the_model(build: Callable[[], n
     inputs, targets = data(6, 3, 16, 16) if isinstance(model, TinyClip) else data(6)
     given, log_probs = batches(inputs, targets, 3), classify(model)
     aligned = [model.clip.visual] if isinstance(model, TinyClip) else [model]
-    found = fisher.exact(trainable(model), given, log_probs, aligned)
+    found = estimators.exact(trainable(model), given, log_probs, aligned)
     expected = {name: torch.zeros_like(parameter) for name, parameter in trainable(model).items()}
     for label in range(CLASSES):
         for x in inputs:
@@ -151,17 +151,17 @@ def test_sampled_fisher_uses_one_drawn_label_per_sample() -> None:
     drawn: list[Tensor] = []
 
     def draw(log_probs: Tensor) -> Tensor:
-        drawn.append(fisher.draw_labels(log_probs, generator))
+        drawn.append(estimators.draw_labels(log_probs, generator))
         return drawn[-1]
 
-    found = fisher.sampled(trainable(model), batches(inputs, targets, 5), classify(model), draw, [model])
+    found = estimators.sampled(trainable(model), batches(inputs, targets, 5), classify(model), draw, [model])
     with_drawn = batches(inputs, torch.cat(drawn), 5)
-    assert_same(found, fisher.empirical(trainable(model), with_drawn, of_targets(classify(model))))
+    assert_same(found, estimators.empirical(trainable(model), with_drawn, of_targets(classify(model))))
 
 
 def test_labels_are_drawn_from_the_model() -> None:
     probabilities = torch.tensor([0.1, 0.0, 0.6, 0.3])
-    drawn = fisher.draw_labels(probabilities.log().expand(20_000, 4), torch.Generator().manual_seed(0))
+    drawn = estimators.draw_labels(probabilities.log().expand(20_000, 4), torch.Generator().manual_seed(0))
     torch.testing.assert_close(drawn.bincount(minlength=4) / 20_000, probabilities, atol=0.02, rtol=0)
 
 
@@ -169,15 +169,15 @@ def test_duplicating_the_data_leaves_the_fisher_unchanged() -> None:
     model = perceptron()
     inputs, targets = data()
     log_prob = of_targets(classify(model))
-    once = fisher.empirical(trainable(model), batches(inputs, targets, 4), log_prob, [model])
+    once = estimators.empirical(trainable(model), batches(inputs, targets, 4), log_prob, [model])
     twice = batches(inputs.repeat(2, 1), targets.repeat(2), 6)
-    assert_same(fisher.empirical(trainable(model), twice, log_prob, [model]), once)
+    assert_same(estimators.empirical(trainable(model), twice, log_prob, [model]), once)
 
 
 def test_fisher_does_not_depend_on_batch_size() -> None:
     model = perceptron()
     log_prob = of_targets(classify(model))
-    sizes = [fisher.empirical(trainable(model), batches(*data(), size), log_prob, [model]) for size in (1, 5, 12)]
+    sizes = [estimators.empirical(trainable(model), batches(*data(), size), log_prob, [model]) for size in (1, 5, 12)]
     assert_same(sizes[0], sizes[1])
     assert_same(sizes[0], sizes[2])
 
@@ -186,12 +186,12 @@ def test_default_estimator_differs_from_the_batched_one() -> None:
     model = perceptron()
     log_prob, given = of_targets(classify(model)), batches(*data(), 6)
     proper, averaged = (
-        fisher.empirical(trainable(model), given, log_prob),
-        fisher.batched(trainable(model), given, log_prob),
+        estimators.empirical(trainable(model), given, log_prob),
+        estimators.batched(trainable(model), given, log_prob),
     )
     assert sum(float(values.sum()) for values in averaged.values()) < 0.7 * sum(float(v.sum()) for v in proper.values())
     single = batches(*data(), 1)
-    assert_same(fisher.batched(trainable(model), single, log_prob), proper)
+    assert_same(estimators.batched(trainable(model), single, log_prob), proper)
 
 
 class Shared(nn.Module):
@@ -277,9 +277,9 @@ def test_modules_that_break_the_rules_are_still_exact(kind: type[nn.Module]) -> 
     torch.manual_seed(0)
     model = kind().double()
     given, log_prob = batches(*data(12), 6), of_targets(classify(model))
-    found = fisher.empirical(trainable(model), given, log_prob, [model])
+    found = estimators.empirical(trainable(model), given, log_prob, [model])
     if kind is TokensFirst:
-        assert_same(found, fisher.empirical(trainable(model), given, log_prob))
+        assert_same(found, estimators.empirical(trainable(model), given, log_prob))
     else:
         assert_same(found, one_by_one(trainable(model), given, log_prob))
 
@@ -288,15 +288,15 @@ def test_samples_that_see_each_other_are_never_taken_for_aligned_rows() -> None:
     torch.manual_seed(0)
     model = Mixing().double()
     given, log_prob = batches(*data(12), 6), of_targets(classify(model))
-    found = fisher.empirical(trainable(model), given, log_prob, [model])
-    assert_same(found, fisher.empirical(trainable(model), given, log_prob))
+    found = estimators.empirical(trainable(model), given, log_prob, [model])
+    assert_same(found, estimators.empirical(trainable(model), given, log_prob))
 
 
 def test_convolution_embedding_and_attention_rules_are_exact() -> None:
     torch.manual_seed(0)
     model = Convolutional().double().eval()
     given, log_prob = batches(*data(10, 9, 9), 5), of_targets(classify(model))
-    found = fisher.empirical(trainable(model), given, log_prob, [model])
+    found = estimators.empirical(trainable(model), given, log_prob, [model])
     assert_same(found, one_by_one(trainable(model), given, log_prob))
 
 
@@ -304,7 +304,7 @@ def test_frozen_and_unused_parameters() -> None:
     model = perceptron()
     model[0].weight.requires_grad_(False)
     parameters = dict(model.named_parameters()) | {"unused": nn.Parameter(torch.ones(2, dtype=torch.float64))}
-    found = fisher.empirical(parameters, batches(*data(), 4), of_targets(classify(model)), [model])
+    found = estimators.empirical(parameters, batches(*data(), 4), of_targets(classify(model)), [model])
     assert "0.weight" not in found
     assert float(found["unused"].abs().sum()) == 0.0
 
@@ -318,7 +318,7 @@ def test_no_gradient_mode_or_random_state_is_changed() -> None:
     random_state = torch.get_rng_state()
     given = batches(*data(4, 3, 16, 16), 2)
     with torch.no_grad():
-        found = fisher.empirical(trainable(model), given, of_targets(classify(model)), [model.clip.visual])
+        found = estimators.empirical(trainable(model), given, of_targets(classify(model)), [model.clip.visual])
         assert not torch.is_grad_enabled()
     assert [module.training for module in model.modules()] == modes
     assert torch.equal(torch.get_rng_state(), random_state)
@@ -330,12 +330,12 @@ def test_no_gradient_mode_or_random_state_is_changed() -> None:
 def test_a_mean_in_place_of_a_likelihood_per_sample_is_an_error() -> None:
     model = perceptron()
     with pytest.raises(PluginError, match="one log-likelihood per sample"):
-        fisher.empirical(trainable(model), batches(*data(), 4), lambda batch: model(batch[0]).mean())
+        estimators.empirical(trainable(model), batches(*data(), 4), lambda batch: model(batch[0]).mean())
 
 
 def test_no_sample_is_an_error() -> None:
     with pytest.raises(DataError, match="no sample"):
-        fisher.empirical(trainable(perceptron()), [], lambda batch: torch.zeros(0))
+        estimators.empirical(trainable(perceptron()), [], lambda batch: torch.zeros(0))
 
 
 def test_a_class_that_does_not_compete_adds_nothing_to_the_exact_fisher() -> None:
@@ -350,12 +350,12 @@ def test_a_class_that_does_not_compete_adds_nothing_to_the_exact_fisher() -> Non
 
     given = batches(*data(), 4)
     assert_same(
-        fisher.exact(trainable(model), given, masked, [model]),
-        fisher.exact(trainable(model), given, restricted, [model]),
+        estimators.exact(trainable(model), given, masked, [model]),
+        estimators.exact(trainable(model), given, restricted, [model]),
     )
 
 
 def test_a_likelihood_that_is_not_finite_is_an_error() -> None:
     model = perceptron()
     with pytest.raises(TrainingError, match="not finite"):
-        fisher.empirical(trainable(model), batches(*data(), 4), lambda batch: model(batch[0]).sum(1) * torch.inf)
+        estimators.empirical(trainable(model), batches(*data(), 4), lambda batch: model(batch[0]).sum(1) * torch.inf)

@@ -27,9 +27,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from mmcl.errors import DataError, PluginError, TrainingError
-from mmcl_strategies.maths.per_sample import PerSample
-from mmcl_strategies.maths.recorder import Recorder
-from mmcl_strategies.maths.shared_stage import Shared, SharedStage
+from mmcl_strategies.maths.fisher.per_sample import PerSample
+from mmcl_strategies.maths.fisher.recorder import Recorder
+from mmcl_strategies.maths.fisher.shared_stage import Shared, SharedStage
 
 Parameters = Mapping[str, nn.Parameter]
 

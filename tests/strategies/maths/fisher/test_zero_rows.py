@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from mmcl_strategies.maths.zero_rows import skipping_zero_rows
+from mmcl_strategies.maths.fisher.zero_rows import skipping_zero_rows
 from torch import Tensor, nn
 
 

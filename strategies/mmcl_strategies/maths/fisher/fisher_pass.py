@@ -14,9 +14,9 @@ from mmcl.errors import TrainingError
 from mmcl.learning.guard import auxiliary_pass
 from mmcl.learning.strategy import Learner
 from mmcl.models.heads import TextHead
-from mmcl_strategies.maths import fisher
-from mmcl_strategies.maths.scaling import Norm, clipped, normalised
-from mmcl_strategies.maths.shared_stage import Shared
+from mmcl_strategies.maths.fisher import estimators
+from mmcl_strategies.maths.fisher.scaling import Norm, clipped, normalised
+from mmcl_strategies.maths.fisher.shared_stage import Shared
 
 Estimator = Literal["empirical", "sampled", "exact", "batched"]
 
@@ -27,7 +27,7 @@ class FisherPass:
     free of label smoothing and of all strategies. It leaves no trace.
 
     Attributes:
-        estimator: see ``fisher``.
+        estimator: see ``estimators``.
         samples: so many of the experience's, drawn at random; ``None`` for all.
         batch_size: of the pass; it changes ``batched`` and the likelihood of pairs, which compete within a batch.
         clip: upper bound of each entry; ``None`` for none.
@@ -64,14 +64,14 @@ class FisherPass:
             towers = [tower.module for tower in learner.model.backbone.towers.values() if tower.reads & shown]
             learner.consider(next(iter(learner.one_pass(chosen, 1))), own_classes)
             shared = _class_embeddings(learner)
-            draw = partial(fisher.draw_labels, generator=generator)
-            estimators: dict[str, Callable[[], dict[str, Tensor]]] = {
-                "empirical": lambda: fisher.empirical(parameters, batches(), likelihood, towers, shared),
-                "sampled": lambda: fisher.sampled(parameters, batches(), table, draw, towers, shared),
-                "exact": lambda: fisher.exact(parameters, batches(), table, towers, shared),
-                "batched": lambda: fisher.batched(parameters, batches(), likelihood),
+            draw = partial(estimators.draw_labels, generator=generator)
+            passes: dict[str, Callable[[], dict[str, Tensor]]] = {
+                "empirical": lambda: estimators.empirical(parameters, batches(), likelihood, towers, shared),
+                "sampled": lambda: estimators.sampled(parameters, batches(), table, draw, towers, shared),
+                "exact": lambda: estimators.exact(parameters, batches(), table, towers, shared),
+                "batched": lambda: estimators.batched(parameters, batches(), likelihood),
             }
-            information = estimators[self.estimator]()
+            information = passes[self.estimator]()
         for name, values in information.items():
             if not bool(values.isfinite().all()):
                 raise TrainingError(

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmcl_strategies.maths.attention import attend, self_attention
+from mmcl_strategies.maths.fisher.attention import attend, self_attention
 
 CHUNK_ELEMENTS = {"cpu": 2**16}  # entries of per-sample gradients formed at a time: what a processor's cache holds
 CHUNK_ELEMENTS_ELSEWHERE = 2**24  # an accelerator wants large products

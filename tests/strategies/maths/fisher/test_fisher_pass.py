@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from mmcl_strategies.distillation.lwf import LwF
-from mmcl_strategies.maths.fisher_pass import FisherPass
+from mmcl_strategies.maths.fisher.fisher_pass import FisherPass
 from mmcl_strategies.regularization.ewc import EWC
 from mmcl_strategies.replay.replay import Replay
 from torch import Tensor
@@ -22,7 +22,7 @@ from mmcl.streams.experience import Experience
 from mmcl.streams.scenario import CIL, TIL
 from mmcl.testing.toy import toy_benchmark, toy_learner
 
-from .test_family import Pixels
+from ...regularization.test_family import Pixels
 
 PLAIN = FisherPass("empirical", None, 8, None, "none")
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmcl_strategies.maths.attention import attend, self_attention
+from mmcl_strategies.maths.fisher.attention import attend, self_attention
 
 _DENSE = 0.8  # with more rows than this share, choosing them costs more than it saves
 

@@ -17,9 +17,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from mmcl_strategies.maths.recorder import backward_graph
-from mmcl_strategies.maths.second_moment import SecondMoment
-from mmcl_strategies.maths.zero_rows import skipping_zero_rows
+from mmcl_strategies.maths.fisher.recorder import backward_graph
+from mmcl_strategies.maths.fisher.second_moment import SecondMoment
+from mmcl_strategies.maths.fisher.zero_rows import skipping_zero_rows
 
 _MERGING = 1e-2  # share of the tolerance that is used up while directions are collected
 _FAINT = 3e-2  # share of the tolerance that a direction may lose with its faint rows

@@ -1,7 +1,7 @@
 """Which classifier a class belongs to: that of the experience that brought it, or of the sample's own."""
 
 import torch
-from mmcl_strategies.maths.ownership import Ownership, row_of
+from mmcl_strategies.architecture.ownership import Ownership, row_of
 from torch import Tensor
 
 from mmcl.data.label_space import LabelSpace

@@ -1,0 +1,1 @@
+"""The diagonal of the Fisher information: its estimators, gradients sample by sample, the pass over an experience."""
