@@ -186,7 +186,7 @@ def test_open_clip_is_imported_in_its_backbone_where_the_shipped_one_is_made_and
         "mmcl/backbones/open_clip_model.py",
         "mmcl/backbones/open_clip_plan.py",
         "benchmarks/mmcl_benchmarks/glyphs/pretrain_clip.py",
-        "benchmarks/mmcl_benchmarks/imagenet_names.py",
+        "benchmarks/mmcl_benchmarks/formats/imagenet_names.py",
     }
 
 

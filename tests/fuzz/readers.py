@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmcl_benchmarks.cifar100 import write_cifar100
 from mmcl_benchmarks.cil.layouts import write_imagenet, write_imagenet100, write_tiny_imagenet
 from mmcl_benchmarks.dil.cddb import ORDERS, WITH_OBJECTS
 from mmcl_benchmarks.dil.embedded import CORE50_ORDER, CORE50_TEST, DOMAINS
 from mmcl_benchmarks.dil.layouts import write_cddb, write_core50, write_domainnet
-from mmcl_benchmarks.drawn import Drawn
+from mmcl_benchmarks.formats.cifar100_files import write_cifar100
+from mmcl_benchmarks.formats.imagenet_names import curated_names
+from mmcl_benchmarks.glyphs.drawn import Drawn
 from mmcl_benchmarks.glyphs.split import TEST
-from mmcl_benchmarks.imagenet_names import curated_names
 from mmcl_benchmarks.mtil import layouts
 from mmcl_benchmarks.p9d.industries import INDUSTRIES
 from mmcl_benchmarks.p9d.layout import DrawnProduct, write_p9d

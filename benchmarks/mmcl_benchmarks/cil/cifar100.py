@@ -25,12 +25,12 @@ from mmcl.options import Count, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.grouping import group_sizes
 from mmcl.streams.scenario import CIL, TIL, Scenario
-from mmcl_benchmarks.cifar100 import FOLDER, OWNER, SIZES, read_cifar100
 from mmcl_benchmarks.cil.embedded import EDITION, write_embedded_cifar100
 from mmcl_benchmarks.cil.orders import CIFAR100_ORDER
 from mmcl_benchmarks.cil.stream import TRAINING, class_stream
-from mmcl_benchmarks.data_root import check_size, opened, reading, require, require_count
-from mmcl_benchmarks.source import check_plausible
+from mmcl_benchmarks.copies.data_root import check_size, opened, reading, require, require_count
+from mmcl_benchmarks.formats.cifar100_files import FOLDER, OWNER, SIZES, read_cifar100
+from mmcl_benchmarks.formats.labelled import check_plausible
 
 TEMPLATE = "a bad photo of a {}."
 

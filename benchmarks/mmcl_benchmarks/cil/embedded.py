@@ -20,10 +20,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmcl_benchmarks.cifar100 import write_cifar100
 from mmcl_benchmarks.cil.layouts import write_imagenet, write_imagenet100, write_tiny_imagenet
-from mmcl_benchmarks.drawn import Drawn
-from mmcl_benchmarks.edition import write_edition
+from mmcl_benchmarks.copies.edition import write_edition
+from mmcl_benchmarks.formats.cifar100_files import write_cifar100
+from mmcl_benchmarks.glyphs.drawn import Drawn
 from mmcl_benchmarks.glyphs.reference import write_reference
 from mmcl_benchmarks.glyphs.sets import drawn, symbols_of
 from mmcl_benchmarks.glyphs.split import TEST, Split

@@ -28,10 +28,10 @@ from mmcl.streams.scenario import CIL, TIL, Scenario
 from mmcl_benchmarks.cil.embedded import EDITION, write_embedded_imagenet100
 from mmcl_benchmarks.cil.orders import imagenet_order
 from mmcl_benchmarks.cil.stream import TRAINING, class_stream
-from mmcl_benchmarks.data_root import check_size, opened, reading, require, require_count
-from mmcl_benchmarks.imagenet_names import class_names
-from mmcl_benchmarks.listing import Tree, found_side, listed_classes, read_list
-from mmcl_benchmarks.source import Source, check_plausible
+from mmcl_benchmarks.copies.data_root import check_size, opened, reading, require, require_count
+from mmcl_benchmarks.formats.imagenet_names import class_names
+from mmcl_benchmarks.formats.labelled import Source, check_plausible
+from mmcl_benchmarks.formats.listing import Tree, found_side, listed_classes, read_list
 
 LISTS = ("train_100.txt", "val_100.txt")
 OWNER = "ImageNet, and the lists from the Continuum library's release"

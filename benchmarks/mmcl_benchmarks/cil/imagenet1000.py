@@ -24,9 +24,9 @@ from mmcl.streams.scenario import CIL, TIL, Scenario
 from mmcl_benchmarks.cil.embedded import EDITION, write_embedded_imagenet1000
 from mmcl_benchmarks.cil.orders import imagenet_order
 from mmcl_benchmarks.cil.stream import TRAINING, class_stream
-from mmcl_benchmarks.data_root import check_size, opened, reading, require, require_count
-from mmcl_benchmarks.imagenet_names import class_names
-from mmcl_benchmarks.source import Side, Source, check_plausible
+from mmcl_benchmarks.copies.data_root import check_size, opened, reading, require, require_count
+from mmcl_benchmarks.formats.imagenet_names import class_names
+from mmcl_benchmarks.formats.labelled import Side, Source, check_plausible
 
 FOLDERS = ("train", "val")
 OWNER = "ImageNet"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmcl_benchmarks.drawn import Drawn, numbered, write_jpeg
+from mmcl_benchmarks.glyphs.drawn import Drawn, numbered, write_jpeg
 
 
 def write_tiny_imagenet(root: Path, drawn: Drawn, wnids: Sequence[str], listed: Sequence[str]) -> None:

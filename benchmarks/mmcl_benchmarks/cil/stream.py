@@ -9,9 +9,9 @@ from mmcl.data.label_space import LabelSpace
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.grouping import class_groups, group_names, rows_by_group
 from mmcl.streams.scenario import Scenario
-from mmcl_benchmarks.data_root import reference_below, require_count
-from mmcl_benchmarks.edition import Edition
-from mmcl_benchmarks.source import Source, digest, unused
+from mmcl_benchmarks.copies.data_root import reference_below, require_count
+from mmcl_benchmarks.copies.edition import Edition
+from mmcl_benchmarks.formats.labelled import Source, digest, unused
 
 # of ZSCL's class-incremental code; two benchmarks change some of them
 TRAINING: Mapping[str, Any] = {

@@ -27,10 +27,10 @@ from mmcl.streams.scenario import CIL, TIL, Scenario
 from mmcl_benchmarks.cil.embedded import EDITION, write_embedded_tiny_imagenet
 from mmcl_benchmarks.cil.orders import tiny_imagenet_order
 from mmcl_benchmarks.cil.stream import TRAINING, class_stream
-from mmcl_benchmarks.data_root import check_size, opened, reading, require, require_count
-from mmcl_benchmarks.imagenet_names import class_names
-from mmcl_benchmarks.listing import Tree, found_side
-from mmcl_benchmarks.source import Side, Source, check_plausible
+from mmcl_benchmarks.copies.data_root import check_size, opened, reading, require, require_count
+from mmcl_benchmarks.formats.imagenet_names import class_names
+from mmcl_benchmarks.formats.labelled import Side, Source, check_plausible
+from mmcl_benchmarks.formats.listing import Tree, found_side
 
 FOLDER = "tiny-imagenet-200"
 OWNER = "Stanford's course CS231n"

@@ -25,10 +25,10 @@ from mmcl.data.picture_files import folders_in, pictures_below
 from mmcl.options import Count, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import DIL, Scenario
-from mmcl_benchmarks.data_root import check_size, opened, reading, require, require_count
+from mmcl_benchmarks.copies.data_root import check_size, opened, reading, require, require_count
 from mmcl_benchmarks.dil.embedded import EDITION, write_embedded_cddb
 from mmcl_benchmarks.dil.stream import Settings, domain_stream, joined
-from mmcl_benchmarks.source import Side, Source, check_plausible
+from mmcl_benchmarks.formats.labelled import Side, Source, check_plausible
 
 OWNER = "the authors of CDDB at ETH Zurich"
 NAMES = ("real", "fake")

@@ -27,13 +27,13 @@ from typing import Annotated, ClassVar
 from mmcl.options import Bounds, Count, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import DIL, Scenario
-from mmcl_benchmarks.content import mapping, texts, whole_numbers
-from mmcl_benchmarks.data_root import check_size, opened, reading, require, require_count
+from mmcl_benchmarks.copies.data_root import check_size, opened, reading, require, require_count
 from mmcl_benchmarks.dil.embedded import EDITION, write_embedded_core50
 from mmcl_benchmarks.dil.stream import Settings, domain_stream
-from mmcl_benchmarks.listing import Entry, Tree, found_side
-from mmcl_benchmarks.pickled import read_pickle
-from mmcl_benchmarks.source import Source, check_plausible
+from mmcl_benchmarks.formats.content import mapping, texts, whole_numbers
+from mmcl_benchmarks.formats.labelled import Source, check_plausible
+from mmcl_benchmarks.formats.listing import Entry, Tree, found_side
+from mmcl_benchmarks.formats.pickled import read_pickle
 
 FOLDER = "core50_128x128"
 OWNER = "the University of Bologna"

@@ -25,11 +25,11 @@ from typing import ClassVar
 from mmcl.options import Count, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import DIL, Scenario
-from mmcl_benchmarks.data_root import check_size, opened, reading, require, require_count
+from mmcl_benchmarks.copies.data_root import check_size, opened, reading, require, require_count
 from mmcl_benchmarks.dil.embedded import EDITION, write_embedded_domainnet
 from mmcl_benchmarks.dil.stream import Settings, domain_stream
-from mmcl_benchmarks.listing import Entry, Tree, found_side, listed_classes, read_list
-from mmcl_benchmarks.source import Source, check_plausible
+from mmcl_benchmarks.formats.labelled import Source, check_plausible
+from mmcl_benchmarks.formats.listing import Entry, Tree, found_side, listed_classes, read_list
 
 OWNER = "Boston University"
 SIZES: Mapping[str, int] = {  # images of both lists

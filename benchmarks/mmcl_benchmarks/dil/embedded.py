@@ -26,11 +26,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from mmcl_benchmarks.copies.edition import write_edition
 from mmcl_benchmarks.dil.layouts import write_cddb, write_core50, write_domainnet
-from mmcl_benchmarks.drawn import Drawn
-from mmcl_benchmarks.edition import write_edition
 from mmcl_benchmarks.glyphs import styles
 from mmcl_benchmarks.glyphs.drawing import draw, jitter
+from mmcl_benchmarks.glyphs.drawn import Drawn
 from mmcl_benchmarks.glyphs.reference import write_reference
 from mmcl_benchmarks.glyphs.sets import symbols_of
 from mmcl_benchmarks.glyphs.split import TEST, VALIDATION, Split

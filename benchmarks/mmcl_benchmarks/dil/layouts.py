@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from mmcl_benchmarks.drawn import Drawn, Images, numbered, slug, write_jpeg, write_pickle
+from mmcl_benchmarks.glyphs.drawn import Drawn, Images, numbered, slug, write_jpeg, write_pickle
 
 
 def write_domainnet(root: Path, domains: Mapping[str, Drawn]) -> None:

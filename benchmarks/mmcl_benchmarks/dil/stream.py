@@ -11,9 +11,9 @@ from mmcl.data.label_space import LabelSpace
 from mmcl.data.sample import SampleDataset
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import DIL
-from mmcl_benchmarks.data_root import reference_below
-from mmcl_benchmarks.edition import Edition
-from mmcl_benchmarks.source import Side, Source, digest, unused
+from mmcl_benchmarks.copies.data_root import reference_below
+from mmcl_benchmarks.copies.edition import Edition
+from mmcl_benchmarks.formats.labelled import Side, Source, digest, unused
 
 OUTSIDE = -1  # task id of test samples that belong to no training domain
 

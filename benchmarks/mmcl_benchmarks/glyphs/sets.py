@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from mmcl_benchmarks.drawn import Drawn
 from mmcl_benchmarks.glyphs.drawing import coverage, draw, jitter
+from mmcl_benchmarks.glyphs.drawn import Drawn
 from mmcl_benchmarks.glyphs.split import TEST, Split
 from mmcl_benchmarks.glyphs.symbols import FONTS, Symbol, held_out_symbols
 

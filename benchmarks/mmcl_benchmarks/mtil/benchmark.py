@@ -26,7 +26,7 @@ from typing import Any, ClassVar, Literal
 from mmcl.options import Count, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import HIDDEN_TIL, TIL, Scenario
-from mmcl_benchmarks.data_root import opened, reference_below, require_count
+from mmcl_benchmarks.copies.data_root import opened, reference_below, require_count
 from mmcl_benchmarks.mtil.embedded import EDITION, write_mtil
 from mmcl_benchmarks.mtil.prompts import TEMPLATES
 from mmcl_benchmarks.mtil.stream import CONTENTS, read_data_sets

@@ -28,10 +28,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mmcl_benchmarks.cifar100 import write_cifar100
-from mmcl_benchmarks.drawn import Drawn
-from mmcl_benchmarks.edition import write_edition
+from mmcl_benchmarks.copies.edition import write_edition
+from mmcl_benchmarks.formats.cifar100_files import write_cifar100
 from mmcl_benchmarks.glyphs.drawing import coverage
+from mmcl_benchmarks.glyphs.drawn import Drawn
 from mmcl_benchmarks.glyphs.reference import write_reference
 from mmcl_benchmarks.glyphs.sets import drawn
 from mmcl_benchmarks.glyphs.split import TEST, Split

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mmcl_benchmarks.drawn import Drawn, numbered, slug, write_jpeg
+from mmcl_benchmarks.glyphs.drawn import Drawn, numbered, slug, write_jpeg
 
 Labelled = tuple[NDArray[np.uint8], NDArray[np.int64]]
 

@@ -15,15 +15,15 @@ import torch
 from torchvision import datasets
 
 from mmcl.data.picture_files import folders_in, pictures_below
-from mmcl_benchmarks.cifar100 import FOLDER as CIFAR100_FOLDER
-from mmcl_benchmarks.cifar100 import OWNER as CIFAR100_OWNER
-from mmcl_benchmarks.cifar100 import SIZES as CIFAR100_SIZES
-from mmcl_benchmarks.cifar100 import read_cifar100
-from mmcl_benchmarks.content import mapping, read_json, texts, whole_numbers
-from mmcl_benchmarks.matlab import read_matlab
+from mmcl_benchmarks.formats.cifar100_files import FOLDER as CIFAR100_FOLDER
+from mmcl_benchmarks.formats.cifar100_files import OWNER as CIFAR100_OWNER
+from mmcl_benchmarks.formats.cifar100_files import SIZES as CIFAR100_SIZES
+from mmcl_benchmarks.formats.cifar100_files import read_cifar100
+from mmcl_benchmarks.formats.content import mapping, read_json, texts, whole_numbers
+from mmcl_benchmarks.formats.labelled import Side, Source
+from mmcl_benchmarks.formats.matlab import read_matlab
+from mmcl_benchmarks.formats.packed import read_idx
 from mmcl_benchmarks.mtil.prompts import CALTECH101, EUROSAT, FLOWERS, readable
-from mmcl_benchmarks.packed import read_idx
-from mmcl_benchmarks.source import Side, Source
 
 SPLIT_SEED = 42
 TRAIN_SHARE = 0.8

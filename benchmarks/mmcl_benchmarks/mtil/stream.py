@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from mmcl.data.experience_data import ExperienceData
 from mmcl.data.label_space import LabelSpace
 from mmcl.remarks import Remarks
-from mmcl_benchmarks.data_root import Opened, check_size, reading, require
-from mmcl_benchmarks.source import Side, Source, check_plausible, digest, unused
+from mmcl_benchmarks.copies.data_root import Opened, check_size, reading, require
+from mmcl_benchmarks.formats.labelled import Side, Source, check_plausible, digest, unused
 
 if TYPE_CHECKING:
     from mmcl_benchmarks.mtil.sources import Origin

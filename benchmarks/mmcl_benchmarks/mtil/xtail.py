@@ -24,13 +24,13 @@ from typing import Any, ClassVar, Literal
 from mmcl.options import Count, Natural, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import XTAIL, Scenario
-from mmcl_benchmarks.data_root import opened, reference_below, require_count
+from mmcl_benchmarks.copies.data_root import opened, reference_below, require_count
+from mmcl_benchmarks.formats.labelled import Side
 from mmcl_benchmarks.mtil.benchmark import ORDERS as ORDERS_OF_MTIL
 from mmcl_benchmarks.mtil.benchmark import TRAINING as TRAINING_OF_MTIL
 from mmcl_benchmarks.mtil.embedded import EDITION, write_mtil
 from mmcl_benchmarks.mtil.prompts import TEMPLATES
 from mmcl_benchmarks.mtil.stream import CONTENTS, read_data_sets
-from mmcl_benchmarks.source import Side
 
 ORDERS = {number: tuple(name for name in names if name != "CIFAR100") for number, names in ORDERS_OF_MTIL.items()}
 TEMPLATE = "a photo of a {}."

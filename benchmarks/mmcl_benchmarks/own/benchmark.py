@@ -35,7 +35,7 @@ from mmcl.objectives.objective import Objective
 from mmcl.options import Count, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import CIL, DIL, MDTIL, TIL, Scenario
-from mmcl_benchmarks.data_root import require_count
+from mmcl_benchmarks.copies.data_root import require_count
 from mmcl_benchmarks.own.embedded import EDITION, TEMPLATES, TRAINING, write_embedded_own
 
 STEPS = 5

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmcl_benchmarks.drawn import numbered, slug, write_jpeg
+from mmcl_benchmarks.glyphs.drawn import numbered, slug, write_jpeg
 from mmcl_benchmarks.glyphs.sets import drawn, symbols_of
 from mmcl_benchmarks.glyphs.split import TEST
 

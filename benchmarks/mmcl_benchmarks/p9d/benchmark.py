@@ -37,8 +37,8 @@ from mmcl.objectives.objective import Objective
 from mmcl.options import Count, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import DIL, TIL, Scenario
-from mmcl_benchmarks.data_root import check_size, opened, reading, reference_below, require, require_count
-from mmcl_benchmarks.listing import Tree, found_side
+from mmcl_benchmarks.copies.data_root import check_size, opened, reading, reference_below, require, require_count
+from mmcl_benchmarks.formats.listing import Tree, found_side
 from mmcl_benchmarks.p9d.embedded import EDITION, write_embedded_p9d
 from mmcl_benchmarks.p9d.industries import INDUSTRIES
 from mmcl_benchmarks.p9d.products import Entry, Listed, Products, read_flat, read_nested

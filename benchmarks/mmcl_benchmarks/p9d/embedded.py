@@ -17,7 +17,7 @@ from typing import Any
 
 from PIL import Image
 
-from mmcl_benchmarks.edition import write_edition
+from mmcl_benchmarks.copies.edition import write_edition
 from mmcl_benchmarks.glyphs import styles
 from mmcl_benchmarks.glyphs.drawing import draw, jitter
 from mmcl_benchmarks.glyphs.reference import write_reference

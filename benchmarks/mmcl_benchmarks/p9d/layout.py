@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from mmcl_benchmarks.drawn import write_jpeg
+from mmcl_benchmarks.glyphs.drawn import write_jpeg
 from mmcl_benchmarks.p9d.industries import INDUSTRIES
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.pixels import open_image
 from mmcl.data.sample import Sample
-from mmcl_benchmarks.content import mapping, read_json
+from mmcl_benchmarks.formats.content import mapping, read_json
 
 WORDS = 30  # of a title that are kept
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mmcl_benchmarks.content import texts, whole_numbers
-from mmcl_benchmarks.drawn import Drawn, numbered, slug, write_pickle
-from mmcl_benchmarks.pickled import read_pickled_dictionary
-from mmcl_benchmarks.source import Side, Source
+from mmcl_benchmarks.formats.content import texts, whole_numbers
+from mmcl_benchmarks.formats.labelled import Side, Source
+from mmcl_benchmarks.formats.pickled import read_pickled_dictionary
+from mmcl_benchmarks.glyphs.drawn import Drawn, numbered, slug, write_pickle
 
 FOLDER = "cifar-100-python"
 OWNER = "the University of Toronto"

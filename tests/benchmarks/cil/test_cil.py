@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmcl_benchmarks.cifar100 import write_cifar100
 from mmcl_benchmarks.cil.cifar100 import CIFAR100
 from mmcl_benchmarks.cil.embedded import (
     write_embedded_cifar100,
@@ -22,10 +21,11 @@ from mmcl_benchmarks.cil.imagenet1000 import ImageNet1000
 from mmcl_benchmarks.cil.layouts import write_imagenet, write_imagenet100, write_tiny_imagenet
 from mmcl_benchmarks.cil.orders import CIFAR100_ORDER, imagenet_order, tiny_imagenet_order
 from mmcl_benchmarks.cil.tiny_imagenet import TinyImageNet
-from mmcl_benchmarks.drawn import Drawn, write_pickle
+from mmcl_benchmarks.formats.cifar100_files import write_cifar100
+from mmcl_benchmarks.formats.imagenet_names import curated_names
+from mmcl_benchmarks.formats.pickled import read_pickled_dictionary
+from mmcl_benchmarks.glyphs.drawn import Drawn, write_pickle
 from mmcl_benchmarks.glyphs.symbols import held_out_symbols, seen_symbols
-from mmcl_benchmarks.imagenet_names import curated_names
-from mmcl_benchmarks.pickled import read_pickled_dictionary
 from PIL import Image
 
 import mmcl

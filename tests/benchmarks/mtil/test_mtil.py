@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmcl_benchmarks.cifar100 import write_cifar100
-from mmcl_benchmarks.drawn import Drawn
+from mmcl_benchmarks.formats.cifar100_files import write_cifar100
 from mmcl_benchmarks.glyphs import sets
 from mmcl_benchmarks.glyphs.drawing import coverage
+from mmcl_benchmarks.glyphs.drawn import Drawn
 from mmcl_benchmarks.glyphs.symbols import HELD_OUT_FONTS, held_out_symbols, seen_symbols
 from mmcl_benchmarks.mtil import layouts
 from mmcl_benchmarks.mtil.benchmark import MTIL, ORDERS

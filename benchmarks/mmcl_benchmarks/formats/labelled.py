@@ -12,7 +12,7 @@ from mmcl.data.folder import LabelledFiles
 from mmcl.data.picture_files import left_out_remark, pictures_below
 from mmcl.data.sample import SampleDataset
 from mmcl.remarks import Remarks
-from mmcl_benchmarks.packed import PackedSamples
+from mmcl_benchmarks.formats.packed import PackedSamples
 
 
 @dataclass(frozen=True)

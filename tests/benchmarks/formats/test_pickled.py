@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from mmcl_benchmarks.content import whole_numbers
-from mmcl_benchmarks.pickled import read_pickle, read_pickled_dictionary
+from mmcl_benchmarks.formats.content import whole_numbers
+from mmcl_benchmarks.formats.pickled import read_pickle, read_pickled_dictionary
 
 # as cPickle of Python 2 writes {"data": uint8[2, 3], "fine_labels": [0, 1], "batch_label": "b"}, protocol 2
 PYTHON_2 = (
@@ -177,7 +177,7 @@ def test_files_with_other_bytes_never_do_more_than_be_refused(tmp_path: Path) ->
 
 
 def test_only_instructions_that_build_values_are_known() -> None:
-    from mmcl_benchmarks.pickled import _PlainUnpickler
+    from mmcl_benchmarks.formats.pickled import _PlainUnpickler
 
     known = {op.name for op in pickletools.opcodes if ord(op.code) in _PlainUnpickler.dispatch}
     assert known.isdisjoint(

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from mmcl_benchmarks.dil.core50 import OBJECTS
-from mmcl_benchmarks.imagenet_names import class_names, curated_names
-from mmcl_benchmarks.listing import Tree, found_side, listed_classes, read_list
+from mmcl_benchmarks.formats.imagenet_names import class_names, curated_names
+from mmcl_benchmarks.formats.listing import Tree, found_side, listed_classes, read_list
 from mmcl_benchmarks.mtil.prompts import CALTECH101, EUROSAT, FLOWERS
 
 from mmcl.data.names import namesakes

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mmcl_benchmarks.matlab import read_matlab
+from mmcl_benchmarks.formats.matlab import read_matlab
 from scipy.io import savemat
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from mmcl.errors import DataError
-from mmcl_benchmarks.source import Side
+from mmcl_benchmarks.formats.labelled import Side
 
 Entry = tuple[str, int]
 

@@ -20,10 +20,10 @@ from mmcl_benchmarks.dil.embedded import (
     write_embedded_domainnet,
 )
 from mmcl_benchmarks.dil.layouts import write_cddb, write_core50, write_domainnet
-from mmcl_benchmarks.drawn import Drawn
+from mmcl_benchmarks.formats.pickled import read_pickle
+from mmcl_benchmarks.glyphs.drawn import Drawn
 from mmcl_benchmarks.glyphs.split import TEST
 from mmcl_benchmarks.glyphs.symbols import held_out_symbols, seen_symbols
-from mmcl_benchmarks.pickled import read_pickle
 from PIL import Image
 
 import mmcl

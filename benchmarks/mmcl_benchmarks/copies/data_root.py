@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple, Protocol
 from mmcl.data.cache import materialise
 from mmcl.data.reference import ReferenceData
 from mmcl.errors import ConfigError, DataError
-from mmcl_benchmarks.edition import Edition, read_edition
+from mmcl_benchmarks.copies.edition import Edition, read_edition
 from mmcl_benchmarks.glyphs.split import TEST, VALIDATION, Split
 
 # what reading raises over data that are missing, incomplete or something else; torchvision says RuntimeError. What a

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mmcl_benchmarks.drawn import Drawn
-from mmcl_benchmarks.edition import Edition, read_edition
-from mmcl_benchmarks.matlab import read_matlab
+from mmcl_benchmarks.copies.edition import Edition, read_edition
+from mmcl_benchmarks.formats.matlab import read_matlab
+from mmcl_benchmarks.formats.packed import read_idx
+from mmcl_benchmarks.formats.pickled import read_pickled_dictionary
+from mmcl_benchmarks.glyphs.drawn import Drawn
 from mmcl_benchmarks.mtil import layouts
 from mmcl_benchmarks.mtil.benchmark import MTIL
 from mmcl_benchmarks.mtil.sources import ORIGINS
-from mmcl_benchmarks.packed import read_idx
-from mmcl_benchmarks.pickled import read_pickled_dictionary
 from PIL import Image
 from scipy.io import savemat
 from torchvision import datasets
