@@ -7,16 +7,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mmcl.testing.backbone_checks import BACKBONE_CHECKS
-    from mmcl.testing.benchmark_checks import BENCHMARK_CHECKS
     from mmcl.testing.check import Check, ConformanceError
     from mmcl.testing.kit import check_backbone, check_benchmark, check_strategy, parametrize_checks
-    from mmcl.testing.strategy_checks import STRATEGY_CHECKS
+    from mmcl.testing.promises.backbone_checks import BACKBONE_CHECKS
+    from mmcl.testing.promises.benchmark_checks import BENCHMARK_CHECKS
+    from mmcl.testing.promises.strategy_checks import STRATEGY_CHECKS
 
 _HOMES = {
-    "BACKBONE_CHECKS": "mmcl.testing.backbone_checks",
-    "BENCHMARK_CHECKS": "mmcl.testing.benchmark_checks",
-    "STRATEGY_CHECKS": "mmcl.testing.strategy_checks",
+    "BACKBONE_CHECKS": "mmcl.testing.promises.backbone_checks",
+    "BENCHMARK_CHECKS": "mmcl.testing.promises.benchmark_checks",
+    "STRATEGY_CHECKS": "mmcl.testing.promises.strategy_checks",
     "Check": "mmcl.testing.check",
     "ConformanceError": "mmcl.testing.check",
     "check_backbone": "mmcl.testing.kit",

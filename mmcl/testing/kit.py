@@ -9,10 +9,10 @@ from mmcl.learning.strategy import StrategyPlugin
 from mmcl.models.backbone import BackbonePlugin
 from mmcl.registry import BACKBONES, BENCHMARKS, GROUPS, STRATEGIES, kind_of, load
 from mmcl.streams.benchmark import BenchmarkPlugin
-from mmcl.testing.backbone_checks import BACKBONE_CHECKS
-from mmcl.testing.benchmark_checks import BENCHMARK_CHECKS
 from mmcl.testing.check import Check, Subject, require, subject_of
-from mmcl.testing.strategy_checks import STRATEGY_CHECKS
+from mmcl.testing.promises.backbone_checks import BACKBONE_CHECKS
+from mmcl.testing.promises.benchmark_checks import BENCHMARK_CHECKS
+from mmcl.testing.promises.strategy_checks import STRATEGY_CHECKS
 
 CHECKS: Mapping[str, tuple[Check, ...]] = {
     STRATEGIES: STRATEGY_CHECKS,

@@ -4,7 +4,7 @@ import pytest
 
 from mmcl.registry import BACKBONES
 from mmcl.testing import BACKBONE_CHECKS, check_backbone
-from mmcl.testing.option_checks import OPTION_CHECKS
+from mmcl.testing.promises.option_checks import OPTION_CHECKS
 
 from .good_backbone import GoodBackbone, Together, plugin
 from .sabotage import Sabotage, broken, require

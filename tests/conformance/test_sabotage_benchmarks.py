@@ -6,7 +6,7 @@ import pytest
 
 from mmcl.registry import BENCHMARKS
 from mmcl.testing import BENCHMARK_CHECKS, check_benchmark
-from mmcl.testing.option_checks import OPTION_CHECKS
+from mmcl.testing.promises.option_checks import OPTION_CHECKS
 
 from .good_benchmark import GoodBenchmark
 from .sabotage import Sabotage, broken, require

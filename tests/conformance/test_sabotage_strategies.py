@@ -7,7 +7,7 @@ import pytest
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.registry import STRATEGIES
 from mmcl.testing import STRATEGY_CHECKS
-from mmcl.testing.setting import CHANGING_SETTING, CLASS_SETTING
+from mmcl.testing.laboratory.setting import CHANGING_SETTING, CLASS_SETTING
 
 from .sabotage import Sabotage, require
 from .wrong_conduct import WRONG_CONDUCT
@@ -21,7 +21,7 @@ SABOTAGES = (*WRONG_DECLARATIONS, *WRONG_CONDUCT)
 def test_a_broken_promise_is_found(sabotage: Sabotage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # one setting is enough to see a sabotage, and samples lack a modality in one of them only
     setting = CHANGING_SETTING if sabotage.check == "missing modalities" else CLASS_SETTING
-    monkeypatch.setattr("mmcl.testing.setting.CLIP_SETTINGS", (setting,))
+    monkeypatch.setattr("mmcl.testing.laboratory.setting.CLIP_SETTINGS", (setting,))
     monkeypatch.chdir(tmp_path)  # some of them write files
     require(sabotage, STRATEGIES, STRATEGY_CHECKS)
 

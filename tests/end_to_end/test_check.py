@@ -10,7 +10,7 @@ import pytest
 from mmcl.cli import main
 from mmcl.registry import BACKBONES, STRATEGIES, entries
 from mmcl.testing import BACKBONE_CHECKS, STRATEGY_CHECKS
-from mmcl.testing.setting import CLASS_SETTING
+from mmcl.testing.laboratory.setting import CLASS_SETTING
 
 Command = Callable[..., tuple[int, list[str], str]]
 
@@ -42,7 +42,7 @@ def check(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Command]:
     """Runs the command; returns exit code, lines and errors. One scenario is enough here."""
-    monkeypatch.setattr("mmcl.testing.setting.CLIP_SETTINGS", (CLASS_SETTING,))
+    monkeypatch.setattr("mmcl.testing.laboratory.setting.CLIP_SETTINGS", (CLASS_SETTING,))
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> tuple[int, list[str], str]:

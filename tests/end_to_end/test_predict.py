@@ -25,7 +25,7 @@ from mmcl.errors import CheckpointError, ConfigError, DataError
 from mmcl.evaluation.retrieval_metric import Retrieval
 from mmcl.run_folder import RunFolder
 from mmcl.streams.scenario import CIL, DIL
-from mmcl.testing.audit import audited
+from mmcl.testing.laboratory.audit import audited
 from mmcl.testing.toy import toy_benchmark, toy_pairs
 from mmcl.use import trained_model
 

@@ -25,8 +25,8 @@ from mmcl.models.multimodal import MultimodalModel
 from mmcl.remarks import Remark
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import CIL, DIL, TIL, Scenario
-from mmcl.testing.models import ImageTower
 from mmcl.testing.toy import toy_benchmark, toy_pairs
+from mmcl.testing.toy.models import ImageTower
 
 
 def settings(benchmark: Benchmark, **fields: object) -> list[TrainingConfig]:

@@ -21,8 +21,8 @@ from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import CIL
-from mmcl.testing.samples import Raw, rewritten
 from mmcl.testing.toy import toy_benchmark, toy_learner, weights
+from mmcl.testing.toy.samples import Raw, rewritten
 
 STRATEGIES = {
     "finetune": {},

@@ -14,7 +14,7 @@ from mmcl.errors import PluginError
 from mmcl.models.backbone import Backbone, Features, Tower
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.models.sites import AddOn, Here
-from mmcl.testing.models import ImageTower
+from mmcl.testing.toy.models import ImageTower
 
 
 def mixed(fill: float = 0.0, rows: int = 4, whole: frozenset[str] | None = None) -> Inputs:

@@ -32,8 +32,8 @@ from mmcl.models.backbone import Backbone, Features, Tower
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import CIL, DIL, TIL
-from mmcl.testing.models import ImageTower, TextTower
 from mmcl.testing.toy import toy_benchmark, toy_learner
+from mmcl.testing.toy.models import ImageTower, TextTower
 
 SMALL: dict[str, dict[str, Any]] = {
     "hat:mlp": {"hidden": (12, 8), "dropout": 0.3},

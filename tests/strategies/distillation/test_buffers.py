@@ -8,9 +8,9 @@ from torch import Tensor
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.streams.scenario import TIL
-from mmcl.testing.models import ImageTower
-from mmcl.testing.nested import copied
+from mmcl.testing.laboratory.nested import copied
 from mmcl.testing.toy import toy_benchmark, toy_learner
+from mmcl.testing.toy.models import ImageTower
 
 
 @pytest.mark.parametrize("fisher", [False, True])

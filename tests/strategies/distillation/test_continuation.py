@@ -24,7 +24,7 @@ from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.weights import model_tensors, restore_model
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import DIL, TIL
-from mmcl.testing.nested import difference
+from mmcl.testing.laboratory.nested import difference
 from mmcl.testing.toy import toy_learner, toy_pairs, weights
 
 Make = Callable[[], StrategyPlugin]

@@ -14,7 +14,7 @@ from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.teachers import compatible_update, momentum_update
 from mmcl.streams.benchmark import Benchmark
-from mmcl.testing.nested import copied
+from mmcl.testing.laboratory.nested import copied
 from mmcl.testing.toy import toy_learner, toy_pairs, weights
 
 Weights = dict[str, Tensor]

@@ -21,8 +21,8 @@ from mmcl.learning.teachers import CompatibleMomentum, Interpolated, Momentum
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import CIL, MDTIL, TIL, Scenario
 from mmcl.testing.encoded import encoded
-from mmcl.testing.models import ImageTower
 from mmcl.testing.toy import toy_benchmark, toy_learner, toy_pairs
+from mmcl.testing.toy.models import ImageTower
 
 Pair = Callable[[Tensor, Tensor], Tensor]
 

@@ -22,9 +22,9 @@ from mmcl.models.multimodal import MultimodalModel
 from mmcl.models.output import Output
 from mmcl.streams.scenario import CIL, DIL, TIL, Scenario
 from mmcl.testing.encoded import encoded
-from mmcl.testing.models import ImageTower
-from mmcl.testing.nested import copied
+from mmcl.testing.laboratory.nested import copied
 from mmcl.testing.toy import toy_benchmark, toy_learner, weights
+from mmcl.testing.toy.models import ImageTower
 
 
 def test_nothing_is_distilled_in_the_first_experience() -> None:

@@ -24,9 +24,9 @@ from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.weights import model_tensors, restore_model
 from mmcl.models.output import Output
 from mmcl.streams.scenario import CIL, TIL
-from mmcl.testing.nested import tensors
+from mmcl.testing.laboratory.nested import tensors
+from mmcl.testing.laboratory.trial import Answers
 from mmcl.testing.toy import toy_learner
-from mmcl.testing.trial import Answers
 
 from .pretend_device import pretended_cuda
 from .streams import class_stream

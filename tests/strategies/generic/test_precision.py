@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from mmcl.learning.strategy import StrategyPlugin
+from mmcl.testing.laboratory.trial import Answers
 from mmcl.testing.toy import toy_learner
-from mmcl.testing.trial import Answers
 
 from .variants import Variant, variants
 

@@ -26,8 +26,8 @@ from mmcl.models.multimodal import MultimodalModel
 from mmcl.models.sites import AddOn, Here
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import CIL, DIL, TIL, Scenario
+from mmcl.testing.laboratory.trial import Answers
 from mmcl.testing.toy import toy_benchmark, toy_learner
-from mmcl.testing.trial import Answers
 
 ALL = Scenario("X-TAIL", task_id_known_at_test=False, label_space_at_test="all", modalities_change=False)
 UNITS, BATCH = 48, 5

@@ -31,8 +31,8 @@ from mmcl.models.output import Output
 from mmcl.models.plain import PlainBackbone
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import DIL
-from mmcl.testing.samples import Raw, rewritten
 from mmcl.testing.toy import toy_benchmark, toy_learner, toy_samples, weights
+from mmcl.testing.toy.samples import Raw, rewritten
 
 SPACE = LabelSpace.of(["alpha", "beta"], templates=["{}", "a {}"])
 SMALL: dict[str, Any] = {"prompt_length": 2, "context": 3, "clusters": 2, "restarts": 1}

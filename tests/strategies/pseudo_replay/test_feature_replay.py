@@ -24,8 +24,8 @@ from mmcl.models.backbone import Backbone, Features, Tower
 from mmcl.models.output import Output
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import CIL, DIL, MDTIL, TIL, Scenario
-from mmcl.testing.models import ImageTower
 from mmcl.testing.toy import toy_benchmark, toy_learner, weights
+from mmcl.testing.toy.models import ImageTower
 
 
 class Spy(StrategyPlugin):

@@ -12,8 +12,8 @@ from torch import Tensor
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import CIL, TIL
-from mmcl.testing.models import ImageTower
 from mmcl.testing.toy import toy_benchmark, toy_learner, weights
+from mmcl.testing.toy.models import ImageTower
 
 ALL = FisherPass("empirical", 500, 32, None, "none")
 Named = dict[str, Tensor]

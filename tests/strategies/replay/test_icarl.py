@@ -33,8 +33,8 @@ from mmcl.learning.weights import model_tensors, restore_model
 from mmcl.models.arrival import Arrival
 from mmcl.models.output import Output
 from mmcl.streams.scenario import CIL, DIL, MDTIL, TIL
-from mmcl.testing.models import ImageTower
 from mmcl.testing.toy import toy_benchmark, toy_learner, weights
+from mmcl.testing.toy.models import ImageTower
 
 SPACE = LabelSpace.of(["a", "b", "c"], first_id=5)
 

@@ -1,7 +1,6 @@
-"""Toy streams and models that train in a fraction of a second, with the real classes in miniature. For tests only."""
+"""Streams of noisy images and sentences, with the real classes in miniature, that are made in no time."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,10 +11,6 @@ from mmcl.data.experience_data import ExperienceData
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.reference import ReferenceData
-from mmcl.learning.learner import Learner
-from mmcl.learning.strategy import StrategyPlugin
-from mmcl.models.backbone import Backbone
-from mmcl.models.multimodal import MultimodalModel
 from mmcl.objectives.contrastive import Contrastive
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import DIL, TIL, Scenario
@@ -110,26 +105,6 @@ def toy_pairs(scenario: Scenario = DIL, experiences: int = 2, pairs: int = 12, s
     )
 
 
-def toy_learner(
-    benchmark: Benchmark,
-    strategies: dict[str, StrategyPlugin] | None = None,
-    seed: int = 0,
-    backbone: Backbone | None = None,
-    **training: Any,
-) -> Learner:
-    """A learner with a random miniature CLIP or another backbone."""
-    return Learner(
-        model=MultimodalModel(tiny_clip(seed) if backbone is None else backbone),
-        scenario=benchmark.scenario,
-        strategies=strategies,
-        training=training,
-        defaults=benchmark.training,
-        reference=benchmark.reference,
-        objective=benchmark.objective,
-        seed=seed,
-    )
-
-
 def _name(label: int) -> str:
     """A word of its own for every class: the common ones, then the same with a number."""
     return NAMES[label % len(NAMES)] + (f" {label // len(NAMES)}" if label >= len(NAMES) else "")
@@ -144,8 +119,3 @@ def _reference(seed: int) -> ReferenceData:
 def _images(label: int, count: int, generator: torch.Generator) -> Tensor:
     pattern = torch.randn(3, 32, 32, generator=torch.Generator().manual_seed(1000 + label))
     return pattern + 0.3 * torch.randn(count, 3, 32, 32, generator=generator)
-
-
-def weights(learner: Learner) -> dict[str, Tensor]:
-    """Copies of all parameters."""
-    return {name: parameter.detach().clone() for name, parameter in learner.model.named_parameters()}

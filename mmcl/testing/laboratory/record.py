@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from mmcl.learning.compose import Slot
-from mmcl.testing.trial import Snapshot
+from mmcl.testing.laboratory.trial import Snapshot
 
 
 @dataclass(frozen=True, order=True)

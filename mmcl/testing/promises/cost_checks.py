@@ -7,13 +7,13 @@ from typing import Any
 
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
-from mmcl.testing.audit import audited
 from mmcl.testing.check import BrokenPromiseError, Check, Subject, promise
-from mmcl.testing.nested import nbytes
-from mmcl.testing.setting import Setting
-from mmcl.testing.state_checks import with_memory_of
-from mmcl.testing.trial import NAME, learn, learned
-from mmcl.testing.witness import observed
+from mmcl.testing.laboratory.audit import audited
+from mmcl.testing.laboratory.nested import nbytes
+from mmcl.testing.laboratory.setting import Setting
+from mmcl.testing.laboratory.trial import NAME, learn, learned
+from mmcl.testing.laboratory.witness import observed
+from mmcl.testing.promises.state_checks import with_memory_of
 
 _EXPERIENCES = 7
 _SETTLED = 3  # experiences after which caches and memories have had the time to fill

@@ -19,12 +19,12 @@ from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.teachers import Policy, policy_of
 from mmcl.learning.timeline import METHOD_OF_SLOT, TIMELINE
 from mmcl.testing.check import Subject
-from mmcl.testing.nested import leaves
-from mmcl.testing.record import Read, Record
-from mmcl.testing.samples import Watched, rewritten
-from mmcl.testing.setting import Setting
-from mmcl.testing.trial import NAME, Snapshot, global_generators, learned, snapshot
-from mmcl.testing.view import batch_tensors, decided, digest, gradients, is_of_backbone, model_digest, modes
+from mmcl.testing.laboratory.nested import leaves
+from mmcl.testing.laboratory.record import Read, Record
+from mmcl.testing.laboratory.setting import Setting
+from mmcl.testing.laboratory.trial import NAME, Snapshot, global_generators, learned, snapshot
+from mmcl.testing.laboratory.view import batch_tensors, decided, digest, gradients, is_of_backbone, model_digest, modes
+from mmcl.testing.toy.samples import Watched, rewritten
 
 
 @dataclass(kw_only=True, eq=False)

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from mmcl.data.sample import Sample, SampleDataset
 from mmcl.streams.benchmark import Benchmark
-from mmcl.testing.audit import Audit, audited, remove
 from mmcl.testing.check import NotApplicable, Subject
+from mmcl.testing.laboratory.audit import Audit, audited, remove
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from mmcl.learning.strategy import StrategyPlugin
 from mmcl.models.backbone import Backbone
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import CIL, DIL, MDTIL, TIL, Scenario
-from mmcl.testing.models import ImageTower, TextTower
-from mmcl.testing.samples import Raw, rewritten
 from mmcl.testing.toy import toy_benchmark, toy_learner, toy_pairs
+from mmcl.testing.toy.models import ImageTower, TextTower
+from mmcl.testing.toy.samples import Raw, rewritten
 
 _TRAINING = {"iterations": 3, "batch_size": 4, "device": "cpu"}  # a GPU does not add up in the same order twice
 

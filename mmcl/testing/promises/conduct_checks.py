@@ -10,10 +10,10 @@ from mmcl.learning.learner import Learner
 from mmcl.models.sites import ADDONS
 from mmcl.streams.benchmark import Benchmark
 from mmcl.testing.check import BrokenPromiseError, Check, NotApplicable, Subject, promise
-from mmcl.testing.nested import difference
-from mmcl.testing.setting import IMAGE_TOWER
-from mmcl.testing.trial import NAME, Trial, answers, disturbed, learn, learned
-from mmcl.testing.witness import observed, witnessed
+from mmcl.testing.laboratory.nested import difference
+from mmcl.testing.laboratory.setting import IMAGE_TOWER
+from mmcl.testing.laboratory.trial import NAME, Trial, answers, disturbed, learn, learned
+from mmcl.testing.laboratory.witness import observed, witnessed
 
 _FROZEN = ("backbone.clip.visual*", "backbone.clip.[!v]*")  # the towers of the toy CLIP
 

@@ -15,8 +15,8 @@ from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.weights import model_tensors, restore_model
 from mmcl.testing.check import BrokenPromiseError, Check, NotApplicable, Subject, promise
-from mmcl.testing.nested import difference, leaves, nbytes, tensors
-from mmcl.testing.trial import NAME, Trial, answers, learn, learned, snapshot
+from mmcl.testing.laboratory.nested import difference, leaves, nbytes, tensors
+from mmcl.testing.laboratory.trial import NAME, Trial, answers, learn, learned, snapshot
 
 _SMALL = 5  # samples, fewer than an experience of the toy stream has
 

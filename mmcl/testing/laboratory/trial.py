@@ -21,8 +21,8 @@ from mmcl.models.output import Output
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.experience import Experience
 from mmcl.testing.check import NotApplicable, Subject
-from mmcl.testing.nested import copied
-from mmcl.testing.setting import CLASS_SETTING, IMAGE_TOWER, Setting, composing
+from mmcl.testing.laboratory.nested import copied
+from mmcl.testing.laboratory.setting import CLASS_SETTING, IMAGE_TOWER, Setting, composing
 
 NAME = "strategy"  # of the strategy in the composition
 

@@ -10,11 +10,11 @@ from mmcl.learning.strategy import GradientValues, StrategyPlugin
 from mmcl.learning.teachers import policy_of
 from mmcl.learning.timeline import METHOD_OF_SLOT
 from mmcl.testing.check import BrokenPromiseError, Check, NotApplicable, Subject, promise
-from mmcl.testing.nested import difference
-from mmcl.testing.setting import CLASS_SETTING, IMAGE_TOWER, PAIR_SETTING, TEXT_TOWER, Setting
+from mmcl.testing.laboratory.nested import difference
+from mmcl.testing.laboratory.setting import CLASS_SETTING, IMAGE_TOWER, PAIR_SETTING, TEXT_TOWER, Setting
+from mmcl.testing.laboratory.trial import NAME, Trial, learn, learned
+from mmcl.testing.laboratory.witness import observed
 from mmcl.testing.toy import toy_benchmark
-from mmcl.testing.trial import NAME, Trial, learn, learned
-from mmcl.testing.witness import observed
 
 EDITS = {  # what only the occupant of a slot may change
     Slot.BATCHES: "the batch or its loader",

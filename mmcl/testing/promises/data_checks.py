@@ -6,10 +6,10 @@ from mmcl.data.collate import TensorSamples
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.experience import Experience
 from mmcl.testing.check import BrokenPromiseError, Check, NotApplicable, Subject, promise
-from mmcl.testing.nested import difference, tensors
-from mmcl.testing.samples import Disguised, filled, rewritten
-from mmcl.testing.trial import Trial, alone, answers, composed, learn, learned
-from mmcl.testing.witness import observed
+from mmcl.testing.laboratory.nested import difference, tensors
+from mmcl.testing.laboratory.trial import Trial, alone, answers, composed, learn, learned
+from mmcl.testing.laboratory.witness import observed
+from mmcl.testing.toy.samples import Disguised, filled, rewritten
 
 
 @promise

@@ -10,13 +10,13 @@ from mmcl.learning.compose import Need, Slot
 from mmcl.learning.strategy import MemoryBudget, StrategyPlugin, Terms
 from mmcl.learning.teachers import Policy
 from mmcl.testing.check import BrokenPromiseError, Check, Subject, promise
-from mmcl.testing.conduct_checks import CONDUCT_CHECKS
-from mmcl.testing.cost_checks import COST_CHECKS
-from mmcl.testing.data_checks import DATA_CHECKS
-from mmcl.testing.declaration_checks import DECLARATION_CHECKS
-from mmcl.testing.option_checks import OPTION_CHECKS
-from mmcl.testing.state_checks import STATE_CHECKS
-from mmcl.testing.trial import alone, composed
+from mmcl.testing.laboratory.trial import alone, composed
+from mmcl.testing.promises.conduct_checks import CONDUCT_CHECKS
+from mmcl.testing.promises.cost_checks import COST_CHECKS
+from mmcl.testing.promises.data_checks import DATA_CHECKS
+from mmcl.testing.promises.declaration_checks import DECLARATION_CHECKS
+from mmcl.testing.promises.option_checks import OPTION_CHECKS
+from mmcl.testing.promises.state_checks import STATE_CHECKS
 
 HEADINGS = {
     "the paper": r"Papers?\b",

@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from mmcl.testing.audit import Audit, audited
-from mmcl.testing.edition import Edition
+from mmcl.testing.laboratory.audit import Audit, audited
+from mmcl.testing.laboratory.edition import Edition
 
 
 def test_an_edition_that_is_let_go_while_another_is_listened_to_is_no_writing_of_the_other(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ from mmcl.errors import MMCLError
 from mmcl.evaluation.metric import Metric
 from mmcl.objectives.objective import Objective
 from mmcl.testing.check import BrokenPromiseError, Check, NotApplicable, Subject, promise
-from mmcl.testing.edition import benchmark, built, cache_in, embedded, inventory, read_all
-from mmcl.testing.option_checks import OPTION_CHECKS
-from mmcl.testing.sample_checks import SAMPLE_CHECKS
-from mmcl.testing.strategy_checks import require_headings
+from mmcl.testing.laboratory.edition import benchmark, built, cache_in, embedded, inventory, read_all
+from mmcl.testing.promises.option_checks import OPTION_CHECKS
+from mmcl.testing.promises.sample_checks import SAMPLE_CHECKS
+from mmcl.testing.promises.strategy_checks import require_headings
 
 HEADINGS = {
     "where it comes from": r"Source\b",

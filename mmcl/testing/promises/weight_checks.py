@@ -10,8 +10,8 @@ from torch import Tensor
 from mmcl.models.backbone import Backbone
 from mmcl.testing.check import BrokenPromiseError, Check, NotApplicable, Subject, promise
 from mmcl.testing.encoded import encoded_by
-from mmcl.testing.miniature import miniature, read_by
-from mmcl.testing.nested import difference, leaves
+from mmcl.testing.laboratory.miniature import miniature, read_by
+from mmcl.testing.laboratory.nested import difference, leaves
 
 _ROWS = 3
 

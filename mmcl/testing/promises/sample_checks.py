@@ -17,9 +17,9 @@ from mmcl.models.multimodal import MultimodalModel
 from mmcl.registry import BACKBONES, entries, load
 from mmcl.streams.benchmark import Benchmark
 from mmcl.testing.check import BrokenPromiseError, Check, NotApplicable, Subject, promise
-from mmcl.testing.edition import benchmark, digest, readings
-from mmcl.testing.nested import difference, tensors
-from mmcl.testing.trial import global_generators
+from mmcl.testing.laboratory.edition import benchmark, digest, readings
+from mmcl.testing.laboratory.nested import difference, tensors
+from mmcl.testing.laboratory.trial import global_generators
 
 _FEW = 8  # samples of a side that are enough to see whether something learns
 

@@ -14,15 +14,15 @@ from mmcl.data.sample import Inputs
 from mmcl.errors import PluginError
 from mmcl.models.backbone import Backbone
 from mmcl.models.sites import AddOn, Here, Site
-from mmcl.testing.audit import audited
 from mmcl.testing.check import BrokenPromiseError, Check, NotApplicable, Subject, promise
 from mmcl.testing.encoded import encoded, encoded_by
-from mmcl.testing.feature_checks import FEATURE_CHECKS
-from mmcl.testing.miniature import miniature, read_by
-from mmcl.testing.nested import difference
-from mmcl.testing.option_checks import OPTION_CHECKS
-from mmcl.testing.trial import disturbed, global_generators
-from mmcl.testing.weight_checks import WEIGHT_CHECKS
+from mmcl.testing.laboratory.audit import audited
+from mmcl.testing.laboratory.miniature import miniature, read_by
+from mmcl.testing.laboratory.nested import difference
+from mmcl.testing.laboratory.trial import disturbed, global_generators
+from mmcl.testing.promises.feature_checks import FEATURE_CHECKS
+from mmcl.testing.promises.option_checks import OPTION_CHECKS
+from mmcl.testing.promises.weight_checks import WEIGHT_CHECKS
 
 _LARGEST = 2_000_000  # parameters of a miniature
 

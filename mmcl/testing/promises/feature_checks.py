@@ -11,9 +11,9 @@ from mmcl.models.multimodal import MultimodalModel
 from mmcl.streams.scenario import CIL
 from mmcl.testing.check import BrokenPromiseError, Check, NotApplicable, Subject, promise
 from mmcl.testing.encoded import encoded_by
-from mmcl.testing.miniature import miniature, read_by, stream_for, values
-from mmcl.testing.nested import difference, tensors
-from mmcl.testing.trial import answers
+from mmcl.testing.laboratory.miniature import miniature, read_by, stream_for, values
+from mmcl.testing.laboratory.nested import difference, tensors
+from mmcl.testing.laboratory.trial import answers
 
 _ROWS = 3
 _TOLERANCE = 1e-5  # other batch sizes add up in another order

@@ -1,0 +1,1 @@
+"""What strategies, benchmarks and backbones promise, one check a promise."""
