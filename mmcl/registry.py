@@ -31,7 +31,7 @@ UNKNOWN = "unknown"  # the name of a distribution that does not say it
 BASES: Mapping[str, tuple[str, str]] = {
     STRATEGIES: ("mmcl.learning.strategy", "StrategyPlugin"),
     BENCHMARKS: ("mmcl.streams.benchmark", "BenchmarkPlugin"),
-    BACKBONES: ("mmcl.models.backbone", "BackbonePlugin"),
+    BACKBONES: ("mmcl.models.backbone.plugin", "BackbonePlugin"),
 }
 
 

@@ -198,7 +198,7 @@ def attributes(path: Path) -> set[str]:
 def test_only_backbones_call_a_tower_so_that_no_add_on_is_left_without_its_batch() -> None:
     every = files("mmcl", "strategies", "benchmarks")
     callers = {name(path) for path in every if "encode_tower" in attributes(path)}
-    assert callers == {"mmcl/models/backbone.py", "mmcl/backbones/composite.py", "mmcl/testing/toy/models.py"}
+    assert callers == {"mmcl/models/backbone/backbone.py", "mmcl/backbones/composite.py", "mmcl/testing/toy/models.py"}
 
 
 def test_no_strategy_names_a_part_of_open_clip_or_transformers() -> None:

@@ -1,9 +1,9 @@
-"""Backbone: pre-trained towers behind one interface, and BackbonePlugin, what an entry point provides."""
+"""Backbone: pre-trained towers behind one interface, and what is attached to them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -14,61 +14,8 @@ from mmcl.data.sample import Inputs
 from mmcl.errors import PluginError
 from mmcl.former import refuse_former
 from mmcl.models.arrival import Arrival
+from mmcl.models.backbone.tower import Encoded, Features, Tower, Vocabulary
 from mmcl.models.sites import AddOn, AddOns, Site
-from mmcl.options import check_options
-from mmcl.registry import BACKBONES, name_of
-
-
-class Features(NamedTuple):
-    """Pooled features ``[B, D]`` and, where the tower gives them, token features ``[B, L, W]``."""
-
-    pooled: Tensor
-    tokens: Tensor | None = None
-
-
-class Vocabulary(NamedTuple):
-    """Token ids of a text tower: a text is the start, its tokens, the end, and padding up to the length of a row.
-
-    Attributes:
-        size: ids are below it; the special ones are among them.
-        start: begins every text.
-        end: ends it; the text tower pools at the first one of a row.
-        padding: fills the rest of the row.
-    """
-
-    size: int
-    start: int
-    end: int
-    padding: int
-
-
-class Tower(NamedTuple):
-    """A part of a backbone that has features of its own.
-
-    Attributes:
-        module: its weights; each sample passes in rows of its own.
-        reads: the modalities that it takes; CLIP's towers read one each. One that reads several is given all of them,
-            with stand-ins for what a row lacks: ``inputs.present`` says which rows.
-        width: D, of its pooled features.
-    """
-
-    module: nn.Module
-    reads: frozenset[str]
-    width: int
-
-
-class Encoded(NamedTuple):
-    """What the towers make of a batch.
-
-    Attributes:
-        features: tower -> its features; zeros in rows that lack what it reads.
-        present: tower -> ``bool[B]``, which rows have something that it reads.
-        logit_scale: the multiplicative scale of cosine similarities.
-    """
-
-    features: dict[str, Features]
-    present: dict[str, Tensor]
-    logit_scale: Tensor
 
 
 class Backbone(nn.Module, ABC):
@@ -304,45 +251,3 @@ def _scattered(found: Features, rows: Tensor, count: int) -> Features:
         None if part is None else part.new_zeros(count, *part.shape[1:]).index_copy(0, rows, part) for part in found
     ]
     return Features(*every)  # type: ignore[arg-type]
-
-
-class BackbonePlugin(ABC):
-    """What an entry point of group ``mmcl.backbones`` names: a keyword-only dataclass whose fields are the options.
-
-    Compositions are checked against what it declares before anything is loaded.
-
-    Attributes:
-        writes: whether it writes text, as scenarios with open answers ask for.
-    """
-
-    writes: ClassVar[bool] = False
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        refuse_former(cls, {"generates": "'writes'"})
-
-    def __post_init__(self) -> None:
-        """Check numbers and choices; a backbone with checks of its own calls ``check_options`` in them."""
-        check_options(self, name_of(BACKBONES, type(self)))
-
-    @property
-    @abstractmethod
-    def modalities(self) -> frozenset[str]:
-        """What the towers encode: a class variable, or a property if options decide."""
-
-    @property
-    def reads(self) -> frozenset[frozenset[str]]:
-        """Which modalities each tower reads: one each, unless a backbone encodes several together."""
-        return frozenset(frozenset({name}) for name in self.modalities)
-
-    @abstractmethod
-    def build(self) -> Backbone:
-        """Load weights and preprocessing."""
-
-    def of_export(self, folder: Path) -> "BackbonePlugin | None":
-        """The plugin that loads what ``export`` of its backbone wrote into ``folder``; ``None`` if there is none."""
-        return None
-
-    def miniature(self) -> Backbone:
-        """A random backbone of the same class that needs no weights and trains in a fraction of a second, for tests."""
-        raise NotImplementedError(f"{type(self).__name__} has no miniature")

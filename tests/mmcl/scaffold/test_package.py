@@ -10,7 +10,7 @@ import pytest
 from mmcl.errors import ConfigError
 from mmcl.scaffold.package import GROUP_OF, TEMPLATES, new_package
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize("kind", GROUP_OF)
