@@ -183,6 +183,11 @@ class Learner(Shell):
         """The frozen copy ``"initial"`` or ``"previous"``, or the one of another policy, if a strategy declared it."""
         return self._teachers[name]
 
+    @property
+    def teachers_asked(self) -> frozenset[Policy]:
+        """The policies whose teachers somebody has asked for until now."""
+        return frozenset(self._teachers.asked)
+
     def meet(self, experience: Experience) -> None:
         """Take note of an experience: its classes compete from now on where the scenario says so."""
         if self._competition.meet(experience):

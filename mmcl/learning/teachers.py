@@ -203,10 +203,12 @@ class Teachers:
 
     Attributes:
         following: the policies whose teachers move with every step.
+        asked: the policies whose teachers somebody has asked for, so that what is declared can be compared with it.
     """
 
     def __init__(self, model: MultimodalModel, named: Iterable["str | Policy"]) -> None:
         self._policies = {policy_of(name) for name in named}
+        self.asked: set[Policy] = set()
         self.following = [policy for policy in self._policies if isinstance(policy, FollowingPolicy)]
         self._initial = Teacher(model) if any(policy.reads_initial for policy in self._policies) else None
         self._teachers: dict[Policy, Teacher] = {}
@@ -227,6 +229,7 @@ class Teachers:
 
     def __getitem__(self, name: str | Policy) -> Teacher:
         policy = policy_of(name)
+        self.asked.add(policy)
         if policy not in self._teachers:
             raise PluginError(
                 f"teacher '{name}'",

@@ -147,6 +147,14 @@ def test_the_lowest_layer_needs_nothing_but_toml(path: Path) -> None:
     assert third_party(path) <= {"tomli", "tomli_w"}
 
 
+@pytest.mark.parametrize(("room", "others"), [("toy", ("laboratory", "promises")), ("laboratory", ("promises",))])
+def test_toys_know_no_laboratory_and_the_laboratory_no_promise(room: str, others: tuple[str, ...]) -> None:
+    found = {name(path): set(imports(path)) for path in files(f"mmcl/testing/{room}")}
+    assert found
+    for path, modules in found.items():
+        assert not any(module.startswith(f"mmcl.testing.{other}") for module in modules for other in others), path
+
+
 def test_models_and_backbones_know_no_streams() -> None:
     for path in files("mmcl/models", "mmcl/backbones"):
         assert not any(module.startswith("mmcl.streams") for module in imports(path)), name(path)

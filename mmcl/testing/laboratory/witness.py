@@ -16,7 +16,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from mmcl.learning.compose import Slot
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
-from mmcl.learning.teachers import Policy, policy_of
+from mmcl.learning.teachers import Policy
 from mmcl.learning.timeline import METHOD_OF_SLOT, TIMELINE
 from mmcl.testing.check import Subject
 from mmcl.testing.laboratory.nested import leaves
@@ -180,13 +180,6 @@ def _run(observer: Observer, setting: Setting) -> None:
         setting.benchmark(), lambda samples, side, experience: Watched(samples, side, experience, observer.read)
     )
     learner = setting.learner(benchmark, observer.strategies)
-    teacher = learner.teacher
-
-    def noted(name: str | Policy) -> Any:
-        observer.record.teachers.add(str(policy_of(name)))
-        return teacher(name)
-
-    learner.teacher = noted  # type: ignore[method-assign]
     for index, experience in enumerate(benchmark.train):
         observer.phase = ("train", index)
         learner.train(experience)
@@ -196,6 +189,7 @@ def _run(observer: Observer, setting: Setting) -> None:
             answers += snapshot(learner, observer.strategy, [test]).answers
         state = snapshot(learner, observer.strategy)
         observer.record.end = Snapshot(state.weights, state.state, answers)
+    observer.record.teachers |= set(map(str, learner.teachers_asked))
 
 
 def _options(strategy: StrategyPlugin) -> dict[str, Any]:

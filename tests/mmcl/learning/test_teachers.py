@@ -13,6 +13,7 @@ from mmcl.learning.composition import check_composition
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.teachers import (
+    POLICIES,
     CompatibleMomentum,
     Interpolated,
     Momentum,
@@ -119,6 +120,20 @@ def test_equal_policies_share_one_copy_and_different_ones_do_not() -> None:
     learner.train(benchmark.train[0])
     assert learner.teacher(Momentum(rate=0.9)) is learner.teacher(readers["a"].policy)
     assert learner.teacher(Momentum(rate=0.9)) is not learner.teacher(Momentum(rate=0.5))
+
+
+def test_the_learner_says_which_teachers_were_asked_for_and_not_which_are_there() -> None:
+    @dataclass(kw_only=True, eq=False)
+    class Idle(StrategyPlugin):
+        teachers: ClassVar[frozenset[str | Policy]] = frozenset({"initial"})
+
+    benchmark = toy_benchmark()
+    learner = toy_learner(benchmark, {"idle": Idle(), "reader": Reader(policy="previous")})
+    learner.train(benchmark.train[0])
+    assert learner.teachers_asked == {POLICIES["previous"]}
+    with pytest.raises(PluginError):
+        learner.teacher(Momentum())
+    assert learner.teachers_asked == {POLICIES["previous"], Momentum()}
 
 
 @pytest.mark.parametrize("policy", [Momentum, Interpolated])
