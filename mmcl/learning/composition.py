@@ -15,6 +15,11 @@ class Composed(Protocol):
     """What a strategy declares of itself for those it will work with; ``StrategyPlugin`` says what each fact means."""
 
     order: ClassVar[Order]
+    closed_form: ClassVar[bool]
+
+    @property
+    def adapts(self) -> bool:
+        """Whether it adds to the backbone what is trained by steps."""
 
     @property
     def slots(self) -> frozenset[Slot]:
@@ -70,7 +75,8 @@ def check_composition(strategies: Sequence[Composed], names: Sequence[str], arou
 
     Raises:
         CompositionError: if the backbone cannot encode the stream, a need is not met, two strategies take one slot or
-            want the stream at once and in turn, or a teacher does not exist.
+            want the stream at once and in turn, one adapts the features that another learns from in closed form, or a
+            teacher does not exist.
     """
     _check_modalities(around)
     around = inhabited(around, strategies)
@@ -91,6 +97,7 @@ def check_composition(strategies: Sequence[Composed], names: Sequence[str], arou
                 allowed="one strategy per slot",
                 remedy="Keep one of them.",
             )
+    _check_features(strategies, names)
     for strategy, name in zip(strategies, names, strict=True):
         if unknown := sorted(t for t in strategy.teachers if isinstance(t, str) and t not in POLICIES):
             raise CompositionError(
@@ -118,6 +125,20 @@ def _check_turns(strategies: Sequence[Composed], names: Sequence[str]) -> None:
         raise CompositionError(
             f"composition of {', '.join(names)}",
             found=f"{at_once[0]!r} learns all experiences at once, and {in_turn[0]!r} one after the other",
+            allowed="one of the two",
+            remedy="Keep one of them.",
+        )
+
+
+def _check_features(strategies: Sequence[Composed], names: Sequence[str]) -> None:
+    named = list(zip(strategies, names, strict=True))
+    closed = [name for strategy, name in named if strategy.closed_form]
+    adapting = [name for strategy, name in named if strategy.adapts]
+    if closed and adapting:
+        raise CompositionError(
+            f"composition of {', '.join(names)}",
+            found=f"{closed[0]!r} learns in closed form, from features that stay as they are, and {adapting[0]!r} adds "
+            "to the backbone what is trained by steps",
             allowed="one of the two",
             remedy="Keep one of them.",
         )

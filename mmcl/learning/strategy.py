@@ -55,7 +55,8 @@ class StrategyPlugin:
         needs: what it cannot work without.
         order: whether it can learn experiences in turn only, all at once only, or in any way.
         closed_form: whether it learns without a step, by passes over the data at the end of an experience. Where
-            nothing is left to train, the experience then has no steps.
+            nothing is left to train, the experience then has no steps. What it passes over are features that stay as
+            they are: it is refused beside a strategy that adapts them.
         state: what has to survive the end of an experience.
     """
 
@@ -84,6 +85,11 @@ class StrategyPlugin:
     @property
     def rewrites_weights(self) -> bool:
         """Whether it changes the weights in ``after_training_exp``; then it runs there before those that store them."""
+        return False
+
+    @property
+    def adapts(self) -> bool:
+        """Whether it adds to the backbone what is trained by steps, such as adapters, prompts or gates."""
         return False
 
     @property

@@ -34,7 +34,8 @@ HOOKS = [
     for name, member in vars(StrategyPlugin).items()
     if inspect.isfunction(member) and "learner" in inspect.signature(member).parameters
 ]
-_FACTS = ("closed_form", "rewrites_weights", "teachers")  # by which strategies meet each other without a common hook
+# by which strategies meet each other without a common hook
+_FACTS = ("adapts", "closed_form", "rewrites_weights", "teachers")
 _GROUPS = (STRATEGIES, BACKBONES)
 _INTRODUCTION = """# Compatibility
 

@@ -12,15 +12,17 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmcl.data.modality import TEXT
+from mmcl.data.sample import Inputs
 from mmcl.errors import PluginError
 from mmcl.learning.compose import Need, Slot
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import GradientValues, StrategyPlugin, Terms
 from mmcl.models.fusion import MeanFusion
 from mmcl.models.heads import LinearHead, TextHead
+from mmcl.models.sites import AddOn, Here
 from mmcl.options import NonNegative
 from mmcl.testing.encoded import encoded
 
@@ -239,6 +241,30 @@ class HiddenTeacher(StrategyPlugin):
         return {}
 
 
+class Scales(AddOn):
+    """Scales what leaves a block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, here: Here, inputs: Inputs) -> Tensor:
+        return self.scale * here.value
+
+
+@dataclass(kw_only=True, eq=False)
+class HiddenAdapter(StrategyPlugin):
+    def adapt_model(self, learner: Learner) -> None:
+        backbone = learner.model.backbone
+        site = backbone.sites_of(next(iter(backbone.towers)), "block")[0]
+        learner.model.attach("hidden", site, Scales())
+
+
+@dataclass(kw_only=True, eq=False)
+class NoAdapter(StrategyPlugin):
+    adapts: ClassVar[bool] = True
+
+
 @dataclass(kw_only=True, eq=False)
 class HiddenRewriting(StrategyPlugin):
     @torch.no_grad()
@@ -286,6 +312,8 @@ WRONG_DECLARATIONS = (
     Sabotage(TermWithoutValue, "terms", "term 'nothing' is nan"),
     Sabotage(IdleTeacher, "teachers", "never reads the teacher 'previous'"),
     Sabotage(HiddenTeacher, "teachers", "reads the teacher 'initial', which is there only if another strategy"),
+    Sabotage(HiddenAdapter, "adapted features", "steps train what it adds to the backbone.* Declare adapts = True"),
+    Sabotage(NoAdapter, "adapted features", "declares adapts and adds nothing to the backbone that is trained"),
     Sabotage(HiddenRewriting, "rewritten weights", "the weights change between the last step and the end"),
     Sabotage(NoRewriting, "rewritten weights", "declares rewrites_weights and never changes weights or buffers"),
 )

@@ -44,6 +44,7 @@ class Record:
         gradient_terms: names that were given.
         odd_terms: what is wrong with values of terms.
         teachers: those that were read.
+        adapted: whether steps trained something that was added to the backbone.
         rewrote: whether the weights changed between the last step and the end of an experience.
         rewrote_buffers: whether buffers did.
         traces: what the strategy left behind in the model besides weights.
@@ -62,6 +63,7 @@ class Record:
     gradient_terms: set[str] = field(default_factory=set)
     odd_terms: list[str] = field(default_factory=list)
     teachers: set[str] = field(default_factory=set)
+    adapted: bool = False
     rewrote: bool = False
     rewrote_buffers: bool = False
     traces: list[str] = field(default_factory=list)

@@ -18,6 +18,7 @@ from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.teachers import Policy
 from mmcl.learning.timeline import METHOD_OF_SLOT, TIMELINE
+from mmcl.models.sites import ADDONS
 from mmcl.testing.check import Subject
 from mmcl.testing.laboratory.nested import leaves
 from mmcl.testing.laboratory.record import Read, Record
@@ -110,6 +111,8 @@ class Observer:
                 self._term(name, function())
         elif event == "after_training_epoch":
             self.at_last_step = model_digest(learner)
+            added = (parameter for name, parameter in learner.model.named_parameters() if f".{ADDONS}." in name)
+            self.record.adapted |= any(parameter.requires_grad for parameter in added)
         elif event == "after_training_exp":
             now = model_digest(learner)
             self._trace("module", self.at_last_step["modes"], now["modes"], "in another mode than after the last step")

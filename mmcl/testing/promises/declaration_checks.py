@@ -148,6 +148,22 @@ def teachers(strategy: Subject) -> None:
 
 
 @promise
+def adapted_features(strategy: Subject) -> None:
+    """It declares whether it adds to the backbone what steps train."""
+    adapting = [setting for setting, record in observed(strategy) if record.adapted]
+    if adapting and not strategy.plugin.adapts:
+        raise BrokenPromiseError(
+            f"in {adapting[0]} steps train what it adds to the backbone",
+            "Declare adapts = True, so that nobody beside it takes the features for fixed.",
+        )
+    if strategy.plugin.adapts and not adapting:
+        raise BrokenPromiseError(
+            "it declares adapts and adds nothing to the backbone that is trained",
+            "Remove the declaration: it keeps others from composing.",
+        )
+
+
+@promise
 def rewritten_weights(strategy: Subject) -> None:
     """It declares whether it changes the weights at the end of an experience."""
     declared = strategy.plugin.rewrites_weights
@@ -171,6 +187,7 @@ DECLARATION_CHECKS: tuple[Check, ...] = (
     foreign_slots,
     terms,
     teachers,
+    adapted_features,
     rewritten_weights,
 )
 

@@ -89,6 +89,11 @@ class HAT(StrategyPlugin):
         """Networks inside the backbone leave the head as it is."""
         return frozenset({Slot.GRADIENT} | ({Slot.HEAD} if self.network in HEADS else set()))
 
+    @property
+    def adapts(self) -> bool:
+        """Networks inside the backbone do."""
+        return self.network not in HEADS
+
     def requirements(self) -> frozenset[Need]:
         """Convolutions need an image encoder, the other networks none."""
         return self.needs | ({Need.IMAGE_ENCODER} if self.network == "conv" else set())

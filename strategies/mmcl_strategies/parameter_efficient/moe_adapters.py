@@ -39,6 +39,8 @@ class MoEAdapters(StrategyPlugin):
     """Trains experts and gates beside the MLPs of a frozen CLIP."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.WAY})
+    adapts: ClassVar[bool] = True
+
     experts: Count = 22  # E, of every block; the authors' class-incremental runs have 2
     top_k: Count = 2  # experts that act on a row
     freeze: Natural = 2  # experts of every block that are frozen after an experience; 0 in class-incremental runs

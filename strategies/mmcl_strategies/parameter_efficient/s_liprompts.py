@@ -59,6 +59,7 @@ class SLiPrompts(StrategyPlugin):
         {Need.CLASSES, Need.IMAGE_ENCODER, Need.TEXT_ENCODER, Need.IMAGES_ALONE}
     )
     order: ClassVar[Order] = "in turn"
+    adapts: ClassVar[bool] = True
     grows: ClassVar[bool] = True
 
     prompt_length: Width = 10  # vectors of an image prompt

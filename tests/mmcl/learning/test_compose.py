@@ -1,9 +1,13 @@
 """What fits together, and what is refused before anything is loaded."""
 
 import pytest
+from mmcl_strategies.architecture.hat import HAT
 from mmcl_strategies.baselines.joint import Joint
 from mmcl_strategies.distillation.lwf import LwF
 from mmcl_strategies.distillation.zscl import ZSCL
+from mmcl_strategies.parameter_efficient.moe_adapters import MoEAdapters
+from mmcl_strategies.parameter_efficient.rail import RAIL
+from mmcl_strategies.parameter_efficient.s_liprompts import SLiPrompts
 from mmcl_strategies.regularization.ewc import EWC
 from mmcl_strategies.replay.replay import Replay
 
@@ -95,6 +99,38 @@ def test_the_whole_stream_at_once_and_experiences_in_turn_do_not_go_together() -
         CompositionError, match=r"'joint' learns all experiences at once, and 'patient' one after the other"
     ):
         check(Patient(), Joint())
+
+
+class Regression(StrategyPlugin):
+    closed_form = True
+
+
+class Adapters(StrategyPlugin):
+    adapts = True
+
+
+def test_what_learns_in_closed_form_is_refused_beside_what_adapts_its_features() -> None:
+    check(Regression(), EWC())
+    check(Adapters(), EWC())
+    for both in ((Regression(), Adapters()), (Adapters(), Regression())):
+        with pytest.raises(
+            CompositionError,
+            match=r"'regression' learns in closed form, .* and 'adapters' adds .*Allowed: one of the two\. Keep one",
+        ):
+            check(*both)
+
+
+def test_the_strategies_at_hand_say_whether_they_adapt_features() -> None:
+    assert MoEAdapters().adapts
+    assert SLiPrompts().adapts
+    assert {kind: HAT(network=kind).adapts for kind in ("mlp", "conv", "adapter", "transformer")} == {
+        "mlp": False,
+        "conv": False,
+        "adapter": True,
+        "transformer": True,
+    }
+    with pytest.raises(CompositionError, match=r"'rail' learns in closed form, .* 'moeadapters' adds"):
+        check(RAIL(), MoEAdapters())
 
 
 def test_a_teacher_that_does_not_exist_is_refused_with_its_name() -> None:
