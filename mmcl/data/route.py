@@ -51,4 +51,10 @@ class Route(NamedTuple):
 
     def ways(self) -> list[tuple[int, Tensor]]:
         """Every id that occurs, ascending, with the positions ``int64[n]`` of its rows."""
-        return [(id_, (self.ids == id_).nonzero().squeeze(1)) for id_ in self.ids.unique().tolist()]
+        ids, which = self.distinct()
+        return [(id_, (which == number).nonzero().squeeze(1)) for number, id_ in enumerate(ids)]
+
+    def distinct(self) -> tuple[list[int], Tensor]:
+        """Every id that occurs, ascending, and which of them each row has, ``int64[B]``."""
+        ids, which = self.ids.unique(return_inverse=True)
+        return ids.tolist(), which

@@ -9,7 +9,7 @@ OWN_WAY, PLAIN_WAY = "on the way of their own experience", "on the plain way"
 
 
 def how_found(router: Router | None, task_ids_known: bool) -> str | None:
-    """How ways are found at test time: ``given``, ``per sample`` or ``per batch``; ``None`` where there are none.
+    """How ways are found at test time: ``given``, ``per sample``, ``per batch`` or ``per stream``; ``None`` if never.
 
     Args:
         router: of the model.

@@ -18,10 +18,10 @@ class Router(nn.Module, ABC):
     """Finds ways by what a row looks like to the pre-trained model; it is a part of the model and saved with it.
 
     Attributes:
-        granularity: whether each row is given a way of its own, or a batch one for all of its rows.
+        granularity: what is given a way of its own: each row, a batch as a whole, or the stream, one way for all.
     """
 
-    granularity: Literal["sample", "batch"]
+    granularity: Literal["sample", "batch", "stream"]
 
     @abstractmethod
     def forward(self, inputs: Inputs, plain: Plain) -> Route:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mmcl.data.route import PLAIN
+from mmcl.data.route import Route
 from mmcl.data.sample import Inputs
 from mmcl.models.arrival import Arrival
 from mmcl.models.sites import AddOn, Here
@@ -142,25 +142,22 @@ class Mixture(AddOn):
         route = inputs.route
         if route is None:
             return here.value
-        adapted = route.ids != PLAIN
-        if bool(adapted.all()):
-            added = self._added(here.entered, route.ids)
-            return here.value + route.strength.to(added.dtype).reshape(-1, 1, 1) * added
-        rows = adapted.nonzero().squeeze(1)
+        taken = route.taken
+        if bool(taken.all()):
+            return here.value + self._added(here.entered, route)
+        rows = taken.nonzero().squeeze(1)
         if not len(rows):
             return here.value
-        added = self._added(here.entered[rows], route.ids[rows])
-        added = route.strength[rows].to(added.dtype).reshape(-1, 1, 1) * added
-        return here.value.index_add(0, rows, added.to(here.value.dtype))
+        return here.value.index_add(0, rows, self._added(here.entered[rows], route.select(rows)).to(here.value.dtype))
 
-    def _added(self, entered: Tensor, ids: Tensor) -> Tensor:
-        """What the experts of each row give, ``[N, L, D]``."""
-        choice, draws = self.choice(entered[:, 0], ids), self._drawing
+    def _added(self, entered: Tensor, route: Route) -> Tensor:
+        """What the experts of each row give, as much as its way says, ``[N, L, D]``."""
+        choice, draws = self.choice(entered[:, 0], route), self._drawing
         if self.training:
             self.counts += activations(choice.gates.dense(self.shape.experts))
             if self.keeps_balance:
                 self.balancing.append(balance(choice))
-        return expert_sum(
+        given = expert_sum(
             entered,
             choice.gates,
             self._stacked("down"),
@@ -168,14 +165,15 @@ class Mixture(AddOn):
             self.shape.scale,
             lambda hidden: hidden if draws is None else draws.dropped(hidden, self.shape.dropout),
         )
+        return route.strength.to(given.dtype).reshape(-1, 1, 1) * given
 
-    def choice(self, token: Tensor, ids: Tensor) -> Choice:
-        """The experts of rows with the first tokens ``[N, D]`` and the ways ``int64[N]``; in training they explore."""
-        present, position = ids.unique(return_inverse=True)
-        gates = [self.gates[self._gate_of(id_)] for id_ in present.tolist()]
+    def choice(self, token: Tensor, route: Route) -> Choice:
+        """The experts of rows with the first tokens ``[N, D]`` and these ways; in training they explore."""
+        ids, which = route.distinct()
+        gates = [self.gates[self._gate_of(id_)] for id_ in ids]
         weight, noise = (torch.stack([getattr(gate, part) for gate in gates]) for part in ("weight", "noise"))
         if len(gates) > 1:
-            weight, noise = weight[position], noise[position]
+            weight, noise = weight[which], noise[which]
         normal = None if self._drawing is None else self._drawing.normal
         return choose(token, weight, noise, self.shape.top_k, self.shape.noise_floor, normal)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from mmcl.data.route import Route
 from mmcl.data.sample import Inputs
 from mmcl.models.arrival import Arrival
 from mmcl.models.sites import AddOn, Here
@@ -80,12 +81,12 @@ class Prompts(AddOn):
         if route is None or not bool((taken := route.taken).any()):
             return here.value
         if bool(taken.all()):
-            return self._place(here.value, self._of(route.ids, here.value.dtype))
+            return self._place(here.value, self._of(route, here.value.dtype))
         rows = taken.nonzero().squeeze(1)
-        changed = self._place(here.value[rows], self._of(route.ids[rows], here.value.dtype))
+        changed = self._place(here.value[rows], self._of(route.select(rows), here.value.dtype))
         return here.value.index_copy(0, rows, changed)
 
-    def _of(self, ids: Tensor, dtype: torch.dtype) -> Tensor:
+    def _of(self, route: Route, dtype: torch.dtype) -> Tensor:
         """``[B, P, W]``, the prompts of each row; calls grow with the ways that occur, not with those there are."""
-        known, which = ids.unique(return_inverse=True)
-        return torch.stack([self.vectors[str(id_)] for id_ in known.tolist()]).to(dtype)[which]
+        ids, which = route.distinct()
+        return torch.stack([self.vectors[str(id_)] for id_ in ids]).to(dtype)[which]

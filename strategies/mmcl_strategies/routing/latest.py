@@ -12,7 +12,7 @@ from mmcl.models.routing import Plain, Router
 class Latest(Router):
     """Looks at nothing; before the first experience the way is plain."""
 
-    granularity = "sample"
+    granularity = "stream"
     latest: Tensor
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ def test_ways_are_counted_over_batches_against_the_true_experience() -> None:
 def test_how_ways_are_found_is_said_where_there_are_any() -> None:
     assert how_found(None, task_ids_known=True) is None
     assert how_found(Latest(), task_ids_known=True) == "given"
-    assert how_found(Latest(), task_ids_known=False) == "per sample"
+    assert how_found(Latest(), task_ids_known=False) == "per stream"
 
 
 def test_a_learner_counts_anew_for_every_test_set() -> None:

@@ -186,6 +186,9 @@ def test_routes_are_chosen_and_joined_row_by_row(query: Tensor | None) -> None:
     for one, other in zip(route, again, strict=True):
         assert (one is None and other is None) or torch.equal(one, other)  # type: ignore[arg-type]
     assert [(id_, rows.tolist()) for id_, rows in route.ways()] == [(PLAIN, [1]), (0, [2]), (1, [0])]
+    ids, which = route.distinct()
+    assert ids == [PLAIN, 0, 1]
+    assert which.tolist() == [2, 0, 1]
 
 
 def test_a_frame_leaves_the_plain_way_to_the_templates() -> None:

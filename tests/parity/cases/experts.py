@@ -24,7 +24,7 @@ def check_forward(case: Case) -> None:
     ids = torch.zeros(len(x), dtype=torch.long)
     present = {IMAGE: torch.ones(len(x), dtype=torch.bool)}
     rows = Inputs({IMAGE: x}, present, route=Route.given(ids))
-    choice = mixture.choice(x[:, 0], ids)
+    choice = mixture.choice(x[:, 0], Route.given(ids))
     gates = choice.gates.dense(mixture.shape.experts)
     case.expect("gates", gates)
     case.expect("counts", activations(gates))

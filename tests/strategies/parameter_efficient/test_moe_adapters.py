@@ -117,7 +117,7 @@ def test_both_towers_learn_and_each_way_has_prompts_of_its_own() -> None:
 
 def test_experts_read_the_residual_stream_at_every_token_and_the_gate_its_first_alone() -> None:
     made, x = mixture(), torch.randn(4, 7, 6, generator=torch.Generator().manual_seed(1))
-    gates = made.choice(x[:, 0], torch.zeros(4, dtype=torch.long)).gates
+    gates = made.choice(x[:, 0], Route.given(torch.zeros(4, dtype=torch.long))).gates
     assert gates.positions.shape == (4, 2)
     torch.testing.assert_close(gates.shares.sum(1), torch.ones(4))
     expected = torch.zeros_like(x)
@@ -265,5 +265,5 @@ def test_three_hundred_gates_are_one_choice_for_a_batch_that_takes_many_ways() -
         for index in (7, 250, 299):
             made.gates[str(index)].weight[:, index % 5] = 10.0
     token = torch.ones(3, 6)
-    chosen = made.choice(token, torch.tensor([299, 7, 250])).gates
+    chosen = made.choice(token, Route.given(torch.tensor([299, 7, 250]))).gates
     assert chosen.positions[:, 0].tolist() == [4, 2, 0]
