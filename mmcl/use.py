@@ -90,9 +90,10 @@ def predict(
     space = _competing(run, met) if texts is None else LabelSpace.of(list(dict.fromkeys(texts)), templates=("{}",))
     asked = questions(files, modalities - {TEXT} if texts else modalities, run.config.benchmark.options.get("columns"))
     task_id = None if experience is None else indices[experience]
-    scores = _scores(_trained(run, checkpoint), asked, space, task_id, batch_size)
+    learner = _trained(run, checkpoint)
+    scores = _scores(learner, asked, space, task_id, batch_size)
     best = scores.topk(min(top, len(space))).indices
-    shares = scores.softmax(dim=1).gather(1, best)
+    shares = learner.model.head.confidence(scores).gather(1, best)
     return [
         Prediction(question.name, [(space.names[i], p) for p, i in zip(row, columns, strict=True)])
         for question, row, columns in zip(asked, shares.tolist(), best.tolist(), strict=True)

@@ -85,7 +85,7 @@ class Accuracy(Metric):
         if self.among_own:
             columns = label_space.columns(batch.targets.new_tensor(self.own.ids))
             self.correct_among_own += _hits(output.logits[:, columns].argmax(dim=1), batch.targets, self.own)
-        shares = output.logits.float().softmax(dim=1).gather(1, best.unsqueeze(1)).squeeze(1)
+        shares = output.confidence(output.logits.float()).gather(1, best.unsqueeze(1)).squeeze(1)
         ids = batch.inputs.sample_ids or ("",) * len(best)
         self._answers.append(_Answers(ids, batch.targets, best, shares, label_space.names))
         self.total += len(batch.targets)

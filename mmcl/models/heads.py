@@ -18,7 +18,7 @@ from mmcl.former import refuse_former
 from mmcl.models.arrival import Arrival
 from mmcl.models.backbone import Backbone
 from mmcl.models.by_value import ByValue
-from mmcl.models.output import Output
+from mmcl.models.output import Output, probabilities
 
 
 class Head(nn.Module, ABC):
@@ -54,6 +54,13 @@ class Head(nn.Module, ABC):
     def predict(self, output: Output, inputs: Inputs, label_space: LabelSpace) -> Tensor:
         """Scores ``[B, C]`` whose largest is the answer at evaluation; where nothing else is decided, the logits."""
         return self.score(output, inputs, label_space)
+
+    def confidence(self, scores: Tensor) -> Tensor:
+        """How sure the head is of every class: probabilities ``[B, C]`` of what ``predict`` gave.
+
+        Their softmax, as of logits; a head whose scores are none says here what they are.
+        """
+        return probabilities(scores)
 
     def meet(self, arrival: Arrival) -> None:
         """Make room for an experience; called once for each, before there is an optimiser for it.
@@ -100,15 +107,13 @@ class TextHead(Head):
         if output.route is None or TEXT not in self._backbone[0].adapted:
             return self.logits(output.fused, label_space)
         # prompts are common to the rows of a way: their strength is the mean of theirs
-        ways = {(id_, float(output.route.strength[rows].mean())): rows for id_, rows in output.route.ways()}
+        ids, which = output.route.distinct()
+        ways = [(id_, float(output.route.strength[which == number].mean())) for number, id_ in enumerate(ids)]
         # of all rows: the product of some of them may differ in the last digit from that of the whole batch
         found = [self._compared(output.fused, text) for text in self._of_ways(label_space, ways)]
         if len(found) == 1:
             return found[0]
-        taken = torch.empty_like(output.route.ids)
-        for number, rows in enumerate(ways.values()):
-            taken[rows] = number
-        return torch.stack(found)[taken, torch.arange(len(taken), device=taken.device)]
+        return torch.stack(found)[which, torch.arange(len(which), device=which.device)]
 
     def logits(self, fused: Tensor, label_space: LabelSpace, way: Way | None = None) -> Tensor:
         """``scale * norm(fused) @ text_features.T``, of prompts that take a way."""

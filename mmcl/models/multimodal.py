@@ -61,6 +61,7 @@ class MultimodalModel(nn.Module):
             output = self.encode(inputs)
             if len(inputs.asked.label_space):
                 output.logits = self.head.predict(output, inputs, inputs.asked.label_space)
+                output.confidence = self.head.confidence
         return output
 
     def encode(self, inputs: Inputs) -> Output:

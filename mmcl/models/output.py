@@ -11,6 +11,11 @@ from torch import Tensor
 from mmcl.data.route import Route
 
 
+def probabilities(logits: Tensor) -> Tensor:
+    """Of the classes of each row, ``[B, C]``: the softmax."""
+    return logits.softmax(dim=1)
+
+
 @dataclass(slots=True)
 class Output:
     """What a model makes of a batch.
@@ -22,6 +27,7 @@ class Output:
         present: tower -> ``bool[B]``, which rows have something that it reads.
         tokens: tower -> ``[B, L, W]``, features token by token, of towers that give them.
         logits: ``[B, C]``, one column per class of the label space considered; ``None`` where nothing has been scored.
+        confidence: makes of ``logits`` the probabilities ``[B, C]`` of the classes: the head's own, after ``predict``.
         route: which way each row took; ``None`` where there is one for all.
         logit_scale: of cosine similarities, a scalar; 1 unless a backbone says otherwise.
     """
@@ -31,6 +37,7 @@ class Output:
     present: dict[str, Tensor] = field(default_factory=dict)
     tokens: dict[str, Tensor] = field(default_factory=dict)
     logits: Tensor | None = None
+    confidence: Callable[[Tensor], Tensor] = probabilities
     route: Route | None = None
     logit_scale: Tensor = field(default_factory=partial(torch.ones, ()))
 

@@ -19,10 +19,12 @@ from typer.testing import CliRunner
 import mmcl
 from mmcl.cli import app
 from mmcl.data.asked import Asked
+from mmcl.data.label_space import LabelSpace
 from mmcl.data.pixels import open_image
 from mmcl.data.sample import Inputs
 from mmcl.errors import CheckpointError, ConfigError, DataError
 from mmcl.evaluation.retrieval_metric import Retrieval
+from mmcl.models.output import Output
 from mmcl.run_folder import RunFolder
 from mmcl.streams.scenario import CIL, DIL
 from mmcl.testing.laboratory.audit import audited
@@ -68,6 +70,32 @@ def close(one: list[dict[str, float]], other: list[dict[str, float]]) -> bool:
     return all(
         a.keys() == b.keys() and all(abs(a[k] - b[k]) < 1e-5 for k in a) for a, b in zip(one, other, strict=True)
     )
+
+
+def answered(run: Path, space: LabelSpace, pictures: Path) -> Output:
+    """What the model of a run makes of the pictures."""
+    model = trained_model(RunFolder.open(run)).eval()
+    images = torch.stack([model.backbone.preprocess_eval["image"](open_image(path)) for path in files(pictures)])
+    asked = Asked(space)
+    with torch.no_grad():
+        return model.predict(Inputs({"image": images}, {"image": torch.ones(3, dtype=torch.bool)}, asked=asked))
+
+
+def test_the_head_of_a_run_says_how_sure_its_answers_are(pictures: Path, tmp_path: Path) -> None:
+    strategy, out = mmcl.strategy("rail", expansion=16), tmp_path / "run"
+    stream = toy_benchmark(CIL, experiences=2)
+    mmcl.run(benchmark=stream, strategies=[strategy], out=out, quiet=True)
+    scores = answered(out, stream.label_space, pictures).logits
+    assert scores is not None
+    positive = scores.clamp(min=0)
+    expected = [
+        dict(zip(stream.label_space.names, row, strict=True)) for row in (positive / positive.sum(1, True)).tolist()
+    ]
+    found = shares(mmcl.predict(out, pictures))
+    assert close(found, expected)
+    for said, flat in zip(found, scores.softmax(1).amax(1).tolist(), strict=True):
+        assert abs(sum(said.values()) - 1) < 1e-5
+        assert max(said.values()) > 1.2 * flat
 
 
 def test_all_ways_to_ask_about_the_same_pictures_have_the_same_answers(run: Path, pictures: Path) -> None:
@@ -227,11 +255,7 @@ def test_the_ways_of_a_run_are_found_again_and_what_was_added_to_a_model_is_not_
     strategy = mmcl.strategy("s_liprompts", context=4, prompt_length=2, restarts=1)
     out, stream = tmp_path / "run", toy_benchmark(DIL, experiences=2)
     mmcl.run(benchmark=stream, strategies=[strategy], training={"iterations": 1}, out=out, quiet=True)
-    model = trained_model(RunFolder.open(out)).eval()
-    images = torch.stack([model.backbone.preprocess_eval["image"](open_image(path)) for path in files(pictures)])
-    asked = Asked(stream.label_space)
-    with torch.no_grad():
-        output = model.predict(Inputs({"image": images}, {"image": torch.ones(3, dtype=torch.bool)}, asked=asked))
+    output = answered(out, stream.label_space, pictures)
     assert output.route is not None
     assert set(output.route.ids.tolist()) <= {0, 1}
     assert output.logits is not None

@@ -26,12 +26,8 @@ class AnalyticHead(Head):
         self.zero_shot, self.regression, self.weight = zero_shot, regression, weight
 
     def score(self, output: Output, inputs: Inputs, label_space: LabelSpace) -> Tensor:
-        """Logarithms of what ``predict`` gives, so that likelihoods are those of the answers.
-
-        A regression may fall below 0; such a class has next to no probability.
-        """
-        scores = self.predict(output, inputs, label_space)
-        return scores.clamp(min=torch.finfo(scores.dtype).tiny).log()
+        """Logarithms of what ``predict`` gives, so that likelihoods are those of the answers."""
+        return _positive(self.predict(output, inputs, label_space)).log()
 
     def predict(self, output: Output, inputs: Inputs, label_space: LabelSpace) -> Tensor:
         """The fused scores ``[B, C]``; in rows of a class that was not learned they are the softmax of the prompts'."""
@@ -43,3 +39,13 @@ class AnalyticHead(Head):
         values = zero_shot.new_zeros(zero_shot.shape, dtype=torch.float64)
         values[:, columns[competing]] = self.regression(unit(output.fused))[:, competing]
         return fused(zero_shot, values, known, self.weight)
+
+    def confidence(self, scores: Tensor) -> Tensor:
+        """The scores as shares of their sum: a regression on one-hot targets estimates probabilities, as p does."""
+        positive = _positive(scores)
+        return positive / positive.sum(dim=1, keepdim=True)
+
+
+def _positive(scores: Tensor) -> Tensor:
+    """A regression may fall below 0; such a class has next to no probability."""
+    return scores.clamp(min=torch.finfo(scores.dtype).tiny)

@@ -42,6 +42,30 @@ def test_logits_are_scaled_cosines() -> None:
     torch.testing.assert_close(output.logits, expected)
 
 
+def test_logits_say_how_sure_a_head_is_by_their_softmax() -> None:
+    model, asked = MultimodalModel(tiny_clip()), inputs()
+    with torch.no_grad():
+        trained, answered = model(asked), model.predict(asked)
+    for output in (trained, answered):
+        assert torch.equal(output.confidence(output.logits), output.logits.softmax(1))
+
+
+def test_how_sure_an_answer_is_the_head_says() -> None:
+    class Shares(LinearHead):
+        """Has probabilities for scores."""
+
+        def confidence(self, scores: Tensor) -> Tensor:
+            return scores
+
+    backbone = tiny_clip()
+    model = MultimodalModel(backbone, Shares(backbone.width))
+    model.meet(Arrival(0, SPACE, frozenset({IMAGE})))
+    with torch.no_grad():
+        trained, answered = model(inputs()), model.predict(inputs())
+    assert torch.equal(answered.confidence(answered.logits), answered.logits)
+    assert torch.equal(trained.confidence(trained.logits), trained.logits.softmax(1))
+
+
 def test_kept_text_features_follow_the_weights() -> None:
     model = MultimodalModel(tiny_clip())
     with torch.no_grad():

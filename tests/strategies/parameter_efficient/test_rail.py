@@ -18,6 +18,7 @@ from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE
 from mmcl.data.sample import Inputs
 from mmcl.errors import CompositionError, ConfigError
+from mmcl.evaluation.metric import Accuracy
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.weights import model_tensors, restore_model
@@ -233,6 +234,30 @@ def test_likelihoods_are_those_of_the_answers() -> None:
     positive = answers.clamp(min=0)
     torch.testing.assert_close(shares, positive / positive.sum(1, keepdim=True), rtol=0, atol=1e-5)
     assert bool(learner.log_probabilities(batch).isfinite().all())
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_how_sure_an_answer_is_follows_from_its_scores_which_are_shares_and_no_logits(form: str) -> None:
+    benchmark = toy_benchmark(ALL, 6)
+    learner = rail(benchmark, 3, form=form)
+    for test in range(6):
+        found = scores(learner, benchmark, test)
+        sure = head_of(learner).confidence(found)
+        positive = found.clamp(min=0)
+        torch.testing.assert_close(sure, positive / positive.sum(1, keepdim=True), rtol=0, atol=1e-6)
+        assert bool((sure.gather(1, found.argmax(1, keepdim=True)).squeeze(1) == sure.amax(1)).all())
+        unseen = zero_shot(benchmark, test).argmax(1) >= 6
+        torch.testing.assert_close(sure[unseen], found[unseen], rtol=0, atol=1e-6)
+        metric = Accuracy()
+        learner.evaluate(benchmark.test[test], metric)
+        said = [float(row["score"]) for row in metric.answers()]
+        torch.testing.assert_close(torch.tensor(said), sure.amax(1), rtol=0, atol=1e-5)
+        assert min(said) > found.softmax(1).amax() - 1e-6  # which hardly differs from 1 in 12
+
+
+def test_where_no_score_is_above_zero_all_classes_are_as_likely() -> None:
+    sure = head_of(rail(toy_benchmark(ALL, 1))).confidence(torch.tensor([[-1.0, -0.5, 0.0, -2.0]]))
+    assert sure.tolist() == [[0.25] * 4]
 
 
 @pytest.mark.parametrize("form", FORMS)
