@@ -26,10 +26,10 @@ from typing import Any, ClassVar, Literal
 from mmcl.options import Count, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import HIDDEN_TIL, TIL, Scenario
-from mmcl_benchmarks.copies.data_root import opened, reference_below, require_count
+from mmcl_benchmarks.copies.data_root import opened, require_count
 from mmcl_benchmarks.mtil.embedded import EDITION, write_mtil
 from mmcl_benchmarks.mtil.prompts import TEMPLATES
-from mmcl_benchmarks.mtil.stream import CONTENTS, read_data_sets
+from mmcl_benchmarks.mtil.stream import CONTENTS, read_data_sets, stream_of
 
 ORDERS: Mapping[int, tuple[str, ...]] = {
     1: tuple(TEMPLATES),
@@ -100,19 +100,11 @@ class MTIL(BenchmarkPlugin):
             download=self.download,
             strict=self.strict,
         )
-        return Benchmark(
+        return stream_of(
+            place,
+            found,
             name=self.name,
-            edition=edition.name,
             scenario=self.scenario,
-            experiences=found.experiences,
-            training=edition.settings(TRAINING),
-            reference=reference_below(place.root),
-            metadata={
-                "convention": "zscl",
-                "order": self.order,
-                "synthetic": edition.synthetic,
-                "samples": found.samples,
-                "digest": found.digests,
-            },
-            remarks=found.remarks,
+            training=TRAINING,
+            protocol={"order": self.order},
         )

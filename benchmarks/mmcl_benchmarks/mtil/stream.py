@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from mmcl.data.experience_data import ExperienceData
 from mmcl.data.label_space import LabelSpace
 from mmcl.remarks import Remarks
-from mmcl_benchmarks.copies.data_root import Opened, check_size, reading, require
+from mmcl.streams.benchmark import Benchmark
+from mmcl.streams.scenario import Scenario
+from mmcl_benchmarks.copies.data_root import Opened, check_size, reading, reference_below, require
 from mmcl_benchmarks.formats.labelled import Side, Source, check_plausible, digest, unused
 
 if TYPE_CHECKING:
@@ -79,6 +81,44 @@ def read_data_sets(
         data.append(ExperienceData(name, train, test, space, training=training(name)))
         first_id += len(space)
     return DataSets(data, counts, digests, unused(place.who, sources.values(), root))
+
+
+def stream_of(
+    place: Opened,
+    found: DataSets,
+    *,
+    name: str,
+    scenario: Scenario,
+    training: Mapping[str, Any],
+    protocol: Mapping[str, Any],
+) -> Benchmark:
+    """The benchmark of data sets that have been read.
+
+    Args:
+        place: where they lie; its edition may have training settings of its own.
+        found: in the order in which they are learned.
+        name: of the benchmark.
+        scenario: of the benchmark.
+        training: settings of the official edition.
+        protocol: what tells this stream from others of the benchmark, for its metadata.
+    """
+    edition = place.edition
+    return Benchmark(
+        name=name,
+        edition=edition.name,
+        scenario=scenario,
+        experiences=found.experiences,
+        training=edition.settings(training),
+        reference=reference_below(place.root),
+        metadata={
+            "convention": "zscl",
+            **protocol,
+            "synthetic": edition.synthetic,
+            "samples": found.samples,
+            "digest": found.digests,
+        },
+        remarks=found.remarks,
+    )
 
 
 def _read(place: Opened, who: str, origin: "Origin", download: bool) -> Source:

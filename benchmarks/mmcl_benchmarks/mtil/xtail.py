@@ -24,13 +24,13 @@ from typing import Any, ClassVar, Literal
 from mmcl.options import Count, Natural, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import XTAIL, Scenario
-from mmcl_benchmarks.copies.data_root import opened, reference_below, require_count
+from mmcl_benchmarks.copies.data_root import opened, require_count
 from mmcl_benchmarks.formats.labelled import Side
 from mmcl_benchmarks.mtil.benchmark import ORDERS as ORDERS_OF_MTIL
 from mmcl_benchmarks.mtil.benchmark import TRAINING as TRAINING_OF_MTIL
 from mmcl_benchmarks.mtil.embedded import EDITION, write_mtil
 from mmcl_benchmarks.mtil.prompts import TEMPLATES
-from mmcl_benchmarks.mtil.stream import CONTENTS, read_data_sets
+from mmcl_benchmarks.mtil.stream import CONTENTS, read_data_sets, stream_of
 
 ORDERS = {number: tuple(name for name in names if name != "CIFAR100") for number, names in ORDERS_OF_MTIL.items()}
 TEMPLATE = "a photo of a {}."
@@ -76,22 +76,13 @@ class XTail(BenchmarkPlugin):
             download=self.download,
             strict=self.strict,
         )
-        return Benchmark(
+        return stream_of(
+            place,
+            found,
             name=self.name,
-            edition=edition.name,
             scenario=self.scenario,
-            experiences=found.experiences,
-            training=edition.settings(TRAINING),
-            reference=reference_below(place.root),
-            metadata={
-                "convention": "zscl",
-                "order": self.order,
-                "shots": self.shots,
-                "synthetic": edition.synthetic,
-                "samples": found.samples,
-                "digest": found.digests,
-            },
-            remarks=found.remarks,
+            training=TRAINING,
+            protocol={"order": self.order, "shots": self.shots},
         )
 
 

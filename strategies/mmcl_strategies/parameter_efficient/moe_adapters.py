@@ -17,7 +17,7 @@ in advance. There is no noise at evaluation; the class-incremental tree of the c
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -83,7 +83,7 @@ class MoEAdapters(StrategyPlugin):
 
     def miniature(self) -> "MoEAdapters":
         """A few small experts."""
-        return MoEAdapters(experts=4, bottleneck=4, top_k=min(self.top_k, 2), freeze=min(self.freeze, 1), lr=1e-2)
+        return replace(self, experts=4, bottleneck=4, top_k=min(self.top_k, 2), freeze=min(self.freeze, 1), lr=1e-2)
 
     def adapt_model(self, learner: Learner) -> None:
         """Freeze what is pre-trained and put a mixture beside every MLP."""

@@ -17,7 +17,7 @@ trained compete; the released code lets those of experiences to come take part.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -75,10 +75,8 @@ class DDAS(StrategyPlugin):
         return None if self.reference is None else ReferenceData.from_folder(Path(self.reference))
 
     def miniature(self) -> "DDAS":
-        """Embedded weights, small autoencoders and short loops."""
-        return DDAS(
-            granularity=self.granularity, weights="glyph", code=4, iterations=3, reference_iterations=3, batch_size=4
-        )
+        """With embedded weights, small autoencoders and short loops."""
+        return replace(self, weights="glyph", code=4, iterations=3, reference_iterations=3, batch_size=4)
 
     def adapt_model(self, learner: Learner) -> None:
         """Put the router into the model, with the autoencoder of the reference data."""
