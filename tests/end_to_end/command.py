@@ -1,14 +1,20 @@
-"""The command in a process of its own: forked from the tests, it has imported what they have and starts at once."""
+"""The command: called where it stands, or in a process of its own, for tests that kill it or limit what it may do.
+
+That process is forked from the tests: it has imported what they have and starts at once.
+"""
 
 import multiprocessing
 import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from mmcl.cli import main
 
@@ -23,6 +29,17 @@ class Done:
     returncode: int
     stdout: str
     stderr: str
+
+
+def call(*arguments: str) -> Done:
+    """The command in this process."""
+    printed, errors, code = StringIO(), StringIO(), 0
+    with patch.object(sys, "argv", ["mmcl", *arguments]), redirect_stdout(printed), redirect_stderr(errors):
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+    return Done(code, printed.getvalue(), errors.getvalue())
 
 
 def start(

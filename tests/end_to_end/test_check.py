@@ -1,16 +1,15 @@
 """``mmcl check``: a line per promise, exit code 1 if one is broken, 2 if the user erred."""
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from mmcl.cli import main
 from mmcl.registry import BACKBONES, STRATEGIES, entries
 from mmcl.testing import BACKBONE_CHECKS, STRATEGY_CHECKS
 from mmcl.testing.laboratory.setting import CLASS_SETTING
+
+from .command import call
 
 Command = Callable[..., tuple[int, list[str], str]]
 
@@ -38,19 +37,14 @@ class Deaf(BackbonePlugin):
 
 
 @pytest.fixture
-def check(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Command]:
+def check(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path) -> Iterator[Command]:
     """Runs the command; returns exit code, lines and errors. One scenario is enough here."""
     monkeypatch.setattr("mmcl.testing.laboratory.setting.CLIP_SETTINGS", (CLASS_SETTING,))
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> tuple[int, list[str], str]:
-        monkeypatch.setattr(sys, "argv", ["mmcl", "check", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        printed = capsys.readouterr()
-        return int(stop.value.code or 0), printed.out.splitlines(), printed.err.replace("\n", " ")
+        done = call("check", *arguments)
+        return done.returncode, done.stdout.splitlines(), done.stderr.replace("\n", " ")
 
     yield run
     entries.cache_clear()
@@ -123,14 +117,3 @@ def test_a_name_that_several_kinds_have_wants_the_kind(
     code, lines, _ = check("twin", "--kind", "backbone")
     assert code == 0
     assert len(lines) == len(BACKBONE_CHECKS) + 1
-
-
-def test_an_unknown_name_is_refused_before_torch_is_loaded() -> None:
-    code = (
-        "import sys\nfrom mmcl.cli import main\nfrom mmcl.errors import PluginError\n"
-        "sys.argv = ['mmcl', 'check', 'nothing']\n"
-        "try:\n    main()\nexcept SystemExit as stop:\n    assert stop.code == 2\n"
-        "assert 'torch' not in sys.modules\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr

@@ -4,36 +4,39 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from mmcl.scaffold.package import GROUP_OF, new_package
 
-SMALL = ("--set", "benchmark.experiences=2", "--set", "iterations=2", "--out", "run")
-RUN = {
-    "strategy": ("mtil", "--embedded", "--strategy", "fresh-idea"),
-    "benchmark": ("fresh-idea", "--embedded", "--strategy", "replay:size=4"),
-    "backbone": ("mtil", "--embedded", "--backbone", "fresh-idea"),
-}
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def test_new_packages_are_listed_and_shown_as_soon_as_they_are_installed(installed: Command, tmp_path: Path) -> None:
+    rows = {row["name"]: row for row in json.loads(installed(tmp_path, "mmcl", "list", "--json").stdout)}
+    assert not any(row["broken"] for row in rows.values())
+    for kind in GROUP_OF:
+        assert rows[f"fresh-{kind}"]["distribution"] == f"mmcl-fresh-{kind}"
+        assert rows[f"fresh-{kind}"]["title"].startswith(f"Fresh {kind}: ")
+        shown = installed(tmp_path, "mmcl", "show", f"fresh-{kind}")
+        assert shown.returncode == 0, shown.stderr
+
+
+def test_new_packages_are_run_together(installed: Command, tmp_path: Path) -> None:
+    parts = ("--backbone", "fresh-backbone", "--strategy", "fresh-strategy", "--strategy", "replay:size=4")
+    small = ("--set", "benchmark.experiences=2", "--set", "iterations=2", "--out", "run")
+    done = installed(tmp_path, "mmcl", "run", "fresh-benchmark", "--embedded", *parts, *small)
+    assert done.returncode == 0, f"{done.stdout[-3000:]} {done.stderr[-3000:]}"
+    assert len(json.loads((tmp_path / "run" / "results.json").read_text())["matrix"]) == 3
 
 
 @pytest.mark.parametrize("kind", GROUP_OF)
-def test_a_new_package_works_as_soon_as_it_is_installed(
-    kind: str, install: Callable[..., Callable[..., "subprocess.CompletedProcess[str]"]], tmp_path: Path
+def test_the_tests_of_a_new_package_pass_promises_included(
+    kind: str, installed: Command, packages: Mapping[str, Path]
 ) -> None:
-    package = new_package(kind, "fresh-idea", tmp_path)
-    run = install(package)
-    rows = {row["name"]: row for row in json.loads(run("mmcl", "list", "--json").stdout)}
-    assert rows["fresh-idea"]["distribution"] == "mmcl-fresh-idea"
-    assert rows["fresh-idea"]["title"].startswith("Fresh idea: ")
-    assert not any(row["broken"] for row in rows.values())
-    for command in (("mmcl", "show", "fresh-idea"), ("mmcl", "run", *RUN[kind], *SMALL)):
-        done = run(*command)
-        assert done.returncode == 0, f"{command}: {done.stdout[-3000:]} {done.stderr[-3000:]}"
-    assert len(json.loads((tmp_path / "run" / "results.json").read_text())["matrix"]) == 3
-    tested = run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=package)
+    tested = installed(packages[kind], "python", "-m", "pytest", "-q", "-p", "no:cacheprovider")
     assert tested.returncode == 0, tested.stdout[-5000:]
 
 

@@ -1,6 +1,7 @@
 """Streams of noisy images and sentences, with the real classes in miniature, that are made in no time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -33,7 +34,7 @@ def toy_samples(
     if TEXT in modalities:
         noise = torch.randint(len(NAMES), (len(classes) * per_class,), generator=generator).tolist()
         words = [NAMES[label % len(NAMES)] for label in classes for _ in range(per_class)]
-        values[TEXT] = tiny_clip().tokenize([f"{a} {NAMES[b]}" for a, b in zip(words, noise, strict=True)])
+        values[TEXT] = _tokenize()([f"{a} {NAMES[b]}" for a, b in zip(words, noise, strict=True)])
     targets = torch.tensor(classes).repeat_interleave(per_class)
     third = torch.arange(len(targets)) % 3
     present = {IMAGE: third != 1, TEXT: third != 2} if len(modalities) > 1 else {}
@@ -84,7 +85,7 @@ def toy_pairs(scenario: Scenario = DIL, experiences: int = 2, pairs: int = 12, s
     for index in range(experiences):
         labels = list(range(index * pairs, (index + 1) * pairs))
         captions = [f"{NAMES[label % len(NAMES)]} {NAMES[label // len(NAMES) % len(NAMES)]}" for label in labels]
-        words = tiny_clip().tokenize(captions)
+        words = _tokenize()(captions)
         train, test = (
             TensorSamples(
                 {**toy_samples(labels, 1, index, seed * 1000 + 2 * index + side).values, TEXT: words},
@@ -103,6 +104,12 @@ def toy_pairs(scenario: Scenario = DIL, experiences: int = 2, pairs: int = 12, s
         training={"iterations": 4, "batch_size": 4, "lr": 1e-3, "warmup": 1},
         reference=_reference(seed),
     )
+
+
+@cache
+def _tokenize() -> Callable[[Sequence[str]], Tensor]:
+    """The miniature's; asked for once, since every new miniature is a copy of a whole model."""
+    return tiny_clip().tokenize
 
 
 def _name(label: int) -> str:
