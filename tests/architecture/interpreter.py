@@ -31,12 +31,13 @@ def command(*arguments: str, ends: int = 0, claim: str = "") -> None:
 
 def wrapped() -> list[str]:
     """Functions of public maths that are not as they are written."""
-    from mmcl_strategies.maths import distillation, gates, quadratic
+    from mmcl_strategies.architecture import hard_attention
+    from mmcl_strategies.maths import distillation, quadratic
 
     from mmcl.evaluation import retrieval
     from mmcl.objectives import likelihoods
 
-    modules = (retrieval, likelihoods, distillation, gates, quadratic)
+    modules = (retrieval, likelihoods, hard_attention, distillation, quadratic)
     functions = [found for module in modules for _, found in inspect.getmembers(module, inspect.isfunction)]
     checkers = ("jaxtyping", "beartype")
     return [found.__name__ for found in functions if any(name in found.__code__.co_filename for name in checkers)]

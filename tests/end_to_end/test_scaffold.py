@@ -7,8 +7,6 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import pytest
-
 from mmcl.scaffold.package import GROUP_OF, new_package
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -24,19 +22,31 @@ def test_new_packages_are_listed_and_shown_as_soon_as_they_are_installed(install
         assert shown.returncode == 0, shown.stderr
 
 
-def test_new_packages_are_run_together(installed: Command, tmp_path: Path) -> None:
-    parts = ("--backbone", "fresh-backbone", "--strategy", "fresh-strategy", "--strategy", "replay:size=4")
-    small = ("--set", "benchmark.experiences=2", "--set", "iterations=2", "--out", "run")
-    done = installed(tmp_path, "mmcl", "run", "fresh-benchmark", "--embedded", *parts, *small)
-    assert done.returncode == 0, f"{done.stdout[-3000:]} {done.stderr[-3000:]}"
-    assert len(json.loads((tmp_path / "run" / "results.json").read_text())["matrix"]) == 3
-
-
-@pytest.mark.parametrize("kind", GROUP_OF)
-def test_the_tests_of_a_new_package_pass_promises_included(
-    kind: str, installed: Command, packages: Mapping[str, Path]
+def test_what_strangers_have_made_is_run_together_and_beside_a_strategy_of_our_own(
+    installed: Command, tmp_path: Path
 ) -> None:
-    tested = installed(packages[kind], "python", "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    strategies = ("--strategy", "fresh-strategy", "--strategy", "derpp:alpha=0.01", "--strategy", "ewc")
+    small = ("--set", "benchmark.experiences=2", "--set", "iterations=2", "--set", "ewc.samples=4", "--out", "run")
+    parts = ("fresh-benchmark", "--embedded", "--backbone", "fresh-backbone", *strategies)
+    done = installed(tmp_path, "mmcl", "run", *parts, *small)
+    assert done.returncode == 0, f"{done.stdout[-3000:]} {done.stderr[-3000:]}"
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert len(results["matrix"]) == 3
+    assert results["strategies"] == [
+        {"name": "fresh-strategy"},
+        {"name": "derpp", "alpha": 0.01},
+        {"name": "ewc", "samples": 4},
+    ]
+
+
+def test_the_tests_of_new_packages_pass_promises_included(installed: Command, packages: Mapping[str, Path]) -> None:
+    """In one process, whose start takes longer than most of them: their settings of pytest are the same."""
+    new = [packages[kind] for kind in GROUP_OF]
+    settings = [
+        (package / "pyproject.toml").read_text("utf-8").partition("[tool.pytest.ini_options]") for package in new
+    ]
+    assert len({table for _, _, table in settings}) == 1
+    tested = installed(new[0], "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, new))
     assert tested.returncode == 0, tested.stdout[-5000:]
 
 

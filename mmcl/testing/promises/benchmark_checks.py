@@ -9,7 +9,7 @@ from mmcl.errors import MMCLError
 from mmcl.evaluation.metric import Metric
 from mmcl.objectives.objective import Objective
 from mmcl.testing.check import BrokenPromiseError, Check, NotApplicable, Subject, promise
-from mmcl.testing.laboratory.edition import benchmark, built, cache_in, embedded, inventory, read_all
+from mmcl.testing.laboratory.edition import benchmark, built, cache_in, embedded, inventory, read_all, readings
 from mmcl.testing.promises.option_checks import OPTION_CHECKS
 from mmcl.testing.promises.sample_checks import SAMPLE_CHECKS
 from mmcl.testing.promises.strategy_checks import require_headings
@@ -113,9 +113,9 @@ def missing_data(plugin: Subject) -> None:
 @promise
 def determinism(plugin: Subject) -> None:
     """Built twice, it has the same samples, byte by byte, in the same order."""
-    stream = benchmark(plugin)
+    first = readings(plugin)
     again = read_all(embedded(plugin).build())  # from the usual cache, where it may have been for long
-    for (side, index), reading in read_all(stream).items():
+    for (side, index), reading in first.items():
         other = again.get((side, index))
         if other is None or other.ids != reading.ids:
             raise BrokenPromiseError(
@@ -123,9 +123,9 @@ def determinism(plugin: Subject) -> None:
                 "Sort what the file system lists, and seed what is drawn.",
             )
         if other.values != reading.values:
-            first = next(i for i, (a, b) in enumerate(zip(reading.values, other.values, strict=True)) if a != b)
+            odd = next(i for i, (a, b) in enumerate(zip(reading.values, other.values, strict=True)) if a != b)
             raise BrokenPromiseError(
-                f"{side} sample {reading.ids[first]!r} has other values the second time",
+                f"{side} sample {reading.ids[odd]!r} has other values the second time",
                 "Seed what the writer draws, and give a changed edition a new number.",
             )
 

@@ -1,11 +1,10 @@
 """``mmcl new``: careful with names and folders, complete in the wheel."""
 
-import subprocess
-import sys
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from hatchling.build import build_wheel
 from typer.testing import CliRunner
 
 from mmcl.cli import app
@@ -80,11 +79,9 @@ def test_the_command_says_what_to_do_next(tmp_path: Path) -> None:
     assert (tmp_path / "mmcl-idea" / "pyproject.toml").is_file()
 
 
-def test_the_wheel_holds_every_template(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    (wheel,) = tmp_path.glob("*.whl")
+def test_the_wheel_holds_every_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    wheel = tmp_path / build_wheel(str(tmp_path))
     templates = {path.relative_to(ROOT).as_posix() for path in TEMPLATES.rglob("*") if path.is_file()}
     assert templates
     assert templates <= set(ZipFile(wheel).namelist())
