@@ -37,7 +37,6 @@ from mmcl.signature import checked
 from mmcl.stored_json import reading
 from mmcl.streams.scenario import NAMED
 
-FORMATS = ("open_clip",)
 _COMPUTING = ("device", "precision", "eval_batch_size")  # training settings that say how a model is used
 
 
@@ -127,42 +126,47 @@ def _competing(run: RunFolder, met: Sequence[Mapping[str, Any]]) -> LabelSpace:
 
 
 @checked
-def export(folder: str | Path, to: str, out: str | Path | None = None, trust: bool = False) -> Path:
+def export(folder: str | Path, to: str | None = None, out: str | Path | None = None, trust: bool = False) -> Path:
     """Write the model of a run so that another tool loads it.
 
     Args:
         folder: the run folder.
-        to: ``"open_clip"``: a folder for ``open_clip.create_model_and_transforms("local-dir:FOLDER")``.
-        out: where to; by default ``FOLDER/export-open_clip``.
+        to: the format, if it has to be a certain one; that of the backbone. ``"open_clip"`` is a folder for
+            ``open_clip.create_model_and_transforms("local-dir:FOLDER")``.
+        out: where to; by default ``FOLDER/export-FORMAT``.
         trust: as in ``predict``.
 
     Returns:
         The folder written.
 
     Raises:
-        ConfigError: if the format is unknown, or the model has parts that the format cannot hold.
+        ConfigError: if the backbone has another format, or the model has parts that the format cannot hold.
     """
-    if to not in FORMATS:
-        raise ConfigError(
-            f"export to {to!r}", found="no such format", allowed=", ".join(FORMATS), remedy=nearest(to, FORMATS)
-        )
     run = RunFolder.open(Path(folder), trust)
     model = trained_model(run)
+    known = model.backbone.export_format
+    if to not in (None, known):
+        raise ConfigError(
+            f"export of {folder} to {to!r}",
+            found=f"a backbone that is written in another format, {type(model.backbone).__name__}",
+            allowed=known,
+            remedy="Leave the format out.",
+        )
     names = [name for name, _ in model.named_parameters()]
     extra = [name for name in names if not name.startswith("backbone.") or f".{ADDONS}." in name]
     if extra:
         raise ConfigError(
-            f"export of {folder} to {to}",
+            f"export of {folder} to {known}",
             found=f"the model has {len(extra)} parameters outside the backbone or added to it, such as {extra[0]!r}",
-            allowed="models that are an open_clip model and nothing else",
+            allowed="models that are their backbone and nothing else",
             remedy="Use 'mmcl predict', which uses the whole model.",
         )
-    target = run.path / f"export-{to}" if out is None else Path(out)
+    target = run.path / f"export-{known}" if out is None else Path(out)
     try:
         model.backbone.export(target)
     except (OSError, SafetensorError) as error:
         raise ConfigError(
-            f"export of {folder} to {to}",
+            f"export of {folder} to {known}",
             found=f"{target} cannot be written ({error})",
             allowed="a writable folder with free space",
             remedy="Name another with --out.",

@@ -16,14 +16,34 @@ with patch.object(random, "getrandbits", random.Random(0).getrandbits):
         """Whatever makes a check has been imported now."""
 
 
-# of these packages the shapes that annotations state are checked, from before their first import
+# of these the shapes that annotations state are checked, from before their first import; not of the files of strategies
+# themselves, whose options have refusals of their own: what such a file computes goes through these
 CHECKED = (
-    "mmcl.objectives.likelihoods",
     "mmcl.evaluation.retrieval",
-    "mmcl_strategies.maths",
-    "mmcl_strategies.shared",
+    "mmcl.evaluation.spatial_disorder",
+    "mmcl.objectives",
+    "mmcl_strategies.architecture.column",
+    "mmcl_strategies.architecture.gate",
+    "mmcl_strategies.architecture.gated_addons",
+    "mmcl_strategies.architecture.gated_head",
     "mmcl_strategies.architecture.hard_attention",
     "mmcl_strategies.architecture.ownership",
+    "mmcl_strategies.maths",
+    "mmcl_strategies.parameter_efficient.draws",
+    "mmcl_strategies.parameter_efficient.experts",
+    "mmcl_strategies.parameter_efficient.gating",
+    "mmcl_strategies.parameter_efficient.prompts",
+    "mmcl_strategies.parameter_efficient.regression",
+    "mmcl_strategies.parameter_efficient.ridge",
+    "mmcl_strategies.pseudo_replay.class_densities",
+    "mmcl_strategies.pseudo_replay.density",
+    "mmcl_strategies.pseudo_replay.feature_vae",
+    "mmcl_strategies.pseudo_replay.generator",
+    "mmcl_strategies.pseudo_replay.vae",
+    "mmcl_strategies.replay.nearest_mean",
+    "mmcl_strategies.routing.centroids",
+    "mmcl_strategies.routing.reconstruction",
+    "mmcl_strategies.shared",
 )
 # a whole number is welcome where a float is annotated (PEP 484)
 install_import_hook(CHECKED, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")

@@ -35,6 +35,8 @@ class CompositeBackbone(Backbone):
         ConfigError: if their features have different widths.
     """
 
+    export_format = "parts"
+
     def __init__(self, parts: Sequence[Backbone]) -> None:
         super().__init__()
         widths = {tower.width: name for part in parts for name, tower in part.towers.items()}

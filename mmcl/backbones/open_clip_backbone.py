@@ -33,6 +33,8 @@ class OpenCLIPBackbone(Backbone):
         remarks: what is not sure about it.
     """
 
+    export_format = "open_clip"
+
     def __init__(
         self,
         clip: nn.Module,

@@ -48,7 +48,7 @@ def predict(
 @app.command()
 def export(
     folder: Folder,
-    to: Annotated[str, typer.Option(help="The format: open_clip.")],
+    to: Annotated[Optional[str], typer.Option(help="The format; that of the backbone, such as open_clip.")] = None,  # noqa: UP045
     out: Annotated[Optional[Path], typer.Option(help="Where to.")] = None,  # noqa: UP045
     trust: Trust = False,
 ) -> None:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float64
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import orthogonal_procrustes
 from scipy.spatial.distance import pdist
@@ -18,6 +19,7 @@ from scipy.spatial.distance import pdist
 from mmcl.errors import DataError
 
 Array = NDArray[np.float64]
+Angles = Float64[Array, " n"]  # in degrees, one of each pair
 
 
 class Pairs(NamedTuple):
@@ -127,30 +129,30 @@ def movement(earlier: ArrayLike, later: ArrayLike, bins: Bins | None = None) -> 
     )
 
 
-def angles(first: ArrayLike, second: ArrayLike) -> Array:
-    """Angle between row i of both, ``float64[n]``: of one modality under two checkpoints, its rotation (RAM)."""
+def angles(first: ArrayLike, second: ArrayLike) -> Angles:
+    """Angle between row i of both: of one modality under two checkpoints, its rotation (RAM)."""
     one, other = _together(first, second)
     return _angles_of_chords(np.linalg.norm(other - one, axis=1))
 
 
-def topology_change(earlier: ArrayLike, later: ArrayLike) -> Array:
-    """How much the angle between two rows has changed (SAM), ``float64[n (n - 1) / 2]``: pairs i < j, row by row."""
+def topology_change(earlier: ArrayLike, later: ArrayLike) -> Float64[Array, " pairs"]:
+    """How much the angle between two rows has changed (SAM): pairs i < j, row by row."""
     one, other = _together(earlier, later)
     return np.abs(_angles_of_chords(pdist(other)) - _angles_of_chords(pdist(one)))
 
 
-def deviation(image_rotation: Array, text_rotation: Array) -> Array:
+def deviation(image_rotation: Angles, text_rotation: Angles) -> Angles:
     """Inter-modal deviation ``|RAM_image - RAM_text|`` of each pair."""
     return np.abs(image_rotation - text_rotation)
 
 
-def pair_angle_change(earlier: Pairs, later: Pairs) -> Array:
-    """Angle between image and text, later minus earlier (ours), ``float64[n]``: above 0, alignment was lost."""
+def pair_angle_change(earlier: Pairs, later: Pairs) -> Angles:
+    """Angle between image and text, later minus earlier (ours): above 0, alignment was lost."""
     return angles(later.image, later.text) - angles(earlier.image, earlier.text)
 
 
-def finds_own_text(pairs: Pairs, texts: ArrayLike | None = None) -> NDArray[np.bool_]:
-    """Whether each image is closest to its own text (first of equals), ``bool[n]``; its changes are ours.
+def finds_own_text(pairs: Pairs, texts: ArrayLike | None = None) -> Bool[NDArray[np.bool_], " n"]:
+    """Whether each image is closest to its own text (first of equals); its changes are ours.
 
     Args:
         pairs: the features.
@@ -169,7 +171,7 @@ def procrustes_residual(earlier: ArrayLike, later: ArrayLike) -> float:
     return float(np.linalg.norm(turned - other) / np.linalg.norm(other))
 
 
-def shares(values: Array, edges: Sequence[float]) -> Array:
+def shares(values: Float64[Array, " N"], edges: Sequence[float]) -> Float64[Array, " bins"]:
     """Share of the values in each bin, 0 if there is no value.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import Field, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -113,7 +113,7 @@ class StrategyPlugin:
         """The most it keeps with these options; without a memory no sample at all."""
         return MemoryBudget()
 
-    def miniature(self) -> Self:
+    def miniature(self) -> "StrategyPlugin":
         """Itself, unless it has a large network or a long loop of its own; else one with small ones, for tests."""
         return self
 

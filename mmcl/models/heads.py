@@ -72,6 +72,11 @@ class Head(nn.Module, ABC):
         """Whether the head can score these classes; heads made of text can score any."""
         return True
 
+    @property
+    def prompted(self) -> "TextHead | None":
+        """What embeds prompts of the classes, if these are what it scores by."""
+        return None
+
     def alike(self, label_space: LabelSpace) -> list[list[ClassLabel]]:
         """Groups of classes that the head can never tell apart, whatever is trained; most heads know none."""
         return []
@@ -101,6 +106,11 @@ class TextHead(Head):
         self._kept: ByValue[LabelSpace, dict[Way | None, Tensor]] = ByValue()
         self._kept_at: tuple[object, ...] = ()
         self._held: tuple[LabelSpace, Tensor] | None = None
+
+    @property
+    def prompted(self) -> "TextHead":
+        """The head itself."""
+        return self
 
     def score(self, output: Output, inputs: Inputs, label_space: LabelSpace) -> Tensor:
         """The logits of the fused features; the prompts take the way of each row if the text tower has add-ons."""

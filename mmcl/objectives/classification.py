@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from mmcl.data.asked import AnswerKind, Asked
@@ -18,20 +19,20 @@ class Classification(Objective):
 
     answers: ClassVar[AnswerKind] = AnswerKind.CLASS
 
-    def loss(self, output: Output, targets: Tensor, asked: Asked, smoothing: float) -> Tensor:
+    def loss(self, output: Output, targets: Int[Tensor, " B"], asked: Asked, smoothing: float) -> Float[Tensor, ""]:
         """Cross-entropy with label smoothing."""
         if output.logits is None:
             raise _unscored()
         columns = asked.label_space.columns(targets)
         return cross_entropy(full_precision(output.logits), columns, asked.allowed, smoothing)
 
-    def log_probabilities(self, output: Output, asked: Asked) -> Tensor:
-        """``log p(c | x_n)`` of every competing class, ``[B, C]``."""
+    def log_probabilities(self, output: Output, asked: Asked) -> Float[Tensor, "B C"]:
+        """``log p(c | x_n)`` of every competing class."""
         if output.logits is None:
             raise _unscored()
         return class_log_probabilities(output.logits, asked.allowed)
 
-    def log_likelihood(self, output: Output, targets: Tensor, asked: Asked) -> Tensor:
+    def log_likelihood(self, output: Output, targets: Int[Tensor, " B"], asked: Asked) -> Float[Tensor, " B"]:
         """``log p(y_n | x_n)``."""
         columns = asked.label_space.columns(targets)
         return self.log_probabilities(output, asked).gather(1, columns.unsqueeze(1)).squeeze(1)

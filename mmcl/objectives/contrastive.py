@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from mmcl.data.asked import AnswerKind, Asked
@@ -23,15 +24,15 @@ class Contrastive(Objective):
     answers: ClassVar[AnswerKind] = AnswerKind.PARTNER
     unread: ClassVar[frozenset[str]] = frozenset({"label_smoothing", "own_classes"})
 
-    def loss(self, output: Output, targets: Tensor, asked: Asked, smoothing: float) -> Tensor:
+    def loss(self, output: Output, targets: Int[Tensor, " B"], asked: Asked, smoothing: float) -> Float[Tensor, ""]:
         """Mean over both directions and all pairs of minus the log-likelihood."""
         return -self.log_likelihood(output, targets, asked).mean()
 
-    def log_probabilities(self, output: Output, asked: Asked) -> Tensor:
-        """``[B, B]``, half the log-probability of text k given image n plus half that of image k given text n."""
+    def log_probabilities(self, output: Output, asked: Asked) -> Float[Tensor, "B B"]:
+        """Half the log-probability of text k given image n plus half that of image k given text n."""
         first, second = (output.features[name] for name in matched(output.features))
         return pair_log_probabilities(first, second, output.logit_scale)
 
-    def log_likelihood(self, output: Output, targets: Tensor, asked: Asked) -> Tensor:
+    def log_likelihood(self, output: Output, targets: Int[Tensor, " B"], asked: Asked) -> Float[Tensor, " B"]:
         """Pair n is right for row n."""
         return self.log_probabilities(output, asked).diagonal()

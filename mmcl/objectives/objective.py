@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import fields, is_dataclass
 from typing import ClassVar
 
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from mmcl.data.asked import AnswerKind, Asked
@@ -22,8 +23,10 @@ class Objective(ABC):
     unread: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
-    def loss(self, output: Output, targets: Tensor, asked: Asked, smoothing: float) -> Tensor:
-        """What is minimised, a scalar.
+    def loss(
+        self, output: Output, targets: Shaped[Tensor, "B ..."], asked: Asked, smoothing: float
+    ) -> Float[Tensor, ""]:
+        """What is minimised.
 
         Args:
             output: of the model.
@@ -33,12 +36,12 @@ class Objective(ABC):
         """
 
     @abstractmethod
-    def log_probabilities(self, output: Output, asked: Asked) -> Tensor:
-        """``[B, K]``: log-probability of every answer that competes in each row; free of label smoothing."""
+    def log_probabilities(self, output: Output, asked: Asked) -> Float[Tensor, "B K"]:
+        """Log-probability of every answer that competes in each row; free of label smoothing."""
 
     @abstractmethod
-    def log_likelihood(self, output: Output, targets: Tensor, asked: Asked) -> Tensor:
-        """``[B]``: log-probability of the right answer of each row; free of label smoothing."""
+    def log_likelihood(self, output: Output, targets: Shaped[Tensor, "B ..."], asked: Asked) -> Float[Tensor, " B"]:
+        """Log-probability of the right answer of each row; free of label smoothing."""
 
     def __str__(self) -> str:
         """The name, with the options that it has: what a run records of it."""

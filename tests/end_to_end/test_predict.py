@@ -170,6 +170,13 @@ def test_a_model_in_a_folder_that_nobody_may_write_to_answers_and_is_exported_el
     assert not (run / "export-open_clip").exists()
 
 
+def test_a_model_is_exported_in_the_format_of_its_backbone_and_in_no_other(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"another format, OpenCLIPBackbone.*open_clip.*Leave the format out"):
+        mmcl.export(run, "onnx", tmp_path / "onnx")
+    assert not (tmp_path / "onnx").exists()
+    assert (mmcl.export(run, out=tmp_path / "clip") / "open_clip_model.safetensors").exists()
+
+
 def test_answers_are_written_as_json_and_as_a_table(run: Path, pictures: Path) -> None:
     words = ["predict", str(run), str(pictures), "--top", "2"]
     said = json.loads(CliRunner().invoke(app, [*words, "--json"]).stdout)

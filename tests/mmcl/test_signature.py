@@ -138,7 +138,7 @@ CALLS: Mapping[str, Callable[[], Any]] = {
     "a list of folders to extend": lambda: mmcl.extend("run", ["a", "b"]),
     "a file that stands alone": lambda: mmcl.predict("run", "image.jpg"),
     "a number of classes as a text": lambda: mmcl.predict("run", ["image.jpg"], top="3"),  # type: ignore[arg-type]
-    "no format to export": lambda: mmcl.export("run", None),
+    "a number for a format": lambda: mmcl.export("run", 3),  # type: ignore[arg-type]
     "a number for a name": lambda: mmcl.strategy(3),
     "no name": lambda: mmcl.backbone(None),
     "a list for a name": lambda: mmcl.benchmark(["mtil"]),

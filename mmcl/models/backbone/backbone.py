@@ -31,6 +31,7 @@ class Backbone(nn.Module, ABC):
         preprocess_train: modality -> raw value to tensor, with augmentation.
         preprocess_eval: modality -> raw value to tensor, deterministic.
         remarks: what is not sure about it; a run says it and keeps it.
+        export_format: what ``export`` writes: the name of the library that loads it, or ``own``.
         training_defaults: fields of ``TrainingConfig``; benchmark and user come before it. The scale of cosines, which
             all backbones have, is not trained unless somebody says otherwise.
     """
@@ -40,6 +41,7 @@ class Backbone(nn.Module, ABC):
     preprocess_train: Mapping[str, Callable[[Any], Tensor]]
     preprocess_eval: Mapping[str, Callable[[Any], Tensor]]
     remarks: Sequence[str] = ()
+    export_format: str = "own"
     training_defaults: Mapping[str, Any] = {"freeze": ("*logit_scale",)}
 
     @property

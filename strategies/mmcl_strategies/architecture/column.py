@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-Activations = list[Tensor]
+Hidden = Float[Tensor, "B _"]  # of one layer, or one modality's features: widths differ, rows are the same
+Activations = list[Hidden]
 
 
 class AdapterLateral(nn.Module):
@@ -25,8 +27,8 @@ class AdapterLateral(nn.Module):
         self.V = nn.Linear(sum(earlier), width)
         self.U = nn.Linear(width, out)
 
-    def forward(self, earlier: Sequence[Tensor]) -> Tensor:
-        """Hidden activations ``[B, n_j]`` of the earlier columns, in their order -> ``[B, out]``."""
+    def forward(self, earlier: Sequence[Hidden]) -> Float[Tensor, "B out"]:
+        """What the hidden activations of the earlier columns, in their order, add."""
         scaled = torch.cat([alpha * hidden for alpha, hidden in zip(self.alpha, earlier, strict=True)], dim=1)
         added: Tensor = self.U(functional.relu(self.V(scaled)))
         return added
@@ -39,8 +41,8 @@ class LinearLateral(nn.Module):
         super().__init__()
         self.U = nn.ModuleList(nn.Linear(width, out) for width in earlier)
 
-    def forward(self, earlier: Sequence[Tensor]) -> Tensor:
-        """Hidden activations ``[B, n_j]`` of the earlier columns, in their order -> ``[B, out]``."""
+    def forward(self, earlier: Sequence[Hidden]) -> Float[Tensor, "B out"]:
+        """What the hidden activations of the earlier columns, in their order, add."""
         return torch.stack([layer(hidden) for layer, hidden in zip(self.U, earlier, strict=True)]).sum(0)
 
 
@@ -78,20 +80,26 @@ class Column(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, features: Mapping[str, Tensor], present: Mapping[str, Tensor], earlier: Sequence[Activations]
-    ) -> tuple[Activations, Tensor]:
+        self,
+        features: Mapping[str, Hidden],
+        present: Mapping[str, Bool[Tensor, " B"]],
+        earlier: Sequence[Activations],
+    ) -> tuple[Activations, Float[Tensor, "B classes"]]:
         """Activations of the hidden layers and scores of the classes; the arguments are those of ``hidden``."""
         activations = self.hidden(features, present, earlier)
         return activations, self.scores(activations, earlier)
 
     def hidden(
-        self, features: Mapping[str, Tensor], present: Mapping[str, Tensor], earlier: Sequence[Activations]
+        self,
+        features: Mapping[str, Hidden],
+        present: Mapping[str, Bool[Tensor, " B"]],
+        earlier: Sequence[Activations],
     ) -> Activations:
         """Activations of the hidden layers, which later columns read.
 
         Args:
-            features: modality -> ``[B, D]``.
-            present: modality -> ``bool[B]``, which rows have it.
+            features: by modality.
+            present: by modality, which rows have it.
             earlier: the hidden activations of each earlier column for the same rows.
         """
         rows = next(iter(present.values()))
@@ -107,7 +115,7 @@ class Column(nn.Module):
             activations.append(self.dropout(functional.relu(value)) * there)
         return activations
 
-    def scores(self, activations: Activations, earlier: Sequence[Activations]) -> Tensor:
+    def scores(self, activations: Activations, earlier: Sequence[Activations]) -> Float[Tensor, "B classes"]:
         """Scores of the classes, which nobody reads but who asks for this experience.
 
         Args:

@@ -1,6 +1,7 @@
 """Gate: what each experience opens of the units of a layer."""
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from mmcl_strategies.architecture.hard_attention import binary, gate
@@ -49,16 +50,16 @@ class Gate(nn.Module):
         self.gates = torch.cat([self.gates, torch.full_like(self.used, self.idle).unsqueeze(0)])
         self.tasks.append(task_id)
 
-    def row(self, row: int) -> Tensor:
-        """The gates ``[N]`` of one experience."""
+    def row(self, row: int) -> Float[Tensor, " N"]:
+        """The gates of one experience."""
         return self.soft() if row == self.active else self.gates[row]
 
-    def of_samples(self, task_ids: Tensor) -> Tensor:
-        """The gates ``[B, N]`` of the experience of each sample ``int64[B]``; idle ones where it has not been met."""
+    def of_samples(self, task_ids: Int[Tensor, " B"]) -> Float[Tensor, "B N"]:
+        """The gates of the experience of each sample; idle ones where it has not been met."""
         rows = [self.row(row) for row in range(len(self.tasks))]
         return torch.stack([*rows, torch.full_like(self.used, self.idle)])[row_of(task_ids, self.tasks)]
 
-    def soft(self) -> Tensor:
+    def soft(self) -> Float[Tensor, " N"]:
         """``sigmoid(s e)`` of the experience that is being learned."""
         if self.exact_slope:
             return gate(self.embedding, self.sharpness)

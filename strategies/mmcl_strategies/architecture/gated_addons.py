@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -9,7 +10,6 @@ from mmcl.data.modality import TEXT
 from mmcl.data.sample import Inputs
 from mmcl.errors import CompositionError
 from mmcl.models.arrival import Arrival
-from mmcl.models.heads import TextHead
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.models.sites import AddOn, Here, Site
 from mmcl_strategies.architecture.gate import Gate
@@ -34,8 +34,8 @@ class GatedAddOn(AddOn):
         """The layers before and behind the gate."""
         raise NotImplementedError
 
-    def opened(self, hidden: Tensor, inputs: Inputs) -> Tensor:
-        """``[B, ..., N]`` times the gates ``[B, N]`` of each row."""
+    def opened(self, hidden: Float[Tensor, "B *tokens N"], inputs: Inputs) -> Float[Tensor, "B *tokens N"]:
+        """Hidden units times the gates of each row."""
         assert inputs.task_ids is not None
         gates = self.gate.of_samples(inputs.task_ids)
         return hidden * gates.reshape(len(gates), *[1] * (hidden.ndim - 2), -1)
@@ -102,7 +102,7 @@ def attach_to_units(model: MultimodalModel, make_gate: MakeGate) -> None:
     Raises:
         CompositionError: if a tower has no blocks with an MLP whose units can be reached.
     """
-    prompts = {TEXT} if isinstance(model.head, TextHead) else set()
+    prompts = set() if model.head.prompted is None else {TEXT}
     for tower in sorted(model.backbone.towers.keys() - prompts):
         for site in _sites(model, tower, "units", "transformer"):
             assert isinstance(site.before, nn.Linear)

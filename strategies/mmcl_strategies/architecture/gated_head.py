@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -16,6 +17,8 @@ from mmcl_strategies.architecture.guard import Link
 from mmcl_strategies.architecture.ownership import Ownership
 
 MakeGate = Callable[[int], Gate]
+Vectors = Float[Tensor, "B _"]
+Maps = Float[Tensor, "B _ _ _"]
 
 
 class GatedLayer(nn.Module):
@@ -25,8 +28,8 @@ class GatedLayer(nn.Module):
         super().__init__()
         self.layer, self.gate, self.dropout = layer, gate, nn.Dropout(dropout)
 
-    def forward(self, value: Tensor, row: int) -> Tensor:
-        """``[B, I]`` or ``[B, I, H, W]`` -> ``[B, O]`` or ``[B, O, H', W']``, gated as experience ``row`` wants it."""
+    def forward(self, value: Vectors | Maps, row: int) -> Vectors | Maps:
+        """Units or a map of channels, gated as experience ``row`` wants it."""
         hidden: Tensor = self.dropout(functional.relu(self.layer(value)))
         gates = self.gate.row(row)
         if isinstance(self.layer, nn.Conv2d):
@@ -46,8 +49,8 @@ class GatedStack(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.width = width
 
-    def forward(self, value: Tensor, row: int) -> Tensor:
-        """``[B, width]``, through the gates of experience ``row``."""
+    def forward(self, value: Float[Tensor, "B ..."], row: int) -> Float[Tensor, "B width"]:
+        """What comes through the gates of experience ``row``."""
         for layer in self.gated:
             flat = isinstance(layer.layer, nn.Linear) and value.ndim > 2
             value = layer(value.flatten(1) if flat else value, row)
@@ -97,7 +100,7 @@ class GatedHead(Head):
         assert value is not None
         return self.ownership.gather(label_space, inputs.task_ids, lambda row: self.logits(value, row))
 
-    def logits(self, value: Tensor, row: int) -> Tensor:
+    def logits(self, value: Float[Tensor, "B ..."], row: int) -> Float[Tensor, "B classes"]:
         """The scores of the classes of one experience."""
         scores: Tensor = self.outputs[row](self.stack(value, row))
         return scores

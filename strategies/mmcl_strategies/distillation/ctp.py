@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -37,27 +38,30 @@ from mmcl.options import NonNegative, Positive, Share, Width, check_options
 from mmcl_strategies.maths.distillation import soft_cross_entropy, unit_rows
 from mmcl_strategies.maths.relation_distillation import cross_modal_divergence, same_modality_divergence
 
+Features = Float[Tensor, "B D"]
+Queue = Float[Tensor, "D Q"]
 
-def image_text_contrast(image: Tensor, text: Tensor, temperature: float) -> Tensor:
-    """``itc``: mean over pairs and both directions; raw features ``[B, D]``, pair n in row n."""
+
+def image_text_contrast(image: Features, text: Features, temperature: float) -> Float[Tensor, ""]:
+    """``itc``: mean over pairs and both directions; raw features, pair n in row n."""
     return -pair_log_likelihood(image, text, image.new_tensor(1 / temperature)).mean()
 
 
 def momentum_contrast(
-    image: Tensor,
-    text: Tensor,
-    momentum_image: Tensor,
-    momentum_text: Tensor,
-    image_queue: Tensor,
-    text_queue: Tensor,
+    image: Features,
+    text: Features,
+    momentum_image: Features,
+    momentum_text: Features,
+    image_queue: Queue,
+    text_queue: Queue,
     temperature: float,
-) -> Tensor:
+) -> Float[Tensor, ""]:
     """``cmc``: each sample against the momentum features of the batch and of the queue, both directions halved.
 
     Args:
-        image, text: raw features ``[B, D]`` of the student.
-        momentum_image, momentum_text: raw features ``[B, D]``, detached here.
-        image_queue, text_queue: ``[D, Q]``, unit columns.
+        image, text: raw features of the student.
+        momentum_image, momentum_text: raw features, detached here.
+        image_queue, text_queue: unit columns.
         temperature: tau.
     """
     right = torch.arange(len(image), device=image.device)
@@ -71,9 +75,9 @@ def momentum_contrast(
 
 
 def topology(
-    image: Tensor, text: Tensor, old_image: Tensor, old_text: Tensor, temperature: float
-) -> tuple[Tensor, Tensor]:
-    """``cross`` and ``same``; raw features ``[B, D]`` of the student and of the previous model."""
+    image: Features, text: Features, old_image: Features, old_text: Features, temperature: float
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """``cross`` and ``same``; raw features of the student and of the previous model."""
     cross = cross_modal_divergence(image, text, old_image, old_text, temperature)
     same = same_modality_divergence(image, old_image, temperature) + same_modality_divergence(
         text, old_text, temperature
@@ -82,14 +86,17 @@ def topology(
 
 
 def masked_token_losses(
-    student_logits: Tensor, momentum_logits: Tensor, labels: Tensor, temperature: float
-) -> tuple[Tensor, Tensor]:
+    student_logits: Float[Tensor, "B L V"],
+    momentum_logits: Float[Tensor, "B L V"],
+    labels: Int[Tensor, "B L"],
+    temperature: float,
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """``mlm`` and ``mlm_distill`` of the authors' model, for backbones with a fusion encoder.
 
     Args:
-        student_logits: ``[B, L, V]`` of the fusion encoder.
-        momentum_logits: ``[B, L, V]`` of the momentum model, detached here.
-        labels: ``int64[B, L]``, the token to predict, -100 where none is masked.
+        student_logits: of the fusion encoder.
+        momentum_logits: of the momentum model, detached here.
+        labels: the token to predict, -100 where none is masked.
         temperature: of the distillation; there is no factor ``T^2``.
 
     Returns:
@@ -103,12 +110,12 @@ def masked_token_losses(
     )
 
 
-def enqueue(queue: Tensor, features: Tensor, position: int) -> tuple[Tensor, int]:
-    """Overwrite the oldest columns of a queue ``[D, Q]`` with unit features.
+def enqueue(queue: Queue, features: Features, position: int) -> tuple[Queue, int]:
+    """Overwrite the oldest columns of a queue with unit features.
 
     Args:
         queue: unit columns.
-        features: raw ``[B, D]`` with ``B <= Q``.
+        features: raw, with ``B <= Q``.
         position: the oldest column.
 
     Returns:

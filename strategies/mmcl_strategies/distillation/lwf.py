@@ -31,7 +31,6 @@ from mmcl.data.sample import Batch, Inputs
 from mmcl.learning.compose import Need
 from mmcl.learning.strategy import Learner, StrategyPlugin, Terms
 from mmcl.learning.teachers import Teacher
-from mmcl.models.heads import TextHead
 from mmcl.models.output import Output
 from mmcl.objectives.likelihoods import full_precision
 from mmcl.options import Natural, NonNegative, Positive
@@ -81,16 +80,16 @@ class LwF(StrategyPlugin):
             return {}
         teacher = learner.teacher("previous")
         inputs, output, answer = self._distilled_on(learner, teacher)
-        head, teacher_head = learner.model.head, teacher.model.head
         with torch.no_grad():
             answers = full_precision(teacher.model.score(answer, inputs, space))
-        if not isinstance(head, TextHead):
+        if learner.model.head.prompted is None:
             student = full_precision(learner.model.score(output, inputs, space))
             return {"logits": self.strength * head_distillation(student, answers, heads, self.temperature)}
         if self.texts == "frozen":
-            assert isinstance(teacher_head, TextHead)
+            embedding = teacher.model.head.prompted
+            assert embedding is not None
             with torch.no_grad(), teacher.model.computing():
-                keys = teacher_head.text_features(space)
+                keys = embedding.text_features(space)
             student = contrast_logits(output.fused, keys, learner.model.backbone.logit_scale)
         else:
             student = full_precision(learner.model.score(output, inputs, space))

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mmcl.data.modality import IMAGE, TEXT
@@ -40,25 +41,25 @@ class Alignment(NamedTuple):
     """Both directions of the alignment with the previous model.
 
     Attributes:
-        image_to_text: ``KL_it``, a scalar.
-        text_to_image: ``KL_ti``, a scalar.
+        image_to_text: ``KL_it``.
+        text_to_image: ``KL_ti``.
     """
 
-    image_to_text: Tensor
-    text_to_image: Tensor
+    image_to_text: Float[Tensor, ""]
+    text_to_image: Float[Tensor, ""]
 
 
-def kept_rows(scores: Tensor) -> Tensor:
-    """``bool[B]``: which rows of ``[B, B]`` have their largest entry on the diagonal; of equal ones the first."""
+def kept_rows(scores: Float[Tensor, "B B"]) -> Bool[Tensor, " B"]:
+    """Which rows have their largest entry on the diagonal; of equal ones the first."""
     return scores.argmax(dim=1) == torch.arange(len(scores), device=scores.device)
 
 
-def screened_divergence(scores: Tensor, answer: Tensor) -> Tensor:
-    """``sum over kept rows of KL(softmax(answer) || softmax(scores))``, a scalar.
+def screened_divergence(scores: Float[Tensor, "B B"], answer: Float[Tensor, "B B"]) -> Float[Tensor, ""]:
+    """``sum over kept rows of KL(softmax(answer) || softmax(scores))``.
 
     Args:
-        scores: ``[B, B]`` of the current model.
-        answer: ``[B, B]`` of the previous model, detached here; decides which rows are kept.
+        scores: of the current model.
+        answer: of the previous model, detached here; decides which rows are kept.
     """
     answer = answer.detach()
     log_student, log_teacher = scores.log_softmax(dim=1), answer.log_softmax(dim=1)
@@ -66,8 +67,13 @@ def screened_divergence(scores: Tensor, answer: Tensor) -> Tensor:
     return rows.masked_fill(~kept_rows(answer), 0.0).sum()
 
 
-def alignment(image: Tensor, text: Tensor, old_image: Tensor, old_text: Tensor) -> Alignment:
-    """Both screened divergences between the cosines of a batch; raw features ``[B, D]``, pair n in row n."""
+def alignment(
+    image: Float[Tensor, "B D"],
+    text: Float[Tensor, "B D"],
+    old_image: Float[Tensor, "B D"],
+    old_text: Float[Tensor, "B D"],
+) -> Alignment:
+    """Both screened divergences between the cosines of a batch; raw features, pair n in row n."""
     scores, answer = unit_rows(image) @ unit_rows(text).T, unit_rows(old_image) @ unit_rows(old_text).T
     return Alignment(screened_divergence(scores, answer), screened_divergence(scores.T, answer.T))
 

@@ -1,6 +1,7 @@
 """Draws: the random values of a strategy's own layers, from generators that belong to it."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 
@@ -18,11 +19,11 @@ class Draws:
         self.generator = generator
         self._there: dict[torch.device, torch.Generator] = {}
 
-    def normal(self, like: Tensor) -> Tensor:
+    def normal(self, like: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """A standard normal value for each of ``like``."""
         return torch.randn(like.shape, generator=self.generator, dtype=like.dtype).to(like.device)
 
-    def dropped(self, hidden: Tensor, share: float) -> Tensor:
+    def dropped(self, hidden: Float[Tensor, "*shape"], share: float) -> Float[Tensor, "*shape"]:
         """``hidden`` with this share of zeros, the rest enlarged so that the mean stays."""
         if not share:
             return hidden

@@ -4,10 +4,11 @@ Source: Yu et al., CVPR 2024, section 3.2 and released code (``mtil`` tree).
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -22,22 +23,22 @@ SHARED = "shared"  # the name of a gate that serves every experience
 
 
 def expert_sum(
-    x: Tensor,
+    x: Float[Tensor, "N L D"],
     gates: Gates,
-    down: Sequence[Tensor],
-    up: Sequence[Tensor],
+    down: tuple[Float[Tensor, "E r D"], Float[Tensor, "E r"]],
+    up: tuple[Float[Tensor, "E D r"], Float[Tensor, "E D"]],
     scale: float,
     drop: Callable[[Tensor], Tensor] = lambda hidden: hidden,
-) -> Tensor:
-    """``sum_e g_e scale (U_e relu(D_e x + d_e) + u_e)`` over the experts of a row, for all its tokens, ``[N, L, D]``.
+) -> Float[Tensor, "N L D"]:
+    """``sum_e g_e scale (U_e relu(D_e x + d_e) + u_e)`` over the experts of a row, for all its tokens.
 
     Only the experts that a row has are computed. The gradient of all others is zero, not absent.
 
     Args:
-        x: tokens ``[N, L, D]``.
+        x: tokens.
         gates: the experts of each row.
-        down: all ``D_e`` as ``[E, r, D]`` and all ``d_e`` as ``[E, r]``.
-        up: all ``U_e`` as ``[E, D, r]`` and all ``u_e`` as ``[E, D]``.
+        down: all ``D_e`` and all ``d_e``.
+        up: all ``U_e`` and all ``u_e``.
         scale: of what experts give.
         drop: dropout of the hidden units.
     """
@@ -167,8 +168,8 @@ class Mixture(AddOn):
         )
         return route.strength.to(given.dtype).reshape(-1, 1, 1) * given
 
-    def choice(self, token: Tensor, route: Route) -> Choice:
-        """The experts of rows with the first tokens ``[N, D]`` and these ways; in training they explore."""
+    def choice(self, token: Float[Tensor, "N D"], route: Route) -> Choice:
+        """The experts of rows with these first tokens and ways; in training they explore."""
         ids, which = route.distinct()
         gates = [self.gates[self._gate_of(id_)] for id_ in ids]
         weight, noise = (torch.stack([getattr(gate, part) for gate in gates]) for part in ("weight", "noise"))

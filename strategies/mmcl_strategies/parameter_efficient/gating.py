@@ -8,28 +8,32 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
+
+# G of a gate that serves all rows, or one for each
+Weight = Float[Tensor, "D E"] | Float[Tensor, "#N D E"]
 
 
 class Gates(NamedTuple):
     """The experts of each row and their shares.
 
     Attributes:
-        positions: ``int64[N, k]``, the experts.
-        shares: ``float[N, k]``, which sum to 1 in each row.
+        positions: the experts.
+        shares: theirs, which sum to 1 in each row.
     """
 
-    positions: Tensor
-    shares: Tensor
+    positions: Int[Tensor, "N k"]
+    shares: Float[Tensor, "N k"]
 
-    def dense(self, experts: int) -> Tensor:
-        """``float[N, E]`` with zeros for all other experts."""
+    def dense(self, experts: int) -> Float[Tensor, "N {experts}"]:
+        """The shares of all experts, with zeros for all others."""
         return self.shares.new_zeros(len(self.shares), experts).scatter(1, self.positions, self.shares)
 
 
-def top_k_gates(logits: Tensor, k: int) -> Gates:
-    """The k largest of the logits ``[N, E]`` in each row, and their softmax among themselves."""
+def top_k_gates(logits: Float[Tensor, "N E"], k: int) -> Gates:
+    """The k largest of the logits in each row, and their softmax among themselves."""
     largest, positions = logits.topk(k, dim=1)
     return Gates(positions, largest.softmax(dim=1))
 
@@ -39,25 +43,30 @@ class Choice(NamedTuple):
 
     Attributes:
         gates: the outcome.
-        clean: logits without noise, ``[N, E]``.
+        clean: logits without noise.
         noisy: those that were compared.
         scale: standard deviation of the noise of each; ``None`` without noise.
     """
 
     gates: Gates
-    clean: Tensor
-    noisy: Tensor
-    scale: Tensor | None
+    clean: Float[Tensor, "N E"]
+    noisy: Float[Tensor, "N E"]
+    scale: Float[Tensor, "N E"] | None
 
 
 def choose(
-    token: Tensor, weight: Tensor, noise: Tensor, k: int, floor: float, normal: Callable[[Tensor], Tensor] | None
+    token: Float[Tensor, "N D"],
+    weight: Weight,
+    noise: Weight,
+    k: int,
+    floor: float,
+    normal: Callable[[Float[Tensor, "N E"]], Float[Tensor, "N E"]] | None,
 ) -> Choice:
     """Logits ``r G``, in training with noise of the standard deviation ``softplus(r N) + floor``, and their top k.
 
     Args:
-        token: r of each row, ``[N, D]``.
-        weight: G, ``[D, E]`` for all rows or ``[N, D, E]``, one for each.
+        token: r of each row.
+        weight: G, one for all rows or one for each.
         noise: N, of the same shape.
         k: experts of a row.
         floor: of the standard deviation.
@@ -72,8 +81,8 @@ def choose(
     return Choice(top_k_gates(noisy, k), clean, noisy, scale)
 
 
-def expected_load(choice: Choice) -> Tensor:
-    """Expected number of rows in which each expert is chosen, over other draws of its noise, ``float[E]``.
+def expected_load(choice: Choice) -> Float[Tensor, " E"]:
+    """Expected number of rows in which each expert is chosen, over other draws of its noise.
 
     Without noise, or where all experts are chosen, it is the number itself.
     """
@@ -88,24 +97,24 @@ def expected_load(choice: Choice) -> Tensor:
     return within.sum(0)
 
 
-def activations(gates: Tensor) -> Tensor:
-    """How many rows of the gates ``[N, E]`` each expert takes part in, ``int64[E]``."""
+def activations(gates: Float[Tensor, "N E"]) -> Int[Tensor, " E"]:
+    """How many rows each expert takes part in."""
     return (gates > 0).sum(0)
 
 
-def squared_variation(values: Tensor) -> Tensor:
-    """``var / mean^2`` of ``[E]`` values with the unbiased variance; 0 for one value alone."""
+def squared_variation(values: Float[Tensor, " E"]) -> Float[Tensor, ""]:
+    """``var / mean^2`` with the unbiased variance; 0 for one value alone."""
     if len(values) == 1:
         return values.new_zeros(())
     return values.var() / (values.mean().square() + 1e-10)
 
 
-def balance(choice: Choice) -> Tensor:
+def balance(choice: Choice) -> Float[Tensor, ""]:
     """``0.01 (cv^2(importance) + cv^2(load))``: 0 where all experts have the same share and the same load."""
     importance = choice.gates.dense(choice.clean.shape[1]).sum(0)
     return 0.01 * (squared_variation(importance) + squared_variation(expected_load(choice)))
 
 
-def most_active(counts: Tensor, number: int) -> Tensor:
-    """The experts with the largest counts ``int64[E]``, ``int64[number]``; of equal ones the first."""
+def most_active(counts: Int[Tensor, " E"], number: int) -> Int[Tensor, " {number}"]:
+    """The experts with the largest counts; of equal ones the first."""
     return counts.argsort(descending=True, stable=True)[:number]

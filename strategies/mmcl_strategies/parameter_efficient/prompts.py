@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from mmcl.data.route import Route
@@ -10,25 +11,20 @@ from mmcl.data.sample import Inputs
 from mmcl.models.arrival import Arrival
 from mmcl.models.sites import AddOn, Here
 
-Place = Callable[[Tensor, Tensor], Tensor]  # (tokens [B, L, W], prompts [B, P, W]) -> tokens with the prompts
+Tokens = Float[Tensor, "B L W"]
+Vectors = Float[Tensor, "B P W"]
+Place = Callable[[Tokens, Vectors], Float[Tensor, "B _ W"]]  # puts the second among the first
 
 
-def behind_class_token(tokens: Tensor, prompts: Tensor) -> Tensor:
-    """``[class, prompts, patches]``: ``[B, 1 + L, W]`` becomes ``[B, 1 + P + L, W]``.
-
-    Args:
-        tokens: ``[B, 1 + L, W]``, the class token first, with their positions; prompts have none.
-        prompts: ``[B, P, W]``.
-    """
+def behind_class_token(tokens: Tokens, prompts: Vectors) -> Float[Tensor, "B L+P W"]:
+    """``[class, prompts, patches]`` of tokens with their positions, the class token first; prompts have none."""
     return torch.cat([tokens[:, :1], prompts, tokens[:, 1:]], dim=1)
 
 
-def in_place_of_words(embedded: Tensor, prompts: Tensor) -> Tensor:
+def in_place_of_words(embedded: Tokens, prompts: Vectors) -> Tokens:
     """``[start, prompts, rest]``: the prompts stand in the place of as many words, which were put there for them.
 
-    Args:
-        embedded: ``[B, L, W]``, a start token first, before positions are added.
-        prompts: ``[B, P, W]``.
+    The words come embedded, a start token first, before positions are added.
     """
     return torch.cat([embedded[:, :1], prompts, embedded[:, 1 + prompts.shape[1] :]], dim=1)
 

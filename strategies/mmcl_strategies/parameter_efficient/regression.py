@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float64, Int
 from torch import Tensor, nn
 
 from mmcl_strategies.parameter_efficient.ridge import (
@@ -16,7 +17,7 @@ from mmcl_strategies.parameter_efficient.ridge import (
     widened,
 )
 
-Pairs = Iterable[tuple[Tensor, Tensor]]  # unit features ``[n, D]`` in double precision, class ids ``int64[n]``
+Pairs = Iterable[tuple[Float64[Tensor, "n D"], Int[Tensor, " n"]]]  # unit features and class ids, in batches
 
 
 class Regression(nn.Module, ABC):
@@ -51,8 +52,8 @@ class Regression(nn.Module, ABC):
         """Learn samples whose classes have their columns in ``ids``."""
 
     @abstractmethod
-    def forward(self, features: Tensor) -> Tensor:
-        """Values ``[B, C]`` of unit features ``[B, D]``."""
+    def forward(self, features: Float64[Tensor, "B D"]) -> Float64[Tensor, "B C"]:
+        """A value of each class for rows of unit length."""
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *arguments: Any) -> None:
         """Make room for what was learned before it was saved."""
@@ -95,7 +96,7 @@ class PrimalRegression(Regression):
         for features, labels in pairs:
             self.R, self.W = updated(self.R, self.W, self._expanded(features), one_hot(labels, self.ids))
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Float64[Tensor, "B D"]) -> Float64[Tensor, "B C"]:
         """The scores ``phi W`` of all classes learned."""
         return self._expanded(features) @ self.W
 
@@ -136,6 +137,6 @@ class DualRegression(Regression):
         kernel = rbf_kernel(self.features, self.features, self.gamma)
         self.alpha = ridge_solution(kernel, one_hot(self.targets, self.ids), self.ridge)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Float64[Tensor, "B D"]) -> Float64[Tensor, "B C"]:
         """The scores ``k(x, X) alpha`` of all classes learned."""
         return rbf_kernel(features, self.features, self.gamma) @ self.alpha

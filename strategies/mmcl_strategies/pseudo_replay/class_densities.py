@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from mmcl.data.sample import Batch
@@ -18,16 +19,16 @@ class Drawn(NamedTuple):
     """Features as a backbone would give them, of samples that never existed.
 
     Attributes:
-        features: modality -> ``[B, D]``, raw; zero where it is not present.
-        present: modality -> ``bool[B]``.
-        targets: class ids, ``int64[B]``.
-        task_ids: experiences, ``int64[B]``.
+        features: by modality, raw; zero where it is not present.
+        present: by modality, which samples have it.
+        targets: class ids.
+        task_ids: experiences.
     """
 
-    features: dict[str, Tensor]
-    present: dict[str, Tensor]
-    targets: Tensor
-    task_ids: Tensor
+    features: dict[str, Float[Tensor, "B _"]]
+    present: dict[str, Bool[Tensor, " B"]]
+    targets: Int[Tensor, " B"]
+    task_ids: Int[Tensor, " B"]
 
 
 class ClassDensities:
@@ -51,12 +52,12 @@ class ClassDensities:
         """The experiences they are from, in ascending order."""
         return sorted({task_id for task_id, _ in self._keys})
 
-    def draw(self, count: int, like: Mapping[str, Tensor], generator: torch.Generator) -> Drawn:
+    def draw(self, count: int, like: Mapping[str, Float[Tensor, "_ _"]], generator: torch.Generator) -> Drawn:
         """Features of ``count`` samples, their classes drawn uniformly, their modalities as often as they occurred.
 
         Args:
             count: B.
-            like: features ``[_, D]`` of each modality of the stream, for width, device and precision.
+            like: features of each modality of the stream, for width, device and precision.
             generator: on the CPU.
         """
         features = {
@@ -83,12 +84,14 @@ class ClassDensities:
         return records[int(torch.multinomial(counts, 1, generator=generator))] if len(records) > 1 else records[0]
 
 
-def fit_classes(passed: Iterable[tuple[Batch, Mapping[str, Tensor]]], fit: Callable[[Tensor], Density]) -> list[Record]:
+def fit_classes(
+    passed: Iterable[tuple[Batch, Mapping[str, Float[Tensor, "_ _"]]]], fit: Callable[[Float[Tensor, "N W"]], Density]
+) -> list[Record]:
     """One record for each class, experience and set of modalities.
 
     Args:
-        passed: batches and their raw features, modality -> ``[B, D]``.
-        fit: features ``[N, W]`` -> their density, ``density.fit`` or ``feature_vae.fit_vae`` with all else given.
+        passed: batches and their raw features by modality.
+        fit: features -> their density, ``density.fit`` or ``feature_vae.fit_vae`` with all else given.
     """
     found: dict[tuple[int, int, tuple[str, ...]], list[Tensor]] = {}
     widths: dict[str, int] = {}
@@ -112,7 +115,9 @@ def fit_classes(passed: Iterable[tuple[Batch, Mapping[str, Tensor]]], fit: Calla
     ]
 
 
-def joined(features: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> Tensor:
-    """The features of all modalities of a sample in one row, zero where a modality is missing, ``[B, W]``."""
+def joined(
+    features: Mapping[str, Float[Tensor, "B _"]], present: Mapping[str, Bool[Tensor, " B"]]
+) -> Float[Tensor, "B W"]:
+    """The features of all modalities of a sample in one row, zero where a modality is missing."""
     parts = [torch.where(present[name].unsqueeze(1), full_precision(value), 0.0) for name, value in features.items()]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)

@@ -6,8 +6,11 @@ diagonal ones.
 """
 
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 Density = dict[str, Tensor]
@@ -15,12 +18,16 @@ _SAMPLES_A_COMPONENT = 5  # on average, at least: fewer say nothing about a spre
 
 
 def fit(
-    samples: Tensor, components: int = 1, diagonal: bool = False, shrinkage: float | None = None, seed: int = 0
+    samples: Float[Tensor, "N W"],
+    components: int = 1,
+    diagonal: bool = False,
+    shrinkage: float | None = None,
+    seed: int = 0,
 ) -> Density:
     """The density of ``samples``.
 
     Args:
-        samples: ``[N, W]``, raw features in single precision or better; at least one.
+        samples: raw features in single precision or better; at least one.
         components: K at most; there is one per five samples at most.
         diagonal: whether features are independent within a component.
         shrinkage: of the covariances, see ``shrunk``; ``None``: Ledoit and Wolf's estimate.
@@ -45,12 +52,14 @@ def fit(
     return {name: value.to(samples.dtype) for name, value in found.items()}
 
 
-def shrunk(covariances: Tensor, weights: Tensor, shrinkage: float) -> Tensor:
-    """``(1 - shrinkage) S_k + shrinkage v I`` with v the mean variance within components, ``[K, W, W]``.
+def shrunk(
+    covariances: Float[Tensor, "K W W"], weights: Float[Tensor, " K"], shrinkage: float
+) -> Float[Tensor, "K W W"]:
+    """``(1 - shrinkage) S_k + shrinkage v I`` with v the mean variance within components.
 
     Args:
-        covariances: ``[K, W, W]``.
-        weights: ``[K]``, of the components in the mean.
+        covariances: S of each component.
+        weights: of the components in the mean.
         shrinkage: from 0 to 1.
     """
     variance = (weights * covariances.diagonal(dim1=1, dim2=2).mean(1)).sum()
@@ -58,12 +67,13 @@ def shrunk(covariances: Tensor, weights: Tensor, shrinkage: float) -> Tensor:
     return (1 - shrinkage) * covariances + shrinkage * variance * identity
 
 
-def draw(density: Density, generator: torch.Generator) -> Tensor:
-    """One sample ``[W]``; density and generator are on the CPU."""
+def draw(density: Mapping[str, Any], generator: torch.Generator) -> Float[Tensor, " W"]:
+    """One sample of a density, of which more may be recorded; its tensors and the generator are on the CPU."""
     component = int(torch.multinomial(density["weights"], 1, generator=generator))
     mean, factor = density["means"][component], density["factors"][component]
     noise = torch.randn(len(mean), generator=generator).to(mean.dtype)
-    return mean + (factor @ noise if factor.dim() == 2 else factor * noise)
+    sample: Tensor = mean + (factor @ noise if factor.dim() == 2 else factor * noise)
+    return sample
 
 
 def _shares(points: Tensor, components: int, diagonal: bool, seed: int) -> Tensor:

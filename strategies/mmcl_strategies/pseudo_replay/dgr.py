@@ -22,9 +22,10 @@ starts from a pre-trained model. Images alone are generated: streams with anythi
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Literal, NamedTuple, Self
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -44,13 +45,18 @@ from mmcl_strategies.shared.choices import require
 _CODE = 64  # width of the code that tells a conditional generator the class
 
 
-def hard_replay_loss(student: Tensor, teacher: Tensor, columns: Tensor, smoothing: float = 0.0) -> Tensor:
+def hard_replay_loss(
+    student: Float[Tensor, "B C"],
+    teacher: Float[Tensor, "B known"],
+    columns: Int[Tensor, " known"],
+    smoothing: float = 0.0,
+) -> Float[Tensor, ""]:
     """Mean cross-entropy to the best class of the previous solver; 0 if there is nothing to replay.
 
     Args:
-        student: ``[B, C]`` logits.
-        teacher: ``[B, Co]`` logits of the classes that the previous solver knew.
-        columns: ``int64[Co]``, where in ``student`` these classes are.
+        student: logits.
+        teacher: logits of the classes that the previous solver knew.
+        columns: where in ``student`` these classes are.
         smoothing: of the labels, as for real samples.
     """
     if teacher.numel() == 0:
@@ -58,12 +64,17 @@ def hard_replay_loss(student: Tensor, teacher: Tensor, columns: Tensor, smoothin
     return cross_entropy(student, hard_targets(teacher, columns), smoothing=smoothing)
 
 
-def hard_targets(teacher: Tensor, columns: Tensor) -> Tensor:
-    """``int64[B]``: columns of the classes that the previous solver, ``[B, Co]``, finds best."""
+def hard_targets(teacher: Float[Tensor, "B known"], columns: Int[Tensor, " known"]) -> Int[Tensor, " B"]:
+    """Columns of the classes that the previous solver finds best."""
     return columns[teacher.argmax(dim=1)]
 
 
-def soft_replay_loss(student: Tensor, teacher: Tensor, columns: Tensor, temperature: float = 2.0) -> Tensor:
+def soft_replay_loss(
+    student: Float[Tensor, "B C"],
+    teacher: Float[Tensor, "B known"],
+    columns: Int[Tensor, " known"],
+    temperature: float = 2.0,
+) -> Float[Tensor, ""]:
     """Mean over rows of ``-sum_c q_c log p_c``, with q zero for the classes that the previous solver did not know.
 
     ``p = softmax(student/temperature)`` runs over all classes. 0 if there is nothing to replay.
@@ -126,7 +137,7 @@ class DGR(StrategyPlugin):
         require(self.width % 4 == 0, "dgr.width", self.width, "a multiple of 4")
         self._make = self._vae if self.generator is None else named_generator(self.generator)
 
-    def miniature(self) -> Self:
+    def miniature(self) -> "DGR":
         """A narrow generator that makes two steps in one of the solver."""
         return replace(self, width=4, latent=8, generator_steps=min(2, self.generator_steps))
 

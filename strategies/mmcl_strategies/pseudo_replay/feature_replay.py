@@ -29,6 +29,7 @@ from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from mmcl.data.label_space import LabelSpace
@@ -45,13 +46,8 @@ from mmcl_strategies.pseudo_replay.feature_vae import fit_vae
 from mmcl_strategies.pseudo_replay.weights import NOTHING_REPLAYED, Weights, by_classes, old_factor
 
 
-def drift(features: Tensor, old: Tensor) -> Tensor:
-    """``|phi - phi_old|_2``, the Euclidean norm of the whole matrix (GFR), a scalar.
-
-    Args:
-        features: ``[B, W]``.
-        old: ``[B, W]``, of the frozen extractor.
-    """
+def drift(features: Float[Tensor, "B W"], old: Float[Tensor, "B W"]) -> Float[Tensor, ""]:
+    """``|phi - phi_old|_2``, the Euclidean norm of the whole matrix (GFR); the old ones are the frozen extractor's."""
     norm: Tensor = torch.linalg.vector_norm(features - old.detach())
     return norm
 

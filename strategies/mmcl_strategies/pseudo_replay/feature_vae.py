@@ -4,9 +4,12 @@ Kept as plain tensors, float32: ``mean`` and ``scale [W]``, by which features ar
 and biases of the decoder, and ``noise [W]``, the standard deviation around what it decodes, in standardised units.
 """
 
+from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -18,8 +21,8 @@ _BATCH, _RATE = 128, 1e-3
 _FIRST_NOISE, _LEAST_NOISE = -2.0, -4.0  # logarithms; noise as large as the spread would leave z nothing to explain
 
 
-def fit_vae(samples: Tensor, latent: int, steps: int, seed: int) -> Density:
-    """The density of ``samples [N, W]``, raw features; at least one.
+def fit_vae(samples: Float[Tensor, "N W"], latent: int, steps: int, seed: int) -> Density:
+    """The density of ``samples``, raw features; at least one.
 
     Args:
         samples: on any device; the fit is made on the CPU.
@@ -49,21 +52,28 @@ def fit_vae(samples: Tensor, latent: int, steps: int, seed: int) -> Density:
     return {"mean": mean, "scale": scale, "noise": log_noise.detach().exp(), **decoded}
 
 
-def draw_vae(density: Density, generator: torch.Generator) -> Tensor:
-    """One sample ``[W]``; density and generator are on the CPU."""
+def draw_vae(density: Mapping[str, Any], generator: torch.Generator) -> Float[Tensor, " W"]:
+    """One sample of a density, of which more may be recorded; its tensors and the generator are on the CPU."""
     parameters = [density[f"decoder{number}"] for number in range(2 * (len(HIDDEN) + 1))]
     z = torch.randn(1, parameters[0].shape[1], generator=generator)
     noise = density["noise"] * torch.randn(len(density["noise"]), generator=generator)
-    return density["mean"] + density["scale"] * (_forward(parameters, z)[0] + noise)
+    sample: Tensor = density["mean"] + density["scale"] * (_forward(parameters, z)[0] + noise)
+    return sample
 
 
-def bound(samples: Tensor, decoded: Tensor, log_noise: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Minus the evidence lower bound, up to a constant, ``[N]``.
+def bound(
+    samples: Float[Tensor, "N W"],
+    decoded: Float[Tensor, "N W"],
+    log_noise: Float[Tensor, " W"],
+    mean: Float[Tensor, "N latent"],
+    log_variance: Float[Tensor, "N latent"],
+) -> Float[Tensor, " N"]:
+    """Minus the evidence lower bound, up to a constant.
 
     Args:
-        samples, decoded: ``[N, W]``.
-        log_noise: ``[W]``, logarithm of the standard deviation of normal noise.
-        mean, log_variance: of the posterior, ``[N, latent]``.
+        samples, decoded: what is there, and what comes of its z.
+        log_noise: logarithm of the standard deviation of normal noise.
+        mean, log_variance: of the posterior.
     """
     errors = ((samples - decoded) / log_noise.exp()).square() / 2 + log_noise
     divergence = (mean.square() + log_variance.exp() - 1 - log_variance) / 2

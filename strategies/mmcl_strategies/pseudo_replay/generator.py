@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from mmcl.errors import ConfigError
@@ -10,25 +11,27 @@ from mmcl.registry import load_by_name
 
 
 class ImageGenerator(nn.Module, ABC):
-    """Learns to draw images as the backbone takes them: preprocessed, ``float[N, C, H, W]``.
+    """Learns to draw images as the backbone takes them: preprocessed.
 
     Its constructor takes the shape ``(C, H, W)`` alone. Everything it learns is in ``state_dict``. It is trained by one
     optimiser over all its parameters, and copied; the copy is frozen, in evaluation mode, and asked for samples.
     """
 
     @abstractmethod
-    def loss(self, images: Tensor, classes: Tensor, generator: torch.Generator) -> Tensor:
-        """What is minimised, a mean over the images, a scalar.
+    def loss(
+        self, images: Float[Tensor, "N C H W"], classes: Int[Tensor, " N"], generator: torch.Generator
+    ) -> Float[Tensor, ""]:
+        """What is minimised, a mean over the images.
 
         Args:
             images: real ones, or samples of the previous generator.
-            classes: ``int64[N]``, global ids; unconditional generators do not read them.
+            classes: global ids; unconditional generators do not read them.
             generator: source of all randomness, on the CPU.
         """
 
     @abstractmethod
-    def sample(self, classes: Tensor, generator: torch.Generator) -> Tensor:
-        """One image per entry of ``classes``, ``[N, C, H, W]``; unconditional generators read its length alone."""
+    def sample(self, classes: Int[Tensor, " N"], generator: torch.Generator) -> Float[Tensor, "N C H W"]:
+        """One image per entry of ``classes``; unconditional generators read its length alone."""
 
 
 def named_generator(name: str) -> type[ImageGenerator]:

@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
@@ -42,41 +43,42 @@ from mmcl_strategies.maths.relation_distillation import cross_modal_divergence
 from mmcl_strategies.maths.sentences import sentences_of
 
 
-def contrast_with_negatives(image: Tensor, text: Tensor, negatives: Tensor, scale: Tensor) -> Tensor:
-    """CLIP's loss with further wrong texts for every image; raw features ``[B, D]``, ``[B, D]`` and ``[G, D]``."""
+def contrast_with_negatives(
+    image: Float[Tensor, "B D"], text: Float[Tensor, "B D"], negatives: Float[Tensor, "G D"], scale: Float[Tensor, ""]
+) -> Float[Tensor, ""]:
+    """CLIP's loss with further wrong texts for every image; raw features."""
     right = torch.arange(len(image), device=image.device)
     to_texts = functional.cross_entropy(contrast_logits(image, torch.cat([text, negatives]), scale), right)
     return (to_texts + functional.cross_entropy(contrast_logits(text, image, scale), right)) / 2
 
 
-def outside_band(similarity: Tensor, low: Tensor, high: Tensor) -> Tensor:
+def outside_band(
+    similarity: Float[Tensor, "*shape"], low: Float[Tensor, "*shape"], high: Float[Tensor, "*shape"]
+) -> Float[Tensor, "*shape"]:
     """``[s - high]_+ + [low - s]_+``, elementwise."""
     return (similarity - high).clamp(min=0) + (low - similarity).clamp(min=0)
 
 
 def inverted(
-    encode: Callable[[Tensor], Tensor],
-    start: Tensor,
-    image: Tensor,
-    text: Tensor,
+    encode: Callable[[Float[Tensor, "G L W"]], Float[Tensor, "G D"]],
+    start: Float[Tensor, "G L W"],
+    image: Float[Tensor, "G D"],
+    text: Float[Tensor, "G D"],
     *,
     margin: float,
     band: float,
     steps: int,
     rate: float,
-) -> Tensor:
-    """Token embeddings whose text is a hard negative of each image.
+) -> Float[Tensor, "G L W"]:
+    """Token embeddings, without gradient, whose text is a hard negative of each image.
 
     Args:
-        encode: embeddings ``[G, L, W]`` -> text features ``[G, D]``.
-        start: where the descent begins, ``[G, L, W]``.
-        image, text: features of the true pairs, ``[G, D]``.
+        encode: embeddings -> text features.
+        start: where the descent begins.
+        image, text: features of the true pairs.
         margin: how far below the true pair's cosine the band of wanted cosines begins.
         band: its width.
         steps, rate: of Adam.
-
-    Returns:
-        ``[G, L, W]``, without gradient.
     """
     high = functional.cosine_similarity(image, text, dim=1).detach() - margin
     found = start.detach().clone().requires_grad_()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from mmcl_strategies.pseudo_replay.generator import ImageGenerator
@@ -48,7 +49,9 @@ class VAE(ImageGenerator):
         self.multiples: Tensor
         self.register_buffer("multiples", torch.rand(code, generator=torch.Generator().manual_seed(_MULTIPLES_SEED)))
 
-    def loss(self, images: Tensor, classes: Tensor, generator: torch.Generator) -> Tensor:
+    def loss(
+        self, images: Float[Tensor, "N C H W"], classes: Int[Tensor, " N"], generator: torch.Generator
+    ) -> Float[Tensor, ""]:
         """Minus the evidence lower bound, see ``bound``, averaged over the images."""
         codes = self._codes(classes)
         mean, log_variance = self.moments(torch.cat([self.encoder(images), codes], dim=1)).chunk(2, dim=1)
@@ -56,7 +59,7 @@ class VAE(ImageGenerator):
         decoded = self.decoder(torch.cat([mean + (log_variance / 2).exp() * noise, codes], dim=1))
         return bound(images, decoded, mean, log_variance, self.variance).mean()
 
-    def sample(self, classes: Tensor, generator: torch.Generator) -> Tensor:
+    def sample(self, classes: Int[Tensor, " N"], generator: torch.Generator) -> Float[Tensor, "N C H W"]:
         """Decoded draws from the prior, without pixel noise."""
         z = torch.randn(len(classes), self.latent, generator=generator).to(self.multiples.device)
         decoded: Tensor = self.decoder(torch.cat([z, self._codes(classes)], dim=1))
@@ -68,15 +71,21 @@ class VAE(ImageGenerator):
         return (2 * torch.pi * turns).cos().to(self.multiples.dtype)
 
 
-def bound(images: Tensor, decoded: Tensor, mean: Tensor, log_variance: Tensor, variance: float) -> Tensor:
-    """``(|x - x'|^2 / 2 + variance * KL(posterior, prior)) / pixels``, ``[N]``.
+def bound(
+    images: Float[Tensor, "N C H W"],
+    decoded: Float[Tensor, "N C H W"],
+    mean: Float[Tensor, "N latent"],
+    log_variance: Float[Tensor, "N latent"],
+    variance: float,
+) -> Float[Tensor, " N"]:
+    """``(|x - x'|^2 / 2 + variance * KL(posterior, prior)) / pixels``.
 
     Minus the evidence lower bound for normal pixel noise, without its constant and times the noise's variance, which
     keeps the size of the gradient independent of it.
 
     Args:
-        images, decoded: ``[N, C, H, W]``.
-        mean, log_variance: of the posterior, ``[N, latent]``.
+        images, decoded: x and x'.
+        mean, log_variance: of the posterior.
         variance: of the pixel noise.
     """
     errors = (images - decoded).flatten(1).square().sum(1) / 2

@@ -29,6 +29,7 @@ from math import ceil
 from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -49,14 +50,19 @@ from mmcl_strategies.replay.nearest_mean import FUSED, ExemplarHead, exemplar_fe
 Item = TypeVar("Item")
 
 
-def icarl_losses(logits: Tensor, columns: Tensor, answers: Tensor, old: Tensor) -> Tensor:
-    """Binary cross-entropies ``[B, C]``: one-hot targets, replaced in old columns by the previous model's sigmoids.
+def icarl_losses(
+    logits: Float[Tensor, "B C"],
+    columns: Int[Tensor, " B"],
+    answers: Float[Tensor, "B C"],
+    old: Bool[Tensor, " C"],
+) -> Float[Tensor, "B C"]:
+    """Binary cross-entropies: one-hot targets, replaced in old columns by the previous model's sigmoids.
 
     Args:
-        logits: ``[B, C]`` of the linear units.
-        columns: ``int64[B]``, of the true classes.
-        answers: ``[B, C]``, the previous model's logits; read in old columns only.
-        old: ``bool[C]``.
+        logits: of the linear units.
+        columns: of the true classes.
+        answers: the previous model's logits; read in old columns only.
+        old: which columns are.
     """
     hard = functional.one_hot(columns, logits.shape[1]).to(logits.dtype)
     targets = torch.where(old, answers.sigmoid(), hard)
@@ -67,8 +73,8 @@ def next_exemplars(
     exemplars: Mapping[int, Mapping[int, list[Item]]],
     quota: int,
     experience: int,
-    features: Tensor,
-    labels: Tensor,
+    features: Float[Tensor, "n D"],
+    labels: Int[Tensor, " n"],
     take: Callable[[int], Item],
     normalise_mean: bool = False,
 ) -> dict[int, dict[int, list[Item]]]:
@@ -78,8 +84,8 @@ def next_exemplars(
         exemplars: before the experience.
         quota: exemplars of each class; a class that has come in r experiences has ``quota // r`` of each.
         experience: index of the one that has been learned.
-        features: ``[n, D]`` of its samples under the new network.
-        labels: ``int64[n]``, their classes.
+        features: of its samples under the new network.
+        labels: their classes.
         take: makes an exemplar of a position.
         normalise_mean: whether the mean that herding follows has unit length.
     """

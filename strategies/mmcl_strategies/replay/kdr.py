@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from mmcl.data.modality import IMAGE, TEXT
@@ -38,8 +39,8 @@ from mmcl_strategies.replay.decomposed_head import DecomposedHead
 from mmcl_strategies.shared.stored_features import StoredFeatures, drawn_slots, recalled, remember
 
 
-def hardest_hinge(image: Tensor, text: Tensor, margin: float) -> Tensor:
-    """Hinge with the hardest negative in each direction, summed over the batch; raw features ``[B, D]``."""
+def hardest_hinge(image: Float[Tensor, "B D"], text: Float[Tensor, "B D"], margin: float) -> Float[Tensor, ""]:
+    """Hinge with the hardest negative in each direction, summed over the batch; raw features."""
     scores = unit_rows(image) @ unit_rows(text).T
     own = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
     right = scores.diagonal()
@@ -49,20 +50,20 @@ def hardest_hinge(image: Tensor, text: Tensor, margin: float) -> Tensor:
 
 
 def replay_divergence(
-    image: Tensor,
-    text: Tensor,
-    old_image: Tensor,
-    old_text: Tensor,
+    image: Float[Tensor, "K D"],
+    text: Float[Tensor, "K D"],
+    old_image: Float[Tensor, "K D"],
+    old_text: Float[Tensor, "K D"],
     temperature: float,
     *,
     normalize: bool = False,
     direction: Literal["new", "old"] = "new",
-) -> Tensor:
+) -> Float[Tensor, ""]:
     """``mean over K*K entries`` of the divergence between similarity columns now and then, softmax over the images.
 
     Args:
-        image, text: shared features ``[K, D]`` now.
-        old_image, old_text: stored features ``[K, D]`` of the same pairs, detached here.
+        image, text: shared features now.
+        old_image, old_text: stored features of the same pairs, detached here.
         temperature: of the softmaxes of ``(1 + u v^T) / 2``.
         normalize: take cosines instead of inner products.
         direction: ``new``: KL(now || then); ``old``: KL(then || now).

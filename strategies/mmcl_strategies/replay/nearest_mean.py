@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mmcl.data.label_space import LabelSpace
@@ -16,8 +17,8 @@ from mmcl.models.output import Output
 FUSED = "fused"
 
 
-def exemplar_features(output: Output, which: str) -> Tensor:
-    """What herding and means work on, ``[B, D]``: the fused features, or one modality's in rows that have it."""
+def exemplar_features(output: Output, which: str) -> Float[Tensor, "B D"]:
+    """What herding and means work on: the fused features, or one modality's in rows that have it."""
     if which not in output.features:
         return output.fused
     return torch.where(output.present[which].unsqueeze(1), output.features[which], output.fused)
@@ -29,20 +30,22 @@ def mirrored(inputs: Inputs) -> Inputs:
     return inputs.replace(values=values)
 
 
-def prototype(features: Tensor) -> Tensor:
-    """``norm(mean_p norm(phi(p)))`` of exemplar features ``[m, D]``, one vector ``[D]``."""
+def prototype(features: Float[Tensor, "m D"]) -> Float[Tensor, " D"]:
+    """``norm(mean_p norm(phi(p)))`` of exemplar features."""
     mean = unit_length(features).mean(0)
     length: Tensor = mean.norm()
     return mean / length
 
 
-def squared_distances(features: Tensor, means: Tensor, held: Tensor) -> Tensor:
-    """``|| norm(phi(x)) - mu_y ||^2``, ``[B, C]``; infinite for classes without exemplars.
+def squared_distances(
+    features: Float[Tensor, "B D"], means: Float[Tensor, "C D"], held: Bool[Tensor, " C"]
+) -> Float[Tensor, "B C"]:
+    """``|| norm(phi(x)) - mu_y ||^2``; infinite for classes without exemplars.
 
     Args:
-        features: ``[B, D]``.
-        means: ``[C, D]``, prototypes.
-        held: ``bool[C]``, whether a class has exemplars.
+        features: phi of each sample.
+        means: prototypes.
+        held: whether a class has exemplars.
     """
     exact = "donot_use_mm_for_euclid_dist"
     return torch.cdist(unit_length(features), means, compute_mode=exact).square().masked_fill(~held, torch.inf)
@@ -91,12 +94,12 @@ class ExemplarHead(Head):
         features = exemplar_features(output, self.feature).to(self.means.dtype)
         return -squared_distances(features, self.means[rows], self.held[rows])
 
-    def place(self, label_space: LabelSpace, means: Mapping[int, Tensor]) -> None:
+    def place(self, label_space: LabelSpace, means: Mapping[int, Float[Tensor, " D"]]) -> None:
         """Replace all means by these.
 
         Args:
             label_space: all classes met.
-            means: class id -> ``[D]``, for those with exemplars.
+            means: by class id, of those with exemplars.
         """
         self.means.zero_()
         self.held.zero_()

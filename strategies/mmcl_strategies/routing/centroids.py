@@ -7,6 +7,7 @@ iamwangyabin/S-Prompts. The paper says nearest neighbour; its code computes the 
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
@@ -22,13 +23,15 @@ NORMS: dict[Metric, float] = {"l1": 1.0, "euclidean": 2.0}
 Start = Any  # K-means begins as scikit-learn's init says: a name, centres [K, D], or a function that makes them
 
 
-def centroids(features: Tensor, clusters: int, *, seed: int, restarts: int = 10, start: Start = "k-means++") -> Tensor:
-    """Centres ``[K, D]`` of features at unit length, by Lloyd's iterations in float64 until no sample changes sides.
+def centroids(
+    features: Float[Tensor, "n D"], clusters: int, *, seed: int, restarts: int = 10, start: Start = "k-means++"
+) -> Float[Tensor, "K D"]:
+    """Centres of features at unit length, by Lloyd's iterations in float64 until no sample changes sides.
 
     K is ``clusters``, or the number of distinct features where there are fewer. Centres are not normalised again.
 
     Args:
-        features: ``[n, D]``, of any length.
+        features: of any length.
         clusters: K.
         seed: of the random choices.
         restarts: how often K-means runs; the run with the smallest sum of squares counts.
@@ -42,12 +45,12 @@ def centroids(features: Tensor, clusters: int, *, seed: int, restarts: int = 10,
     return torch.from_numpy(means.fit(unit.cpu().numpy()).cluster_centers_).to(features)
 
 
-def distances(queries: Tensor, centres: Tensor, metric: Metric) -> Tensor:
-    """``[B, S]``: how far each query is from the nearest centre of each experience; infinite where it has none.
+def distances(queries: Float[Tensor, "B D"], centres: Float[Tensor, "S K D"], metric: Metric) -> Float[Tensor, "B S"]:
+    """How far each query is from the nearest centre of each experience; infinite where it has none.
 
     Args:
-        queries: ``[B, D]``, at unit length.
-        centres: ``[S, K, D]``; NaN in places that hold none.
+        queries: at unit length.
+        centres: of each experience; NaN in places that hold none.
         metric: L1, as the authors' code has it, or Euclidean.
     """
     flat = centres.flatten(0, 1)
@@ -96,12 +99,12 @@ class NearestCentroid(Router):
         self.centres = torch.cat([self.centres, room])
         self.experiences = torch.cat([self.experiences, self.experiences.new_tensor([arrival.index])])
 
-    def learn(self, experience: int, features: Tensor, *, seed: int, restarts: int = 10) -> None:
+    def learn(self, experience: int, features: Float[Tensor, "n D"], *, seed: int, restarts: int = 10) -> None:
         """Find the centres of an experience that has been met.
 
         Args:
             experience: its id.
-            features: ``[n, D]``, plain ones of its samples.
+            features: plain ones of its samples.
             seed: of K-means.
             restarts: of K-means.
         """

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -19,22 +20,22 @@ from mmcl.models.routing import Plain, Router
 REFERENCE = "reference"  # the autoencoder of data that nothing should be adapted to
 
 
-def squashed(features: Tensor) -> Tensor:
-    """``sigmoid`` of the features of each row, ``[N, ...]`` -> ``[N, F]``: what a sigmoid decoder can reconstruct."""
+def squashed(features: Float[Tensor, "N ..."]) -> Float[Tensor, "N F"]:
+    """``sigmoid`` of the features of each row: what a sigmoid decoder can reconstruct."""
     return features.flatten(1).sigmoid()
 
 
-def reconstruction_errors(reconstructed: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error of each row over its features, ``[N, F]``, ``[N, F]`` -> ``[N]``."""
+def reconstruction_errors(reconstructed: Float[Tensor, "N F"], target: Float[Tensor, "N F"]) -> Float[Tensor, " N"]:
+    """Mean squared error of each row over its features."""
     return (reconstructed - target).square().mean(1)
 
 
-def selected(errors: Tensor, ids: Tensor, threshold: float) -> Tensor:
+def selected(errors: Float[Tensor, "*rows A"], ids: Int[Tensor, " A"], threshold: float) -> Int[Tensor, "*rows"]:
     """The id of the least error, or ``PLAIN`` where even that is above the threshold; of equal errors the first.
 
     Args:
-        errors: ``[..., A]``.
-        ids: ``int64[A]``, what each column stands for; ``PLAIN`` for the reference.
+        errors: of each autoencoder.
+        ids: what each column stands for; ``PLAIN`` for the reference.
         threshold: an error that equals it is accepted.
     """
     ordered, positions = errors.sort(dim=-1, stable=True)
@@ -57,15 +58,15 @@ class Autoencoder(nn.Module):
         self.register_buffer("learned", torch.tensor(False))
         self.requires_grad_(False)
 
-    def forward(self, s: Tensor) -> Tensor:
-        """``[N, F]`` -> ``[N, F]``."""
+    def forward(self, s: Float[Tensor, "N F"]) -> Float[Tensor, "N F"]:
+        """What it makes of squashed features."""
         reconstructed: Tensor = self.decoder(functional.relu(self.encoder(s))).sigmoid()
         return reconstructed
 
 
 def train_autoencoder(
     autoencoder: Autoencoder,
-    batches: Iterable[Tensor],
+    batches: Iterable[Float[Tensor, "N F"]],
     *,
     lr: float,
     weight_decay: float,
@@ -76,7 +77,7 @@ def train_autoencoder(
 
     Args:
         autoencoder: is trained alone; afterwards it is frozen and has been learned.
-        batches: squashed features ``[N, F]``, one batch for each step.
+        batches: squashed features, one batch for each step.
         lr: multiplied by 0.1 every ``decay_every`` epochs.
         weight_decay: is added to the gradient.
         steps_per_epoch: of ``batches``.
@@ -141,17 +142,18 @@ class Reconstruction(Router):
         return autoencoder
 
     @torch.no_grad()
-    def look(self, images: Tensor) -> Tensor:
-        """Squashed features ``[N, F]`` of images ``[N, C, H, W]``."""
+    def look(self, images: Float[Tensor, "N ..."]) -> Float[Tensor, "N F"]:
+        """Squashed features of images, as the network takes them."""
         return squashed(self.network(images))
 
     @torch.no_grad()
-    def errors(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Errors ``[N, A]`` of the A autoencoders that have been trained, and what they stand for, ``int64[A]``."""
+    def errors(self, images: Float[Tensor, "N ..."]) -> tuple[Float[Tensor, "N A"], Int[Tensor, " A"]]:
+        """Errors of the A autoencoders that have been trained, and what they stand for."""
         s = self.look(images)
         names = [name for name in self.autoencoders if bool(self.of(name).learned)]
         columns = [reconstruction_errors(self.of(name)(s), s) for name in names]
-        ids = torch.tensor([PLAIN if name == REFERENCE else int(name) for name in names], device=s.device)
+        found = [PLAIN if name == REFERENCE else int(name) for name in names]
+        ids = torch.tensor(found, dtype=torch.long, device=s.device)
         return torch.stack(columns, 1) if columns else s.new_zeros(len(s), 0), ids
 
     def forward(self, inputs: Inputs, plain: Plain) -> Route:

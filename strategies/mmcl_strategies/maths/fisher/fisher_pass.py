@@ -13,7 +13,6 @@ from mmcl.data.subset import Subset
 from mmcl.errors import TrainingError
 from mmcl.learning.guard import auxiliary_pass
 from mmcl.learning.strategy import Learner
-from mmcl.models.heads import TextHead
 from mmcl_strategies.maths.fisher import estimators
 from mmcl_strategies.maths.fisher.scaling import Norm, clipped, normalised
 from mmcl_strategies.maths.fisher.shared_stage import Shared
@@ -85,7 +84,7 @@ class FisherPass:
 
 def _class_embeddings(learner: Learner) -> Shared | None:
     """The text features of the classes that compete, those of one batch as of all; ``None`` if the head embeds none."""
-    head, backbone, space = learner.model.head, learner.model.backbone, learner.label_space
-    if not isinstance(head, TextHead) or not len(space):
+    embedding, backbone, space = learner.model.head.prompted, learner.model.backbone, learner.label_space
+    if embedding is None or not len(space):
         return None
-    return Shared(partial(head.text_features, space), partial(head.holding, space), [backbone])
+    return Shared(partial(embedding.text_features, space), partial(embedding.holding, space), [backbone])

@@ -120,16 +120,17 @@ class Call:
         return self.versions == (self.read._version, self.output._version)
 
 
-Rule = Callable[[Any, Call, Tensor, int], dict[str, PerSample]]
+Delta = Float[Tensor, "rows ..."]  # of the output of a call
+Rule = Callable[[Any, Call, Delta, int], dict[str, PerSample]]
 
 
-def linear_rule(module: nn.Linear, call: Call, delta: Tensor, samples: int) -> dict[str, PerSample]:
+def linear_rule(module: nn.Linear, call: Call, delta: Delta, samples: int) -> dict[str, PerSample]:
     """``delta`` is the gradient of the output; likewise in the other rules."""
     left = _tokens(delta, samples)
     return {"weight": Outer(left, _tokens(call.read, samples), module.weight.shape), "bias": Dense(left.sum(1))}
 
 
-def convolution_rule(module: nn.Conv2d, call: Call, delta: Tensor, samples: int) -> dict[str, PerSample]:
+def convolution_rule(module: nn.Conv2d, call: Call, delta: Delta, samples: int) -> dict[str, PerSample]:
     """A convolution is a linear layer on unfolded patches."""
     left = _tokens(delta.flatten(2).transpose(1, 2), samples)
     rules: dict[str, PerSample] = {"bias": Dense(left.sum(1))}
@@ -141,7 +142,7 @@ def convolution_rule(module: nn.Conv2d, call: Call, delta: Tensor, samples: int)
     return rules
 
 
-def layer_norm_rule(module: nn.LayerNorm, call: Call, delta: Tensor, samples: int) -> dict[str, PerSample]:
+def layer_norm_rule(module: nn.LayerNorm, call: Call, delta: Delta, samples: int) -> dict[str, PerSample]:
     """The scale multiplies the standardised input, the shift is added."""
     standardised = functional.layer_norm(call.read, module.normalized_shape, eps=module.eps)
     grouped = (samples, -1, *module.normalized_shape)
@@ -151,14 +152,14 @@ def layer_norm_rule(module: nn.LayerNorm, call: Call, delta: Tensor, samples: in
     }
 
 
-def embedding_rule(module: nn.Embedding, call: Call, delta: Tensor, samples: int) -> dict[str, PerSample]:
+def embedding_rule(module: nn.Embedding, call: Call, delta: Delta, samples: int) -> dict[str, PerSample]:
     """Rows of the table collect the gradients of their occurrences."""
     if module.padding_idx is not None or module.max_norm is not None or module.scale_grad_by_freq:
         return {}
     return {"weight": Rows(call.read.reshape(samples, -1), _tokens(delta, samples), module.weight.shape)}
 
 
-def attention_rule(module: nn.MultiheadAttention, call: Call, delta: Tensor, samples: int) -> dict[str, PerSample]:
+def attention_rule(module: nn.MultiheadAttention, call: Call, delta: Delta, samples: int) -> dict[str, PerSample]:
     """Self-attention: its inner part is computed again to reach the gradient of the packed projection's output."""
     plain = self_attention(module, call.arguments, call.options)
     if plain is None:
