@@ -109,7 +109,7 @@ class TextHead(Head):
 
     @property
     def prompted(self) -> "TextHead":
-        """The head itself."""
+        """The head itself, which embeds them."""
         return self
 
     def score(self, output: Output, inputs: Inputs, label_space: LabelSpace) -> Tensor:

@@ -35,10 +35,10 @@ def wrapped() -> list[str]:
     from mmcl_strategies.maths import distillation, quadratic
     from mmcl_strategies.parameter_efficient import gating, ridge
 
-    from mmcl.evaluation import retrieval, spatial_disorder
+    from mmcl.evaluation import retrieval
     from mmcl.objectives import likelihoods
 
-    modules = (retrieval, spatial_disorder, likelihoods, hard_attention, distillation, quadratic, gating, ridge)
+    modules = (retrieval, likelihoods, hard_attention, distillation, quadratic, gating, ridge)
     functions = [found for module in modules for _, found in inspect.getmembers(module, inspect.isfunction)]
     checkers = ("jaxtyping", "beartype")
     return [found.__name__ for found in functions if any(name in found.__code__.co_filename for name in checkers)]
