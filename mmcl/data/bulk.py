@@ -72,6 +72,6 @@ def stacked(values: Sequence[Any]) -> Tensor | None:
 
 def batch_from(values: Mapping[str, Tensor], targets: Tensor, sample_ids: tuple[str, ...], task_ids: Tensor) -> Batch:
     """A batch in which no row lacks anything."""
-    present = torch.ones(len(targets), dtype=torch.bool)
+    present = torch.ones(targets.shape[0], dtype=torch.bool)
     inputs = Inputs(values, dict.fromkeys(values, present), sample_ids, task_ids, whole=frozenset(values))
     return Batch(inputs, targets, task_ids)

@@ -133,7 +133,7 @@ class LabelSpace:
     def columns(self, ids: Tensor) -> Tensor:
         """Global class ids ``int64[B]`` -> column indices ``int64[B]``, -1 where a class is not in this space."""
         table = self._column_of.to(ids.device)
-        return table.take(ids.clamp(-1, len(table) - 1))
+        return table.take(ids.clamp(-1, table.shape[0] - 1))
 
     @classmethod
     def joined(cls, spaces: "Iterable[LabelSpace]") -> "LabelSpace":

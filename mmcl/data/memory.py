@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ Record = dict[str, Any]
 
 _REFERENCE_BYTES = 16  # two int64
 _NUMBERS = frozenset("biufc")  # kinds of NumPy's types whose bytes are the value
+_FACTS = itemgetter("inputs", "target", "sample_id", "task_id", "finished")  # of a slot by value
 _PNG_MODES = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})  # TIFF takes the others
 
 
@@ -46,22 +48,19 @@ class Memory(Bulk):
     def batch(self, indices: Sequence[int]) -> Batch | None:
         """Finished samples that have the same modalities, or what the stream hands over where the slots refer to it."""
         records = [self.records[index] for index in indices]
-        if all("index" in record for record in records):
+        refers = ["index" in record for record in records]
+        if all(refers):
             return batch_across(self.stream, [(record["task_id"], record["index"]) for record in records])
-        names = records[0].get("inputs", {}).keys()
-        if not all(record.get("finished") and record["inputs"].keys() == names for record in records):
+        if any(refers):
             return None
-        columns = {name: stacked([record["inputs"][name] for record in records]) for name in names}
+        inputs, targets, sample_ids, task_ids, finished = zip(*map(_FACTS, records), strict=True)
+        if not all(finished) or len(set(map(tuple, inputs))) > 1:
+            return None
+        columns = {name: stacked([given[name] for given in inputs]) for name in inputs[0]}
         values = {name: column.cpu() for name, column in columns.items() if column is not None}
-        if len(values) < len(names):
+        if len(values) < len(columns):
             return None
-        targets = [record["target"] for record in records]
-        return batch_from(
-            values,
-            torch.as_tensor(targets),
-            tuple([record["sample_id"] for record in records]),
-            torch.tensor([record["task_id"] for record in records]),
-        )
+        return batch_from(values, torch.as_tensor(targets), sample_ids, torch.tensor(task_ids))
 
     def put(self, slot: int, sample: Sample) -> None:
         """Write a sample to a slot by value; the slot behind the last one appends."""

@@ -176,11 +176,10 @@ class TableSamples(Bulk):
         values = self.table.stacked(self._tensors[0].take(chosen))
         if values is None:
             return None
-        name, ids, rows = self.table.name, self.table.ids, self.rows
         return batch_from(
             values,
             self._tensors[1].take(chosen),
-            tuple([f"{name}/{ids[rows[index]]}" for index in indices]),
+            tuple(map(self._sample_ids.__getitem__, indices)),
             torch.full((len(indices),), self.task_id),
         )
 
@@ -202,6 +201,11 @@ class TableSamples(Bulk):
     def path(self, index: int) -> Path | None:
         """The file of a sample, if it has one of its own."""
         return self.table.files(self.rows[index])
+
+    @cached_property
+    def _sample_ids(self) -> tuple[str, ...]:
+        """Of all samples, written once: every batch names its rows."""
+        return tuple(map(self.sample_id, range(len(self))))
 
     @cached_property
     def _tensors(self) -> tuple[Tensor, Tensor]:

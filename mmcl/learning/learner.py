@@ -133,7 +133,6 @@ class Learner(Shell):
         self._with_loss = self._named_overrides("loss_terms")
         self._with_gradient = self._named_overrides("gradient_terms")
         self._edits_gradient = bool(self._with_gradient) or self._gradient_editor is not None
-        self._sums_terms = bool(self._with_loss) or self._has_foreign_plugins
 
     # What strategies and users call.
 
@@ -331,8 +330,11 @@ class Learner(Shell):
         for name, strategy in self._with_loss:
             for term, value in strategy.loss_terms(self).items():
                 self.loss_terms[f"{name}/{term}"] = value
-        # a sum is a tensor of its own: avalanche's plugins add to it in place
-        return sum(self.loss_terms.values(), torch.zeros((), device=task.device)) if self._sums_terms else task
+        others = list(self.loss_terms.values())[1:]
+        if others:
+            return sum(others, task)
+        # avalanche's plugins add to the loss in place, and the term is to stay what it is
+        return task.clone() if self._has_foreign_plugins else task
 
     def finish_gradient(self) -> None:
         """Let the strategies add to the gradient, and the occupant of slot GRADIENT have the last word."""

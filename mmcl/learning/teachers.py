@@ -246,7 +246,7 @@ def policy_of(name: str | Policy) -> Policy:
     Raises:
         PluginError: if there is none of this name.
     """
-    if isinstance(name, Policy):
+    if not isinstance(name, str):
         return name
     if name not in POLICIES:
         raise PluginError(

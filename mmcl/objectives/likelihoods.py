@@ -11,7 +11,7 @@ from torch.nn import functional
 
 def full_precision(values: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """The same in float32 or better: losses of a forward pass in half precision need more digits than it has."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))
+    return values.float() if values.dtype.itemsize < 4 else values
 
 
 def class_log_probabilities(logits: Float[Tensor, "B C"], allowed: Bool[Tensor, "B C"] | None) -> Float[Tensor, "B C"]:

@@ -120,11 +120,12 @@ class ReplayBatches:
         )
         order = list(sampler)
         count = strategy.batch_size or learner.config.batch_size
+        always = strategy.insert == "every_epoch"
         shown: set[int] = set()
         for indices, new in zip(order, learner.batches_in(self.samples, order, name="replay"), strict=True):
             drawn = torch.randperm(len(memory), generator=generator)[:count].tolist()
             yield concatenate(new, learner.prepare(memory, drawn, name="replay")) if drawn else new
-            rows = [row for row, index in enumerate(indices) if strategy.insert == "every_epoch" or index not in shown]
+            rows = [row for row, index in enumerate(indices) if always or index not in shown]
             shown.update(indices)
             if rows:
                 self.offer([indices[row] for row in rows], new.targets[rows], generator)
