@@ -50,7 +50,7 @@ def is_picture_path(value: object) -> bool:
     return isinstance(value, Path) or (isinstance(value, str) and (is_picture_name(value) or os.path.isfile(value)))
 
 
-def open_image(path: Path) -> Image.Image:
+def open_image(path: str | Path) -> Image.Image:
     """Decode an image file completely, upright and as RGB.
 
     Raises:
@@ -59,13 +59,13 @@ def open_image(path: Path) -> Image.Image:
     """
     who = f"image {path}"
     try:
-        regular = stat.S_ISREG(path.stat().st_mode)
+        regular = stat.S_ISREG(os.stat(path).st_mode)
     except (OSError, ValueError) as error:
         raise _unreadable(who, error) from error
     if not regular:
         raise DataError(
             who,
-            found="a folder" if path.is_dir() else "a pipe, socket or device",
+            found="a folder" if os.path.isdir(path) else "a pipe, socket or device",
             allowed="a regular file",
             remedy="Replace or remove it; nothing has been trained on it.",
         )
@@ -86,7 +86,7 @@ def as_picture(value: Any, who: str) -> Image.Image:
     if isinstance(value, Mapping) and value.keys() <= {"bytes", "path"}:
         value = value.get("path") if value.get("bytes") is None else value["bytes"]
     if isinstance(value, (str, Path)):
-        return open_image(Path(value))
+        return open_image(value)
     if isinstance(value, (bytes, bytearray)):
         return _decoded(io.BytesIO(value), who)
     if isinstance(value, Image.Image):
@@ -119,7 +119,7 @@ def _trusted(known: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in known if name not in _FOREIGN)
 
 
-def _decoded(source: Path | io.BytesIO, who: str) -> Image.Image:
+def _decoded(source: str | Path | io.BytesIO, who: str) -> Image.Image:
     try:
         with Image.open(source, formats=_formats()) as image:
             if max(image.size) > LONGEST_SIDE:
