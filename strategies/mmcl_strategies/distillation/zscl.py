@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmcl.data.modality import IMAGE
 from mmcl.data.reference import ReferenceData
@@ -37,7 +37,7 @@ from mmcl.learning.strategy import GradientValues, Learner, StrategyPlugin, Term
 from mmcl.learning.teachers import Initial, Interpolated, Policy, Teacher
 from mmcl.options import Natural, NonNegative, Positive, Share, Width
 from mmcl_strategies.maths.averaging import add_consolidation_gradient, anchored_running_mean, weight_consolidation
-from mmcl_strategies.maths.distillation import contrast_logits, image_image_term, image_term, text_term, unit_rows
+from mmcl_strategies.maths.distillation import image_image_term, image_term, text_term, unit_rows
 from mmcl_strategies.maths.feature_distillation import mean_squared
 from mmcl_strategies.shared.reference import reference_for
 
@@ -63,6 +63,7 @@ class ZSCL(StrategyPlugin):
     reference: str | None = None  # folder with images/ and captions.txt; None: the benchmark's reference data
 
     _data: ReferenceData | None = field(default=None, init=False, repr=False)
+    _parameters: dict[str, nn.Parameter] = field(default_factory=dict, init=False, repr=False)
     _anchor: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
     _average: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
     _every: int = field(default=0, init=False, repr=False)
@@ -106,8 +107,8 @@ class ZSCL(StrategyPlugin):
 
     def before_training_exp(self, learner: Learner, **_: object) -> None:
         """Anchor and average start from the handed-over weights; the reference order starts anew."""
-        parameters = dict(learner.model.shared_parameters())
-        self._anchor = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+        self._parameters = dict(learner.model.shared_parameters())
+        self._anchor = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
         self._average, self._count, self._step = dict(self._anchor), 1, 0
         data = self._data = self._data or reference_for(self, "zscl", learner)
         steps, size = len(learner.dataloader), self.batch_size or learner.config.batch_size
@@ -132,7 +133,7 @@ class ZSCL(StrategyPlugin):
         student = learner.encode(_images(batch.inputs)).features[IMAGE]
         teacher = self._table[batch.targets] if self._table is not None else self._features_of_teacher(batch.inputs)
         scale = self._teacher.model.backbone.logit_scale
-        z_student, z_teacher = (contrast_logits(features, self._keys, scale) for features in (student, teacher))
+        z_student, z_teacher = (scale * unit_rows(features) @ self._keys.T for features in (student, teacher))
         terms: dict[str, tuple[float, Callable[[], Tensor]]] = {
             "image": (self.image_weight, lambda: image_term(z_student, z_teacher, self.temperature)),
             "text": (self.text_weight, lambda: text_term(z_student, z_teacher, self.temperature)),
@@ -148,14 +149,14 @@ class ZSCL(StrategyPlugin):
         """The pull to the weights at the start of the experience."""
         if not self.consolidation:
             return {}
-        parameters = dict(learner.model.shared_parameters())
+        parameters = self._parameters
         add_consolidation_gradient(parameters, self._anchor, self.consolidation)
         return {"consolidation": lambda: self.consolidation * weight_consolidation(parameters, self._anchor)}
 
     def after_update(self, learner: Learner, **_: object) -> None:
         """Every ``average_every`` steps, the first included, the weights join the mean."""
         if self._every and self._step % self._every == 0:
-            weights = {name: parameter.detach() for name, parameter in learner.model.shared_parameters()}
+            weights = {name: parameter.detach() for name, parameter in self._parameters.items()}
             self._average = anchored_running_mean(self._average, weights, self._anchor, self._count, self.alpha)
             self._count += 1
         self._step += 1
@@ -164,9 +165,9 @@ class ZSCL(StrategyPlugin):
         """Hand over the mean."""
         if self._every:
             with torch.no_grad():
-                for name, parameter in learner.model.shared_parameters():
+                for name, parameter in self._parameters.items():
                     parameter.copy_(self._average[name])
-        self._anchor, self._average, self._stream = {}, {}, iter(())
+        self._parameters, self._anchor, self._average, self._stream = {}, {}, {}, iter(())
 
     @property
     def _policy(self) -> Policy:
@@ -178,7 +179,7 @@ class ZSCL(StrategyPlugin):
         tokenize = teacher.model.backbone.tokenize
         chunks = [data.texts[start : start + _CHUNK] for start in range(0, len(data.texts), _CHUNK)]
         features = [teacher.model.encode_texts(tokenize(chunk).to(learner.device)) for chunk in chunks]
-        return unit_rows(torch.cat(features))
+        return unit_rows(unit_rows(torch.cat(features)))  # once leaves lengths that are one but for rounding
 
     @torch.no_grad()
     def _features_of_teacher(self, inputs: Inputs) -> Tensor:

@@ -46,8 +46,8 @@ def soft_cross_entropy(
         return student_logits.sum()
     log_student = functional.log_softmax(student_logits / temperature, dim=1)
     log_teacher = functional.log_softmax(teacher_logits / temperature, dim=1)
-    surprise = log_teacher - log_student if divergence else -log_student
-    loss = (log_teacher.exp() * surprise).sum(dim=1).mean()
+    likeness = log_student - log_teacher if divergence else log_student
+    loss = -(log_teacher.exp() * likeness).sum(dim=1).mean()
     return loss * temperature**2 if squared_temperature else loss
 
 
