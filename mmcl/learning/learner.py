@@ -340,6 +340,8 @@ class Learner(Shell):
         """Let the strategies add to the gradient, and the occupant of slot GRADIENT have the last word."""
         look = self._pulls.look(self.model.parameters()) if self._with_gradient else None
         for name, strategy in self._with_gradient:
+            if look is not None:
+                look.begin()
             for term, function in strategy.gradient_terms(self).items():
                 self.gradient_values[f"{name}/{term}"] = function
             if look is not None:

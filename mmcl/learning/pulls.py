@@ -48,24 +48,27 @@ class Pulls:
 
 
 class Look:
-    """The gradients of one step, before and after each strategy has added to them."""
+    """The gradients of one step, before and after each strategy adds to them."""
 
     def __init__(self, parameters: list[nn.Parameter], ratios: dict[str, list[float]]) -> None:
         self._parameters, self._ratios = parameters, ratios
-        self._before = self._gradients()
-        self._loss = _length(list(self._before.values()))
+        self._before: dict[int, Tensor] = {}
+        self._loss = _length(list(self._gradients().values()))
+
+    def begin(self) -> None:
+        """A strategy is about to add."""
+        self._before = {number: gradient.clone() for number, gradient in self._gradients().items()}
 
     def note(self, name: str) -> None:
-        """What the strategy of this name has added since the last call."""
+        """What the strategy of this name has added since it began."""
         now = self._gradients()
         known = [number for number in now if number in self._before]
         pull = [now[number] for number in now if number not in self._before]
         pull += torch._foreach_sub([now[number] for number in known], [self._before[number] for number in known])
-        self._before = now
         self._ratios.setdefault(name, []).append(float(_length(pull) / self._loss))
 
     def _gradients(self) -> dict[int, Tensor]:
-        return {n: p.grad.clone() for n, p in enumerate(self._parameters) if p.grad is not None}
+        return {n: p.grad for n, p in enumerate(self._parameters) if p.grad is not None}
 
 
 def _length(tensors: list[Tensor]) -> Tensor:

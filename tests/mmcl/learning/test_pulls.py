@@ -44,9 +44,11 @@ def test_the_ratio_is_that_of_the_lengths_of_gradients() -> None:
         look = pulls.look([free, late])
         assert (look is not None) is (step % EVERY == 0)
         if look is not None:
+            look.begin()
             free.grad.add_(torch.tensor([9.0, 0.0]))
             late.grad = torch.tensor([12.0])
             look.note("strong")
+            look.begin()
             free.grad.add_(torch.tensor([0.0, 50.0 if step == EVERY else 9.9]))
             look.note("weak")
     assert pulls.dominant() == {"strong": pytest.approx(3.0)}
