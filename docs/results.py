@@ -79,6 +79,8 @@ MTIL = {name: word(name) for name in ("Transfer", "Avg", "Last")}
 TABLES = {
     "mtil": Table("mtil", MTIL, "MTIL", zero_shot=True),
     "mtil-others": Table("mtil_others", MTIL, "the other strategies on MTIL"),
+    "mtil-hidden": Table("mtil_hidden", MTIL, "MTIL with a hidden task"),
+    "xtail": Table("xtail", MTIL, "X-TAIL", zero_shot=True),
     "cifar100": Table("cifar100", {name: word(name) for name in ("Avg", "Last", "Forgetting")}, "CIFAR-100"),
     "domainnet": Table(
         "domainnet", {name: word(name) for name in ("ACC", "AIA", "Forgetting")}, "DomainNet", zero_shot=True
@@ -112,6 +114,8 @@ SUITES = tuple(dict.fromkeys(table.suite for table in TABLES.values()))
 # what pages of strategies call a benchmark, and the scores they have of it
 PAGES: Mapping[str, tuple[str, Mapping[str, Reader]]] = {
     "embedded MTIL, order 1": ("mtil", {**MTIL, "Forgetting": word("Forgetting")}),
+    "embedded MTIL, hidden task": ("mtil_hidden", MTIL),
+    "embedded X-TAIL": ("xtail", MTIL),
     "embedded CIFAR-100, 10 steps": ("cifar100", {name: word(name) for name in ("Avg", "Last")}),
     "embedded DomainNet": ("domainnet", {"ACC": word("ACC")}),
     "embedded P9D": (
@@ -122,6 +126,7 @@ PAGES: Mapping[str, tuple[str, Mapping[str, Reader]]] = {
         },
     ),
 }
+COMPANY = {"moe_adapters": "moe_adapters+ddas"}  # pages whose runs have more strategies than one
 VARIANTS = {"logits": "distill", "features": "distill-features", "relations": "distill-relations"}
 
 
@@ -240,7 +245,7 @@ def strategy_page(name: str, text: str) -> str:
     def row(match: re.Match[str]) -> str:
         benchmark, score = match[1], match[2]
         title, _, variant = benchmark.rpartition(", ")
-        label = VARIANTS.get(variant, name)
+        label = VARIANTS.get(variant, COMPANY.get(name, name))
         suite, scores = PAGES[title if variant in VARIANTS else benchmark]
         found = [seeds_of(f"{suite}/{each}", scores[score]) for each in (label, "finetune")]
         if any(values is None for values in found):
