@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from mmcl.data.modality import IMAGE
-from mmcl.models.sites import Site
+from mmcl.models.sites import Attention, Site
 
 
 def sites_of_transformer(clip: nn.Module, tower: nn.Module, name: str) -> Iterator[Site]:
@@ -13,6 +14,7 @@ def sites_of_transformer(clip: nn.Module, tower: nn.Module, name: str) -> Iterat
 
     ``tokens`` is where the sequence is embedded and not yet normalised; ``mlp`` is beside the MLP of a block, from what
     its layer norm is given to what is added to the residual stream; at ``attention`` the value is that of all heads.
+    ``outputs`` is there where the tower norms its tokens and then pools the first.
 
     Args:
         clip: the whole model, which holds what open_clip does not keep in a tower.
@@ -30,7 +32,8 @@ def sites_of_transformer(clip: nn.Module, tower: nn.Module, name: str) -> Iterat
     if isinstance(start, nn.Module):
         yield Site("tokens", 0, start, start, width)
     for layer, block in enumerate(blocks):
-        yield Site("attention", layer, block.attn, block.attn, width)
+        attention = Attention(projected, merged) if _is_plain(block.attn) else None
+        yield Site("attention", layer, block.attn, block.attn, width, attention=attention)
     for layer, block in enumerate(blocks):
         yield Site("mlp", layer, block.ln_2, block.ls_2, width)
     for layer, block in enumerate(blocks):
@@ -40,4 +43,30 @@ def sites_of_transformer(clip: nn.Module, tower: nn.Module, name: str) -> Iterat
     for layer, block in enumerate(blocks):
         yield Site("block", layer, block, block, width)
     if name == IMAGE:
+        if tower.pool_type == "tok" and tower.attn_pool is None and not tower.final_ln_after_pool:
+            norm = tower.ln_post
+            assert isinstance(norm, nn.Module)
+            yield Site("outputs", 0, norm, norm, width)
         yield Site("pooled", 0, tower, tower, int(tower.output_dim))  # type: ignore[arg-type]
+
+
+def projected(module: nn.Module, entered: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values ``[B, H, L, W / H]`` of torch's attention."""
+    assert isinstance(module, nn.MultiheadAttention)
+    rows, length, width = entered.shape
+    every = functional.linear(entered, module.in_proj_weight, module.in_proj_bias)
+    shape = (rows, length, module.num_heads, width // module.num_heads)
+    queries, keys, values = (part.reshape(shape).transpose(1, 2) for part in every.chunk(3, dim=-1))
+    return queries, keys, values
+
+
+def merged(module: nn.Module, found: Tensor) -> Tensor:
+    """``[B, L, W]`` of what the heads have found, through the output projection of torch's attention."""
+    assert isinstance(module, nn.MultiheadAttention)
+    value: Tensor = module.out_proj(found.transpose(1, 2).flatten(2))
+    return value
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Whether it is torch's own attention of a sequence to itself, rows first."""
+    return isinstance(module, nn.MultiheadAttention) and module.batch_first and module.in_proj_weight is not None

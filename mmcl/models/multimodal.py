@@ -113,9 +113,6 @@ class MultimodalModel(nn.Module):
 
     def _routed(self, router: Router, inputs: Inputs) -> Route:
         """The way of each row: that of its experience where it is known and was met, else what the router finds."""
-        if inputs.task_ids is not None:
-            met = torch.tensor(sorted(self._met), dtype=torch.long, device=inputs.task_ids.device)
-            return Route.given(torch.where(torch.isin(inputs.task_ids, met), inputs.task_ids, PLAIN))
         known: list[tuple[Inputs, Encoded]] = []
 
         def plain(asked: Inputs) -> Encoded:
@@ -127,6 +124,9 @@ class MultimodalModel(nn.Module):
             return known[-1][1]
 
         with torch.no_grad():
+            if inputs.task_ids is not None:
+                met = torch.tensor(sorted(self._met), dtype=torch.long, device=inputs.task_ids.device)
+                return router.told(torch.where(torch.isin(inputs.task_ids, met), inputs.task_ids, PLAIN), inputs, plain)
             route: Route = router(inputs, plain)
         return route
 

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from mmcl.data.route import Route
 from mmcl.data.sample import Inputs
@@ -32,6 +32,18 @@ class Router(nn.Module, ABC):
             plain: what the pre-trained model, without anything that was added, makes of a batch; asked twice about the
                 same one it answers without another pass.
         """
+
+    def told(self, ids: Tensor, inputs: Inputs, plain: Plain) -> Route:
+        """The way of each row, without gradient, where its experience is known.
+
+        Taken in full, unless the router has more to say: what is added to a model may read the query of a way.
+
+        Args:
+            ids: ``int64[B]``, the experiences; ``PLAIN`` for those that have not been met.
+            inputs: the batch.
+            plain: what the pre-trained model makes of a batch.
+        """
+        return Route.given(ids)
 
     def meet(self, arrival: Arrival) -> None:
         """Make room for an experience; called once for each, before there is an optimiser for it."""

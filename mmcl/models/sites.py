@@ -1,6 +1,7 @@
 """Sites: the places in a backbone where strategies add modules of their own, without renaming any of its parameters."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -13,18 +14,32 @@ ADDONS = "addons"  # name of the child module that holds them
 _EXITS = "_exits"  # of an entry: whose add-ons want to know what has entered
 
 
+class Attention(NamedTuple):
+    """How an attention is computed, as functions of its module, for add-ons with keys and values of their own.
+
+    Attributes:
+        project: (the exit, what has entered, ``[B, L, W]``) -> queries, keys and values, each ``[B, H, L, W / H]``.
+        merge: (the exit, what the H heads have found, ``[B, H, L, W / H]``) -> ``[B, L, W]``, what leaves the exit.
+    """
+
+    project: Callable[[nn.Module, Tensor], tuple[Tensor, Tensor, Tensor]]
+    merge: Callable[[nn.Module, Tensor], Tensor]
+
+
 class Site(NamedTuple):
     """A place between two modules of a tower, which may be one and the same.
 
     Attributes:
         kind: ``tokens`` (the embedded sequence), ``attention``, ``mlp``, ``units`` (the hidden ones of an MLP, behind
-            the activation), ``block`` or ``pooled`` (the features of the tower).
+            the activation), ``block``, ``outputs`` (the sequence behind the last norm, whose first token is pooled) or
+            ``pooled`` (the features of the tower).
         layer: the number of the block, from 0; 0 where there are no layers.
         entry: what enters it, an add-on can see.
         exit: what leaves it, an add-on can change.
         width: of what leaves, its last axis.
         before: the layer that the value at ``units`` comes from.
         behind: the layer that reads it next.
+        attention: how the one at ``attention`` is computed, where the backbone shows it.
     """
 
     kind: str
@@ -34,6 +49,7 @@ class Site(NamedTuple):
     width: int
     before: nn.Module | None = None
     behind: nn.Module | None = None
+    attention: Attention | None = None
 
 
 class Here(NamedTuple):
@@ -43,11 +59,13 @@ class Here(NamedTuple):
         value: what the exit returned, as earlier add-ons have changed it; ``[B, L, W]`` inside a transformer.
         entered: the first argument of the entry.
         module: the exit.
+        mask: of the attention that has been entered, ``[L, L]``, which is added to its scores; ``None`` without one.
     """
 
     value: Tensor
     entered: Any
     module: nn.Module
+    mask: Tensor | None = None
 
 
 class AddOn(nn.Module, ABC):
@@ -89,6 +107,7 @@ class AddOns(nn.ModuleDict):
 
     inputs: Inputs | None = None
     entered: Any = None
+    mask: Tensor | None = None
 
     @classmethod
     def at(cls, site: Site) -> "AddOns":
@@ -100,7 +119,7 @@ class AddOns(nn.ModuleDict):
             site.exit.register_forward_hook(_leave)
         exits: list[AddOns] = vars(site.entry).setdefault(_EXITS, [])
         if not exits:
-            site.entry.register_forward_pre_hook(_enter)
+            site.entry.register_forward_pre_hook(_enter, with_kwargs=True)
         if not any(other is holder for other in exits):
             exits.append(holder)
         assert isinstance(holder, AddOns)
@@ -112,21 +131,26 @@ class AddOns(nn.ModuleDict):
             assert isinstance(addon, AddOn)
             addon.meet(arrival)
 
+    def take(self) -> tuple[Any, Tensor | None]:
+        """What has entered, and its mask. They are let go: a model that holds a tensor of a graph cannot be copied."""
+        found = self.entered, self.mask
+        self.entered = self.mask = None
+        return found
 
-def _enter(entry: nn.Module, arguments: tuple[Any, ...]) -> None:
+
+def _enter(entry: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
     for holder in vars(entry)[_EXITS]:
-        holder.entered = arguments[0]
+        holder.entered, holder.mask = arguments[0], named.get("attn_mask")
 
 
 def _leave(module: nn.Module, arguments: tuple[object, ...], returned: Any) -> Any:
     """Hand what a module returns to its add-ons; attention returns its weights beside it."""
     holder = module.get_submodule(ADDONS)
     assert isinstance(holder, AddOns)
-    # what has entered is let go at once: a model that holds a tensor of a graph cannot be copied
-    entered, holder.entered = holder.entered, None
+    entered, mask = holder.take()
     if holder.inputs is None:
         return returned
     value = returned[0] if isinstance(returned, tuple) else returned
     for addon in holder.values():
-        value = addon(Here(value, entered, module), holder.inputs)
+        value = addon(Here(value, entered, module, mask), holder.inputs)
     return (value, *returned[1:]) if isinstance(returned, tuple) else value

@@ -87,7 +87,8 @@ class Backbone(nn.Module, ABC):
             return Encoded(features, present, self.logit_scale)
         finally:
             for holder in self._holders:
-                holder.inputs = holder.entered = None
+                holder.inputs = None
+                holder.take()
 
     def encode_texts(self, tokens: Tensor, route: Route | None = None) -> Tensor:
         """Pooled features ``[N, D]`` of texts ``int64[N, L]`` that are no samples, such as class prompts.

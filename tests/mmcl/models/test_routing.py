@@ -113,6 +113,23 @@ def test_the_way_is_given_where_the_task_is_known_and_found_where_it_is_not() ->
     assert not found.query.requires_grad
 
 
+def test_a_router_may_add_a_query_to_ways_that_are_known() -> None:
+    class Asking(Brightest):
+        def told(self, ids: Tensor, inputs: Inputs, plain: Plain) -> Route:
+            return Route.given(ids)._replace(query=plain(inputs).features[IMAGE].pooled)
+
+    model = routed()
+    model.router = Asking()
+    route = model(images(2.0, 0.0, task_ids=(1, 7))).route
+    with torch.no_grad():
+        bare = MultimodalModel(tiny_clip()).eval().encode(images(2.0, 0.0)).features[IMAGE]
+    assert route is not None
+    assert route.ids.tolist() == [1, PLAIN]
+    assert route.query is not None
+    assert torch.equal(route.query, bare)
+    assert not route.query.requires_grad
+
+
 def test_before_any_experience_every_way_is_plain() -> None:
     model, plain = MultimodalModel(tiny_clip()).eval(), MultimodalModel(tiny_clip()).eval()
     model.router = Brightest()

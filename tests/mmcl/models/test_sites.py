@@ -2,8 +2,10 @@
 
 from copy import deepcopy
 
+import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mmcl.backbones.openclip import tiny_clip
 from mmcl.data.asked import Asked
@@ -13,7 +15,8 @@ from mmcl.data.sample import Inputs
 from mmcl.models.arrival import Arrival
 from mmcl.models.backbone import Backbone
 from mmcl.models.multimodal import MultimodalModel
-from mmcl.models.sites import AddOn, Here, Site
+from mmcl.models.sites import AddOn, Attention, Here, Site
+from mmcl.testing.encoded import encoded
 
 
 class Shift(AddOn):
@@ -53,9 +56,74 @@ def adapted() -> tuple[MultimodalModel, Shift]:
 def test_the_sites_of_open_clips_towers_are_those_of_their_residual_blocks() -> None:
     backbone = tiny_clip()
     kinds = ["tokens", "attention", "mlp", "units", "block"]
-    assert [site.kind for site in backbone.sites(IMAGE)] == [*kinds, "pooled"]
+    assert [site.kind for site in backbone.sites(IMAGE)] == [*kinds, "outputs", "pooled"]
     assert [site.kind for site in backbone.sites(TEXT)] == kinds
     assert block_of(backbone, IMAGE).exit is not block_of(backbone, TEXT).exit
+
+
+class Again(AddOn):
+    """Computes an attention once more, from what has entered and with its mask."""
+
+    def __init__(self, attention: Attention, masked: bool = True) -> None:
+        super().__init__()
+        self.attention, self.masked = attention, masked
+        self.found: list[tuple[Tensor, Tensor]] = []
+
+    def forward(self, here: Here, inputs: Inputs) -> Tensor:
+        queries, keys, values = self.attention.project(here.module, here.entered)
+        mask = here.mask if self.masked else None
+        heads = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+        again = self.attention.merge(here.module, heads)
+        self.found.append((here.value, again))
+        return again
+
+
+@pytest.mark.parametrize("tower", [IMAGE, TEXT])
+def test_an_attention_can_be_computed_again_from_its_queries_keys_and_values(tower: str) -> None:
+    backbone = tiny_clip().eval()
+    value = images()[IMAGE] if tower == IMAGE else backbone.tokenize(["a dog", "two cats and a bar"])
+    with torch.no_grad():
+        plain = encoded(backbone, tower, value).pooled
+        (site,) = backbone.sites_of(tower, "attention")
+        assert site.attention is not None
+        addon = Again(site.attention)
+        backbone.attach("again", site, addon)
+        torch.testing.assert_close(encoded(backbone, tower, value).pooled, plain)
+        addon.masked = False
+        encoded(backbone, tower, value)
+    (value, again), unmasked = addon.found
+    torch.testing.assert_close(again, value)
+    assert bool((unmasked[0] - unmasked[1]).abs().max() < 1e-5) is (tower == IMAGE), "texts do not look ahead"
+
+
+def test_an_attention_in_another_order_shows_no_way_to_compute_it_again() -> None:
+    backbone = tiny_clip()
+    backbone.clip.visual.transformer.resblocks[0].attn.batch_first = False  # type: ignore[union-attr, index]
+    assert [site.attention for site in backbone.sites_of(IMAGE, "attention")] == [None]
+
+
+def test_the_first_of_the_outputs_is_pooled() -> None:
+    class Second(AddOn):
+        def forward(self, here: Here, inputs: Inputs) -> Tensor:
+            return here.value.roll(-1, 1)
+
+    backbone = tiny_clip().eval()
+    (site,) = backbone.sites_of(IMAGE, "outputs")
+    seen: list[Tensor] = []
+    handle = site.exit.register_forward_hook(lambda *arguments: seen.append(arguments[2]))
+    with torch.no_grad():
+        encoded(backbone, IMAGE, images()[IMAGE])
+        handle.remove()
+        backbone.attach("second", site, Second())
+        found = encoded(backbone, IMAGE, images()[IMAGE]).pooled
+    torch.testing.assert_close(found, seen[0][:, 1] @ backbone.clip.visual.proj)  # type: ignore[union-attr, operator]
+
+
+@pytest.mark.parametrize(("setting", "value"), [("pool_type", "avg"), ("final_ln_after_pool", True), ("attn_pool", 1)])
+def test_a_tower_that_pools_otherwise_shows_no_outputs(setting: str, value: object) -> None:
+    backbone = tiny_clip()
+    vars(backbone.clip.visual)[setting] = value
+    assert backbone.sites_of(IMAGE, "outputs") == []
 
 
 def test_an_addon_acts_sample_by_sample() -> None:
@@ -128,4 +196,4 @@ def test_the_batch_is_forgotten_after_the_pass() -> None:
     model, _ = adapted()
     model.encode(images())
     holder = block_of(model.backbone, IMAGE).exit.addons
-    assert holder.inputs is holder.entered is None  # type: ignore[union-attr]
+    assert holder.inputs is holder.entered is holder.mask is None  # type: ignore[union-attr]

@@ -55,6 +55,33 @@ def old_spaces(learner: Learner) -> list[LabelSpace]:
     return [joined]
 
 
+def over_own_classes(view: View) -> Tensor:
+    """Cross-entropy in which the classes of earlier experiences have no part; they come first."""
+    learner, classes = view.learner, len(view.learner.current.label_space)
+    logits, smoothing = learner.output.logits, learner.config.label_smoothing
+    assert logits is not None
+    columns = learner.batch.targets - learner.current.label_space.ids[0]
+    return functional.cross_entropy(logits[:, -classes:], columns, label_smoothing=smoothing)
+
+
+def named(model: MultimodalModel, ending: str) -> list[Tensor]:
+    """Parameters whose names end like this."""
+    return [parameter for name, parameter in model.named_parameters() if name.endswith(ending)]
+
+
+def l2p(view: View) -> Terms:
+    learner, it = view.learner, view.strategy
+    (keys,) = named(learner.model, "l2p.keys")
+    cosines = unit(features(learner.model, learner.batch.inputs)[IMAGE]) @ unit(keys).T
+    chosen = [row.argsort(descending=True)[: it.top_k].tolist() for row in cosines]
+    if it.batchwise:
+        every = [key for of_row in chosen for key in of_row]
+        vote = sorted(range(len(keys)), key=lambda key: (-every.count(key), key))
+        chosen = [vote[: it.top_k] for _ in chosen]
+    drawn = torch.stack([cosines[row, of_row].sum() for row, of_row in enumerate(chosen)])
+    return {"task": over_own_classes(view), "pull": -it.pull * drawn.mean()}
+
+
 def lwf(view: View) -> Terms:
     learner, it = view.learner, view.strategy
     current = it.prompts == "current"

@@ -41,6 +41,7 @@ CASES: tuple[tuple[str, Definition, Options, Options], ...] = (
     ("icarl", of.icarl, {"loss": ("bce", "ce_kd")}, {}),
     ("incclip", of.incclip, {"temperature": (2.0, 5.0), "strength": (1.0, 3.0)}, {}),
     ("kdr", of.kdr, {"temperature": (1.0, 0.3), "strength": (0.1, 0.3), "margin": (0.2, 0.4)}, {}),
+    ("l2p", of.l2p, {"pull": (0.1, 0.3), "top_k": (2, 1), "batchwise": (False, True)}, {}),
     ("lwf", of.lwf, {"temperature": (2.0, 5.0), "strength": (1.0, 3.0), "prompts": ("old", "current")}, {}),
     ("lwf", of.lwf, {"texts": ("own", "frozen"), "temperature": (2.0, 5.0)}, {"samples": "second"}),
     ("lwf_vr", of.lwf_vr, {"temperature": (2.0, 5.0), "strength": (1.0, 3.0)}, {}),
@@ -123,6 +124,7 @@ def test_where_the_experience_is_known_each_old_one_has_a_softmax_of_its_own() -
         ("dgr", of.dgr, {"targets": "soft"}),
         ("feature_replay", of.feature_replay, {}),
         ("icarl", of.icarl, {"loss": "ce_kd"}),
+        ("l2p", of.l2p, {}),
     ],
 )
 def test_labels_are_smoothed_where_they_are_labels(name: str, definition: Definition, options: Options) -> None:

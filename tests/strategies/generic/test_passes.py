@@ -13,6 +13,7 @@ every = pytest.mark.parametrize("variant", list(variants()), ids=str)
 
 STILL = {
     "hat",
+    "l2p",
     "moe_adapters",
     "progressive",
     "rail",

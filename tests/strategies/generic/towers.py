@@ -16,7 +16,7 @@ from torchvision.transforms.functional import pil_to_tensor
 from mmcl.data.modality import IMAGE, TEXT, ModalitySpec
 from mmcl.data.sample import Inputs
 from mmcl.models.backbone import Backbone, Features, Tower, Vocabulary
-from mmcl.models.sites import ADDONS, Site
+from mmcl.models.sites import ADDONS, Attention, Site
 
 RAW, SIDE, CONTEXT, WIDTH, WORDS = 12, 8, 8, 8, 40  # pixels of a raw and of a prepared image; tokens; widths
 AUGMENTED, PLAIN = 2.0, 0.0
@@ -76,14 +76,14 @@ class Residual(nn.Module):
 
 
 class Tokens(nn.Module):
-    """``[B, C, H, W]`` as C tokens at ``place``, and the first C of what leaves it as ``[B, C H W]``."""
+    """``[B, C, H, W]`` as C tokens at ``place``, and the first C of what leaves ``outputs`` as ``[B, C H W]``."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.place, self.residual = nn.Identity(), Residual()
+        self.place, self.residual, self.outputs = nn.Identity(), Residual(), nn.Identity()
 
     def forward(self, maps: Tensor) -> Tensor:
-        tokens: Tensor = self.residual(self.place(maps.flatten(2)))
+        tokens: Tensor = self.outputs(self.residual(self.place(maps.flatten(2))))
         return tokens[:, : maps.shape[1]].flatten(1)
 
 
@@ -132,7 +132,14 @@ class Towers(Backbone):
     def sites(self, tower: str) -> list[Site]:
         place, width = (self.image[4].place, 9) if tower == IMAGE else (self.text.tokens, WIDTH)
         residual = self.image[4].residual if tower == IMAGE else self.text.residual
-        return [Site("tokens", 0, place, place, width), Site("mlp", 0, residual.read, residual.beside, width)]
+        beside = residual.read, residual.beside, width
+        found = [
+            Site("tokens", 0, place, place, width),
+            Site("attention", 0, *beside, attention=Attention(of_one_head, joined)),
+            Site("mlp", 0, *beside),
+        ]
+        outputs = self.image[4].outputs
+        return [*found, Site("outputs", 0, outputs, outputs, width)] if tower == IMAGE else found
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         return torch.stack([tokens_of(text) for text in texts])
@@ -151,6 +158,16 @@ class Towers(Backbone):
 
     def export(self, folder: Any) -> None:
         raise AssertionError("never exported")
+
+
+def of_one_head(module: nn.Module, entered: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Tokens as their own queries, keys and values."""
+    return entered.unsqueeze(1), entered.unsqueeze(1), entered.unsqueeze(1)
+
+
+def joined(module: nn.Module, found: Tensor) -> Tensor:
+    """What the one head has found."""
+    return found.squeeze(1)
 
 
 def tokens_of(text: str) -> Tensor:

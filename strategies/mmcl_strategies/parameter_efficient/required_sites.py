@@ -1,0 +1,22 @@
+"""Required sites: the places that a strategy adds to, or a sentence that says which backbones have them."""
+
+from mmcl.errors import CompositionError
+from mmcl.models.backbone import Backbone
+from mmcl.models.sites import Site
+
+
+def required_sites(backbone: Backbone, tower: str, kind: str, who: str) -> list[Site]:
+    """The sites of a kind in a tower, in the order of layers.
+
+    Raises:
+        CompositionError: if it shows none.
+    """
+    sites = backbone.sites_of(tower, kind)
+    if not sites:
+        raise CompositionError(
+            f"strategy {who!r}",
+            found=f"the backbone's tower {tower!r} shows no site of kind {kind!r}",
+            allowed="backbones whose towers are transformers with a class token, such as open_clip's",
+            remedy="Choose one of them, such as glyph-clip or openclip:ViT-B-16/openai.",
+        )
+    return sites
