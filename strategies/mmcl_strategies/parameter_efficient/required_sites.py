@@ -2,7 +2,7 @@
 
 from mmcl.errors import CompositionError
 from mmcl.models.backbone import Backbone
-from mmcl.models.sites import Site
+from mmcl.models.sites import Attention, Site
 
 
 def required_sites(backbone: Backbone, tower: str, kind: str, who: str) -> list[Site]:
@@ -20,3 +20,21 @@ def required_sites(backbone: Backbone, tower: str, kind: str, who: str) -> list[
             remedy="Choose one of them, such as glyph-clip or openclip:ViT-B-16/openai.",
         )
     return sites
+
+
+def required_attentions(backbone: Backbone, tower: str, who: str) -> list[tuple[Site, Attention]]:
+    """The attentions of a tower that say how they are computed, with their sites, in the order of layers.
+
+    Raises:
+        CompositionError: if there is none.
+    """
+    sites = required_sites(backbone, tower, "attention", who)
+    found = [(site, site.attention) for site in sites if site.attention is not None]
+    if not found:
+        raise CompositionError(
+            f"strategy {who!r}",
+            found=f"no attention of the backbone's tower {tower!r} says how it is computed",
+            allowed="backbones that show queries, keys and values, such as open_clip's usual transformers",
+            remedy="Choose one of them, such as glyph-clip or openclip:ViT-B-16/openai.",
+        )
+    return found

@@ -82,6 +82,17 @@ def l2p(view: View) -> Terms:
     return {"task": over_own_classes(view), "pull": -it.pull * drawn.mean()}
 
 
+def coda_prompt(view: View) -> Terms:
+    learner, it = view.learner, view.strategy
+    penalty = torch.zeros(())
+    for kind in ("keys", "looks", "parts"):
+        rows = torch.cat([p for n, p in learner.model.named_parameters() if f"coda_prompt.{kind}." in n]).flatten(1)
+        for k, one in enumerate(rows):
+            for m, other in enumerate(rows):
+                penalty = penalty + ((one * other).sum() - float(k == m)) ** 2 / len(rows) ** 2
+    return {"task": over_own_classes(view), "orthogonality": it.orthogonality * penalty}
+
+
 def lwf(view: View) -> Terms:
     learner, it = view.learner, view.strategy
     current = it.prompts == "current"

@@ -19,6 +19,7 @@ from .variants import SMALL, kinds
 ADDED = "added"  # to the gradient, after the backward pass
 # strategy, option, its value, the terms it multiplies, other options
 CASES: tuple[tuple[str, str, float, tuple[str, ...], dict[str, Any]], ...] = (
+    ("coda_prompt", "orthogonality", 0.7, ("orthogonality",), {}),
     ("ctp", "cmc_weight", 0.7, ("cmc",), {"queue": 8}),
     ("ctp", "cross_weight", 0.7, ("cross",), {"queue": 8}),
     ("ctp", "same_weight", 0.7, ("same",), {"queue": 8}),
@@ -65,6 +66,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "zscl": "temperature teacher_share",
     },
     "test_rates": {
+        "coda_prompt": "lr",
         "ddas": "lr",
         "dgr": "generator_lr",
         "hat": "lr gate_lr",
@@ -142,6 +144,7 @@ def test_every_real_number_among_the_options_is_held_by_a_test() -> None:
         ("hat", "gate_lr", "embeddings"),
         ("icarl", "head_lr", "head.linear"),
         ("progressive", "lr", "head.columns"),
+        ("coda_prompt", "lr", "addons.coda_prompt"),
         ("l2p", "lr", "addons.l2p"),
         ("moe_adapters", "lr", "addons.moe_adapters.gates.0"),
         ("s_liprompts", "lr", "addons.s_liprompts.vectors.0"),

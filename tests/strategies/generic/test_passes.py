@@ -12,6 +12,7 @@ from .variants import Variant, variants
 every = pytest.mark.parametrize("variant", list(variants()), ids=str)
 
 STILL = {
+    "coda_prompt",
     "hat",
     "l2p",
     "moe_adapters",

@@ -14,6 +14,7 @@ from mmcl.streams.scenario import CIL, TIL
 from .streams import class_stream, pair_stream
 
 SMALL: Mapping[str, dict[str, Any]] = {  # what would take long by default, or would do nothing in a stream so short
+    "coda_prompt": {"components": 2, "length": 4},
     "ddas": {"weights": "glyph", "code": 4, "iterations": 3, "reference_iterations": 3},
     "dgr": {"latent": 4, "width": 4, "generator_steps": 2},
     "distill": {"first": True},
@@ -31,6 +32,7 @@ SMALL: Mapping[str, dict[str, Any]] = {  # what would take long by default, or w
     "zscl": {"average_every": 2},
 }
 FURTHER: Mapping[str, tuple[dict[str, Any], ...]] = {
+    "coda_prompt": ({"start": "orthogonal"},),
     "dgr": ({"targets": "soft"}, {"ratio": 0.3}),
     "distill": (
         {"kind": "feature"},
