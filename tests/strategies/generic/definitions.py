@@ -69,6 +69,13 @@ def named(model: MultimodalModel, ending: str) -> list[Tensor]:
     return [parameter for name, parameter in model.named_parameters() if name.endswith(ending)]
 
 
+def dualprompt(view: View) -> Terms:
+    learner, it = view.learner, view.strategy
+    (key,) = named(learner.model, f"router.keys.{learner.current.index}")
+    cosines = unit(features(learner.model, learner.batch.inputs)[IMAGE]) @ key / key.norm()
+    return {"task": over_own_classes(view), "pull": -it.pull * cosines.mean()}
+
+
 def l2p(view: View) -> Terms:
     learner, it = view.learner, view.strategy
     (keys,) = named(learner.model, "l2p.keys")
