@@ -45,6 +45,7 @@ class CODAPrompt(StrategyPlugin):
     slots: ClassVar[frozenset[Slot]] = frozenset({Slot.ROUTE, Slot.HEAD, Slot.OBJECTIVE})
     needs: ClassVar[frozenset[Need]] = frozenset({Need.CLASSES, Need.IMAGE_ENCODER, Need.IMAGES_ALONE})
     order: ClassVar[Order] = "in turn"
+    adapts: ClassVar[bool] = True
     grows: ClassVar[bool] = True
 
     components: Width = 10  # of an experience, in every layer with prompts: M / T

@@ -42,6 +42,7 @@ class DualPrompt(StrategyPlugin):
     slots: ClassVar[frozenset[Slot]] = frozenset({Slot.ROUTE, Slot.HEAD, Slot.OBJECTIVE})
     needs: ClassVar[frozenset[Need]] = frozenset({Need.CLASSES, Need.IMAGE_ENCODER, Need.IMAGES_ALONE})
     order: ClassVar[Order] = "in turn"
+    adapts: ClassVar[bool] = True
     grows: ClassVar[bool] = True
 
     general_length: Width = 5  # L_g, of the prefix that all experiences share

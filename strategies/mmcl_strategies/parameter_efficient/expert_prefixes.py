@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from mmcl.data.route import Route
 from mmcl.data.sample import Inputs
 from mmcl.models.arrival import Arrival
 from mmcl.models.sites import AddOn, Attention, Here
@@ -53,14 +54,14 @@ class ExpertPrefixes(AddOn):
         route = inputs.route
         if route is None or not bool((taken := route.taken).any()):
             return here.value
-        keys, values = self.of(route.ids[taken]).unbind(1)
+        keys, values = self.of(route.select(taken)).unbind(1)
         return prefixed(here, self.attention, taken, (keys, values))
 
-    def of(self, ids: Tensor) -> Tensor:
-        """``[B, 2, general + P, W]``, keys and values of rows on these ways, ``int64[B]``."""
-        shared = self.general.expand(len(ids), -1, -1, -1)
+    def of(self, route: Route) -> Tensor:
+        """``[B, 2, general + P, W]``, keys and values of rows on these ways."""
+        ids, which = route.distinct()
+        shared = self.general.expand(len(which), -1, -1, -1)
         if not self.experts:
             return shared
-        known, which = ids.unique(return_inverse=True)
-        own = torch.stack([self.experts[str(id_)] for id_ in known.tolist()])[which]
+        own = torch.stack([self.experts[str(id_)] for id_ in ids])[which]
         return torch.cat([shared, own], dim=2)

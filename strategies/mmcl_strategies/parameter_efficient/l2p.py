@@ -43,6 +43,7 @@ class L2P(StrategyPlugin):
     slots: ClassVar[frozenset[Slot]] = frozenset({Slot.ROUTE, Slot.HEAD, Slot.OBJECTIVE})
     needs: ClassVar[frozenset[Need]] = frozenset({Need.CLASSES, Need.IMAGE_ENCODER, Need.IMAGES_ALONE})
     order: ClassVar[Order] = "in turn"
+    adapts: ClassVar[bool] = True
     grows: ClassVar[bool] = True  # a unit for each class
 
     size: Width = 10  # M, prompts in the pool
@@ -86,7 +87,7 @@ class L2P(StrategyPlugin):
         )
         model.attach(OWNER, tokens, pool)
         model.attach(OWNER, outputs, PromptOutputs(self.top_k * self.length))
-        model.router = Queries("batch" if self.batchwise else "sample")
+        model.router = Queries("batch" if self.batchwise else "stream")
         model.head = LinearHead(backbone.width)
         self._pool.append(pool)
 

@@ -30,12 +30,12 @@ class Queries(Router):
     """Sends every row the way of the latest experience, with its query: where all experiences share what is added.
 
     Args:
-        granularity: whether what a row gets depends on it alone, or on its batch.
+        granularity: ``batch`` where what a row gets on its way depends on the other rows of its batch.
     """
 
     latest: Tensor
 
-    def __init__(self, granularity: Literal["sample", "batch"] = "sample") -> None:
+    def __init__(self, granularity: Literal["stream", "batch"] = "stream") -> None:
         super().__init__()
         self.granularity = granularity
         self.register_buffer("latest", torch.tensor(PLAIN))

@@ -211,10 +211,10 @@ def test_each_row_chooses_alone_unless_the_batch_does() -> None:
 
 
 @pytest.mark.parametrize("batchwise", [False, True])
-def test_a_run_says_whether_prompts_were_chosen_by_samples_or_by_batches(batchwise: bool) -> None:
+def test_a_run_says_if_prompts_were_chosen_by_batches(batchwise: bool) -> None:
     router = learned(l2p(batchwise=batchwise), experiences=1).model.router
     assert isinstance(router, Queries)
-    assert router.granularity == ("batch" if batchwise else "sample")
+    assert router.granularity == ("batch" if batchwise else "stream")
 
 
 def test_before_anything_is_learned_every_way_is_plain_and_then_that_of_the_latest() -> None:
