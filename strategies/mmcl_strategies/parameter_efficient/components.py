@@ -3,6 +3,7 @@
 from typing import Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -14,34 +15,39 @@ from mmcl_strategies.parameter_efficient.prefixes import prefixed
 Start = Literal["projected", "orthogonal"]
 
 
-def composed(query: Tensor, keys: Tensor, attention: Tensor, components: Tensor) -> Tensor:
-    """``[B, P, W]``: ``sum_m alpha_m P_m`` with ``alpha_m = cos(q * A_m, K_m)``, of either sign, without a softmax.
+def composed(
+    query: Float[Tensor, "B D"],
+    keys: Float[Tensor, "M D"],
+    attention: Float[Tensor, "M D"],
+    components: Float[Tensor, "M P W"],
+) -> Float[Tensor, "B P W"]:
+    """``sum_m alpha_m P_m`` with ``alpha_m = cos(q * A_m, K_m)``, of either sign, without a softmax.
 
     Args:
-        query: ``[B, D]``.
-        keys: K, ``[M, D]``.
-        attention: A, ``[M, D]``, what each component looks at in a query.
-        components: P, ``[M, P, W]``.
+        query: q, of each row.
+        keys: K.
+        attention: A, what each component looks at in a query.
+        components: P.
     """
     asked = functional.normalize(query.unsqueeze(1) * attention, dim=2)
     alpha = (asked * functional.normalize(keys, dim=1)).sum(2)
     return torch.einsum("bm,mpw->bpw", alpha, components)
 
 
-def halves(vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """``[B, P, W]`` as prefix keys and prefix values, each ``[B, P / 2, W]``."""
+def halves(vectors: Float[Tensor, "B P W"]) -> tuple[Float[Tensor, "B _ W"], Float[Tensor, "B _ W"]]:
+    """Prefix keys and prefix values, half of the vectors each."""
     keys, values = vectors.chunk(2, dim=1)
     return keys, values
 
 
-def orthogonality(rows: Tensor) -> Tensor:
-    """``mean((R R^T - 1)^2)`` over all entries, a scalar; ``[M, ...]`` are M rows, however many axes they have."""
+def orthogonality(rows: Float[Tensor, " M *axes"]) -> Float[Tensor, ""]:
+    """``mean((R R^T - 1)^2)`` over all entries, for M rows with any number of axes."""
     flat = rows.flatten(1)
     return (flat @ flat.T - torch.eye(len(flat), dtype=flat.dtype, device=flat.device)).square().mean()
 
 
-def fresh_rows(earlier: Tensor, count: int, start: Start) -> Tensor:
-    """``[count, N]`` of unit length, drawn and then made orthogonal to each other and to earlier rows.
+def fresh_rows(earlier: Float[Tensor, "M N"], count: int, start: Start) -> Float[Tensor, "{count} N"]:
+    """New rows of unit length, drawn and then made orthogonal to each other and to earlier ones.
 
     They are drawn from torch's generator, which is seeded where this is called. Earlier rows need not be orthogonal to
     each other after they have been trained. ``projected`` then takes from each drawn vector its projections on all rows
@@ -49,8 +55,8 @@ def fresh_rows(earlier: Tensor, count: int, start: Start) -> Tensor:
     is room.
 
     Args:
-        earlier: ``[M, N]``.
-        count: of new rows.
+        earlier: all rows there are.
+        count: of new ones.
         start: how they are made.
     """
     rows = list(earlier)

@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from mmcl.data.asked import Asked
 from mmcl.learning.strategy import Learner
 
 
-def loss_over_own_classes(learner: Learner) -> Tensor:
+def loss_over_own_classes(learner: Learner) -> Float[Tensor, ""]:
     """The benchmark's objective over the classes of each row's own experience.
 
     As if the logits of all other experiences were minus infinity: what is learned now moves none of their units.

@@ -1,27 +1,31 @@
 """Prefixes: keys and values that an attention finds in front of its own."""
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
 from mmcl.models.sites import Attention, Here
 
+Vectors = Float[Tensor, "B P W"]  # not projected any more
+ByHead = Float[Tensor, "B H L D"]  # D is W / H
 
-def by_head(vectors: Tensor, heads: int) -> Tensor:
-    """``[B, P, W]`` as ``[B, H, P, W / H]``."""
+
+def by_head(vectors: Vectors, heads: int) -> Float[Tensor, "B H P D"]:
+    """Vectors cut into the parts of each head."""
     rows, length, width = vectors.shape
     return vectors.reshape(rows, length, heads, width // heads).transpose(1, 2)
 
 
 def attended(
-    projected: tuple[Tensor, Tensor, Tensor], prefix: tuple[Tensor, Tensor], mask: Tensor | None = None
-) -> Tensor:
-    """``[B, H, L, W / H]``: one softmax over a prefix and the tokens; the prefix is never masked.
+    projected: tuple[ByHead, ByHead, ByHead], prefix: tuple[Vectors, Vectors], mask: Float[Tensor, "L L"] | None = None
+) -> ByHead:
+    """What each head finds, by one softmax over a prefix and the tokens; the prefix is never masked.
 
     Args:
-        projected: queries, keys and values of the tokens, each ``[B, H, L, W / H]``.
-        prefix: keys and values ``[B, P, W]``, not projected any more.
-        mask: ``[L, L]``, added to the scores of the tokens.
+        projected: queries, keys and values of the tokens.
+        prefix: keys and values.
+        mask: added to the scores of the tokens.
     """
     queries, keys, values = projected
     prefix_keys, prefix_values = (by_head(vectors, queries.shape[1]).to(queries.dtype) for vectors in prefix)
@@ -31,14 +35,19 @@ def attended(
     return functional.scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
 
 
-def prefixed(here: Here, attention: Attention, rows: Tensor, prefix: tuple[Tensor, Tensor]) -> Tensor:
-    """``[B, L, W]``, what leaves an attention in which some rows find a prefix; the others stay as they are.
+def prefixed(
+    here: Here,
+    attention: Attention,
+    rows: Bool[Tensor, " B"],
+    prefix: tuple[Float[Tensor, "R P W"], Float[Tensor, "R P W"]],
+) -> Float[Tensor, "B L W"]:
+    """What leaves an attention in which some rows find a prefix; the others stay as they are.
 
     Args:
         here: at a site of kind ``attention``.
         attention: that of the site.
-        rows: ``bool[B]``, R of them.
-        prefix: keys and values ``[R, P, W]``.
+        rows: R of them.
+        prefix: keys and values.
     """
     chosen = rows.nonzero().squeeze(1)
     projected = attention.project(here.module, here.entered[chosen])

@@ -1,6 +1,7 @@
 """PromptPool: prompts that all experiences share, of which every row takes those that its query asks for."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from mmcl.data.sample import Inputs
@@ -9,11 +10,11 @@ from mmcl_strategies.parameter_efficient.prompts import behind_class_token
 from mmcl_strategies.routing.keys import best, most_frequent, pull, similarities
 
 
-def mean_of_prompts(outputs: Tensor, count: int) -> Tensor:
-    """``[B, L, W]`` with the mean of the prompts' outputs in the place of the class token's.
+def mean_of_prompts(outputs: Float[Tensor, "B L W"], count: int) -> Float[Tensor, "B L W"]:
+    """The same with the mean of the prompts' outputs in the place of the class token's.
 
     Args:
-        outputs: ``[B, L, W]``: class token, prompts, patches.
+        outputs: of class token, prompts and patches.
         count: number of prompts.
     """
     return torch.cat([outputs[:, 1 : 1 + count].mean(1, keepdim=True), outputs[:, 1:]], dim=1)

@@ -3,6 +3,7 @@
 from typing import Literal
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from mmcl.data.modality import IMAGE
@@ -12,11 +13,11 @@ from mmcl.models.arrival import Arrival
 from mmcl.models.routing import Plain, Router
 
 
-def asking(ids: Tensor, inputs: Inputs, plain: Plain) -> Route:
+def asking(ids: Int[Tensor, " B"], inputs: Inputs, plain: Plain) -> Route:
     """Ways with the image features of the pre-trained model as queries; rows without an image are plain.
 
     Args:
-        ids: ``int64[B]``, the way of each row.
+        ids: the way of each row.
         inputs: the batch.
         plain: what the pre-trained model makes of it.
     """
