@@ -38,7 +38,8 @@ class TrainingConfig:
     betas: tuple[PartialShare, PartialShare] = (0.9, 0.999)
     momentum: PartialShare = 0.9  # of sgd
     weight_decay: NonNegative = 0.0
-    schedule: Literal["cosine", "cosine_by_epoch", "constant"] = "cosine"
+    schedule: Literal["cosine", "cosine_by_epoch", "cosine_by_step", "constant"] = "cosine"
+    lr_end: PartialShare = 0.0  # where a cosine ends, as a share of lr
     warmup: Natural = 0  # steps
     label_smoothing: PartialShare = 0.0
     own_classes: bool = False  # in training, only the classes of a sample's own experience compete, in CIL too
@@ -98,6 +99,13 @@ def resolve_training(*layers: Mapping[str, Any]) -> TrainingConfig:
     for name in _of_other_optimizers(training.optimizer):
         if name in settings:
             raise _without_effect(name, training.optimizer)
+    if training.lr_end and training.schedule == "constant":
+        raise ConfigError(
+            "training.lr_end",
+            found=f"{training.lr_end}, which has no effect: the schedule is 'constant'",
+            allowed="0, or another share with a cosine",
+            remedy="Leave it out, or set schedule=cosine.",
+        )
     return training
 
 

@@ -15,11 +15,14 @@ class Route(NamedTuple):
         ids: ``int64[B]``, the experience whose additions a row passes; ``PLAIN`` for none.
         strength: ``float[B]``, how much of them, from 0 to 1; at 0 a row is as plain.
         query: ``float[B, Q]``, the frozen features that the way was found by, if it was found.
+        prompt_strength: ``float[B]``, how much of them the class prompts pass that a row is compared with, where that
+            is not as much as the row itself.
     """
 
     ids: Tensor
     strength: Tensor
     query: Tensor | None = None
+    prompt_strength: Tensor | None = None
 
     @classmethod
     def given(cls, ids: Tensor) -> "Route":
@@ -47,7 +50,15 @@ class Route(NamedTuple):
     def followed_by(self, other: "Route") -> "Route":
         """The ways of two batches, one after the other."""
         query = None if self.query is None or other.query is None else torch.cat([self.query, other.query])
-        return Route(torch.cat([self.ids, other.ids]), torch.cat([self.strength, other.strength]), query)
+        prompts = None
+        if self.prompt_strength is not None or other.prompt_strength is not None:
+            prompts = torch.cat([self.strength_of_prompts, other.strength_of_prompts])
+        return Route(torch.cat([self.ids, other.ids]), torch.cat([self.strength, other.strength]), query, prompts)
+
+    @property
+    def strength_of_prompts(self) -> Tensor:
+        """``float[B]``: how much the class prompts pass that a row is compared with."""
+        return self.strength if self.prompt_strength is None else self.prompt_strength
 
     def ways(self) -> list[tuple[int, Tensor]]:
         """Every id that occurs, ascending, with the positions ``int64[n]`` of its rows."""

@@ -10,9 +10,14 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from mmcl.config import TrainingConfig
 from mmcl.errors import ConfigError, nearest
-from mmcl.learning.schedule import constant, cosine_by_epoch, warmup_cosine
+from mmcl.learning.schedule import constant, cosine_by_epoch, cosine_by_step, ending_at, warmup_cosine
 
-SCHEDULES = {"cosine": warmup_cosine, "cosine_by_epoch": cosine_by_epoch, "constant": constant}
+SCHEDULES = {
+    "cosine": warmup_cosine,
+    "cosine_by_epoch": cosine_by_epoch,
+    "cosine_by_step": cosine_by_step,
+    "constant": constant,
+}
 
 
 def freeze(model: nn.Module, patterns: Iterable[str], usual: Collection[str] = ()) -> None:
@@ -128,7 +133,7 @@ class LearningRate:
         self.optimizer = optimizer
         self.training = training
         self.epoch = epoch
-        # the last step has rate 0, unless it is the only one
+        # the last step has the least rate, unless it is the only one
         self.last_step = max(iterations - 1, 1)
         self.schedule = SCHEDULES[training.schedule]
         self.peaks: list[float] = [group["lr"] for group in optimizer.param_groups]
@@ -137,6 +142,8 @@ class LearningRate:
     def set(self, step: int) -> None:
         """Rates of step ``step``, counted from 0."""
         rates = [self.schedule(step, peak, self.training.warmup, self.last_step, self.epoch) for peak in self.peaks]
+        if self.training.lr_end and step >= self.training.warmup:
+            rates = [ending_at(self.training.lr_end, *pair) for pair in zip(rates, self.peaks, strict=True)]
         if rates == self.rates:
             return
         self.rates = rates

@@ -34,9 +34,23 @@ def cosine_by_epoch(step: int, lr: float, warmup: int, total: int, epoch: int = 
     return 0.5 * lr * (1 + math.cos(math.pi * (step // epoch) / (total // epoch + 1)))
 
 
+def cosine_by_step(step: int, lr: float, warmup: int, total: int, epoch: int = 1) -> float:
+    """Half a cosine that has not reached its end: ``lr / 2 * (1 + cos(pi i / n))`` in step i = 0, 1, ... of n.
+
+    As torch's ``CosineAnnealingLR`` gives it to programs that step it n times, DIKI for one. Before it comes the linear
+    warm-up, which is part of the first steps.
+    """
+    return cosine_by_epoch(step, lr, warmup, total)
+
+
 def constant(step: int, lr: float, warmup: int, total: int, epoch: int = 1) -> float:
     """Linear warm-up over ``warmup`` steps as above, then ``lr`` for ever; ``total`` and ``epoch`` play no part."""
     return lr * (step + 1) / warmup if step < warmup else lr
+
+
+def ending_at(share: float, rate: float, lr: float) -> float:
+    """``share lr + (1 - share) rate``: a schedule that falls from ``lr`` to 0 falls to a share of ``lr`` instead."""
+    return share * lr + (1 - share) * rate
 
 
 def unreached(warmup: Mapping[str, int], steps: Mapping[str, int]) -> str:

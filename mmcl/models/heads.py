@@ -116,14 +116,14 @@ class TextHead(Head):
         """The logits of the fused features; the prompts take the way of each row if the text tower has add-ons."""
         if output.route is None or TEXT not in self._backbone[0].adapted:
             return self.logits(output.fused, label_space)
-        # prompts are common to the rows of a way: their strength is the mean of theirs
-        ids, which = output.route.distinct()
-        ways = [(id_, float(output.route.strength[which == number].mean())) for number, id_ in enumerate(ids)]
+        ways = _ways_of_prompts(output.route)
         # of all rows: the product of some of them may differ in the last digit from that of the whole batch
-        found = [self._compared(output.fused, text) for text in self._of_ways(label_space, ways)]
-        if len(found) == 1:
-            return found[0]
-        return torch.stack(found)[which, torch.arange(len(which), device=which.device)]
+        found = (self._compared(output.fused, text) for text in self._of_ways(label_space, ways))
+        if len(ways) == 1:
+            return next(found)
+        scores = torch.cat([of_batch[rows] for of_batch, rows in zip(found, ways.values(), strict=True)])
+        place = torch.tensor(list(chain(*ways.values())), device=scores.device)
+        return scores[place.argsort()]
 
     def logits(self, fused: Tensor, label_space: LabelSpace, way: Way | None = None) -> Tensor:
         """``scale * norm(fused) @ text_features.T``, of prompts that take a way."""
@@ -183,7 +183,8 @@ class TextHead(Head):
                 found[way] = self._embed(label_space, way) if training else self._joined(label_space, way)
                 # in training a frozen tower may still count its batches, or draw what it leaves out
                 same = version == self._dependencies(training) and drawn == _places_of_generators()
-                if not training or (same and not found[way].requires_grad):
+                lasts = way is None or way[1] in (0, 1)  # what lies between belongs to one sample, or one batch
+                if lasts and (not training or (same and not found[way].requires_grad)):
                     kept[way] = found[way]
         return [found[way] for way in ways]
 
@@ -215,8 +216,8 @@ class TextHead(Head):
         tokens, owner = self._prompt_tokens(label_space, None if plain else self.frame)
         route = None
         if way is not None:
-            ids, strength = (torch.full((len(tokens),), part, device=tokens.device) for part in way)
-            route = Route(ids, strength)
+            ids = torch.full((len(tokens),), way[0], device=tokens.device)
+            route = Route(ids, self._backbone[0].logit_scale.new_full((len(tokens),), way[1]))
         features = functional.normalize(self._backbone[0].encode_texts(tokens, route), dim=-1)
         if owner is None:
             return features
@@ -237,6 +238,14 @@ class TextHead(Head):
         several = len(prompts) > len(label_space)
         kept[frame] = tokens, torch.tensor(owner, device=device) if several else None
         return kept[frame]
+
+
+def _ways_of_prompts(route: Route) -> dict[Way, list[int]]:
+    """The ways that class prompts have to take, ascending, and the rows that are compared with each of them."""
+    rows: dict[Way, list[int]] = {}
+    for row, way in enumerate(zip(route.ids.tolist(), route.strength_of_prompts.tolist(), strict=True)):
+        rows.setdefault((PLAIN, 0.0) if way[0] == PLAIN or way[1] == 0 else way, []).append(row)
+    return dict(sorted(rows.items()))
 
 
 def _prompts(label: ClassLabel, frame: str | None) -> tuple[str, ...]:
