@@ -51,6 +51,7 @@ NOT_RUN = {
     ("docs/results.md", "36 runs of one to seven minutes"),
     ("docs/spatial_disorder.md", "two runs of two to five minutes"),
     ("docs/strategies/ddas.md", "it trains for half an hour"),
+    ("docs/strategies/diki.md", "it needs the official data and the weights of ViT-B/16"),
     ("docs/strategies/s_liprompts.md", "it needs the official data and the weights of ViT-B/16"),
     ("docs/strategies/s_liprompts.md", "two minutes"),
     ("docs/strategies/zscl.md", "it needs the official data and a GPU"),

@@ -68,6 +68,12 @@ def test_an_option_of_an_optimizer_that_was_not_chosen_is_refused_beside_a_defau
         resolve_training({"optimizer": "adamw"}, option)
 
 
+def test_an_end_of_a_cosine_is_refused_where_the_rate_is_constant() -> None:
+    assert resolve_training({"lr_end": 0.1}).lr_end == 0.1
+    with pytest.raises(ConfigError, match=r"training\.lr_end.*no effect: the schedule is 'constant'"):
+        resolve_training({"lr_end": 0.1}, {"schedule": "constant"})
+
+
 def test_an_option_may_fit_an_optimizer_that_only_the_benchmark_names() -> None:
     assert RunConfig(PluginConfig("mtil"), training={"momentum": 0.5}).training == {"momentum": 0.5}
 

@@ -8,16 +8,16 @@ experience, so that images of foreign domains see nearly the CLIP that was pre-t
 Equations: in the first blocks of both towers, q, k, v being what the frozen projections give and the prefix K_t, V_t
 being learned, ``o = softmax(q k^T / sqrt(d) + mask) v + w softmax(q K_t^T / sqrt(d)) V_t`` in every head, then the
 frozen output projection. Before experience t: mu_t and S_t, mean and unbiased covariance plus 1e-7 I of the unit
-features f of plain CLIP. In training ``w = 1`` and ``L = CE(exp(scale) norm(f(x)) norm(g(names))^T, y)`` over K_t and V_t.
-At test time ``l_t = log N(f; mu_t, S_t)``, ``t* = argmax l_t``, ``w = sigmoid(l_t* / 512 - 1)``.
+features f of plain CLIP. In training ``w = 1`` and ``L = CE(exp(scale) norm(f(x)) norm(g(names))^T, y)`` over K_t and
+V_t. At test time ``l_t = log N(f; mu_t, S_t)``, ``t* = argmax l_t``, ``w = sigmoid(l_t* / 512 - 1)``.
 Kept between experiences: K, V, mu and the Cholesky factor of S of all of them, in the model. K begins uniform in +-1,
 V as 0.
 Deviations: each sample is decided alone by default (``granularity="sample"``, ours), and the class names it is compared
 with have its way and its strength; the released branch for that works for one image at a time. The authors' runs decide
 once for a batch: the way of most of its images, each image with its own strength, class names with the mean of these
 (``granularity="batch"``). Statistics and log-densities are in double precision; of several majorities the smallest id
-counts. The weights of the last step are kept, not those of the best epoch on a validation split. Prefixes have a rate of
-their own, chosen for AdamW; the authors have 5.0 with SGD. Optimiser and schedule are those of the training settings.
+counts. The weights of the last step are kept, not those of the best epoch on a validation split. Prefixes have a rate
+of their own, chosen for AdamW; the authors have 5.0 with SGD. Optimiser and schedule are the training settings'.
 """
 
 from collections.abc import Iterable
@@ -49,6 +49,7 @@ class DIKI(StrategyPlugin):
     slots: ClassVar[frozenset[Slot]] = frozenset({Slot.ROUTE})
     needs: ClassVar[frozenset[Need]] = frozenset({Need.CLASSES, Need.IMAGE_ENCODER, Need.TEXT_ENCODER})
     order: ClassVar[Order] = "in turn"
+    adapts: ClassVar[bool] = True
     grows: ClassVar[bool] = True
 
     depth: Width = 8  # blocks of a tower that have prefixes, from the first

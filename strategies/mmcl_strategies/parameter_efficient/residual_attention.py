@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmcl.data.route import Route
 from mmcl.data.sample import Inputs
 from mmcl.models.arrival import Arrival
 from mmcl.models.sites import AddOn, Here
@@ -61,22 +62,23 @@ class ResidualAttention(AddOn):
         if route is None or not bool((taken := route.taken).any()):
             return here.value
         if bool(taken.all()):
-            return here.value + self._added(here.module, here.entered, route.ids, route.strength).to(here.value.dtype)
+            return here.value + self._added(here.module, here.entered, route).to(here.value.dtype)
         rows = taken.nonzero().squeeze(1)
-        added = self._added(here.module, here.entered[rows], route.ids[rows], route.strength[rows])
+        added = self._added(here.module, here.entered[rows], route.select(rows))
         return here.value.index_add(0, rows, added.to(here.value.dtype))
 
-    def _added(self, attention: nn.Module, entered: Tensor, ids: Tensor, strength: Tensor) -> Tensor:
+    def _added(self, attention: nn.Module, entered: Tensor, route: Route) -> Tensor:
         """The branch of rows that all take a way, behind the output projection, whose bias was added once."""
         assert isinstance(attention, nn.MultiheadAttention)
         width = attention.embed_dim
         bias = None if attention.in_proj_bias is None else attention.in_proj_bias[:width]
         query = functional.linear(entered, attention.in_proj_weight[:width], bias)
-        keys, values = self._of(ids).to(query.dtype).unbind(1)
+        keys, values = self._of(route).to(query.dtype).unbind(1)
         attended = attend_to(keys, values, query, attention.num_heads)
-        return functional.linear(strength.to(attended.dtype).view(-1, 1, 1) * attended, attention.out_proj.weight)
+        strength = route.strength.to(attended.dtype).view(-1, 1, 1)
+        return functional.linear(strength * attended, attention.out_proj.weight)
 
-    def _of(self, ids: Tensor) -> Tensor:
+    def _of(self, route: Route) -> Tensor:
         """``[B, 2, P, W]``, the prefix of each row; calls grow with the ways that occur, not with those there are."""
-        known, which = ids.unique(return_inverse=True)
-        return torch.stack([self.prefixes[str(id_)] for id_ in known.tolist()])[which]
+        ids, which = route.distinct()
+        return torch.stack([self.prefixes[str(id_)] for id_ in ids])[which]

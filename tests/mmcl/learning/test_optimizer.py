@@ -97,6 +97,17 @@ def test_a_cosine_by_epochs_moves_when_all_samples_have_been_seen(
     assert noted.seen == pytest.approx(expected)
 
 
+def test_a_cosine_may_end_at_a_share_of_the_rate_to_which_the_warm_up_still_rises_from_below() -> None:
+    noted = Rates()
+    benchmark = toy_benchmark(experiences=1)
+    settings: dict[str, Any] = {"schedule": "cosine", "lr_end": 0.2, "iterations": 4, "warmup": 1, "lr": 1.0}
+    toy_learner(benchmark, {"noted": noted}, **settings).train(benchmark.train[0])
+    assert noted.seen == pytest.approx([1.0, 1.0, 0.6, 0.2])
+    noted.seen.clear()
+    toy_learner(benchmark, {"noted": noted}, **settings | {"warmup": 2}).train(benchmark.train[0])
+    assert noted.seen == pytest.approx([0.5, 1.0, 1.0, 0.2])
+
+
 def test_a_rate_for_a_frozen_parameter_thaws_nothing() -> None:
     model = nn.Linear(1, 1)
     model.bias.requires_grad_(False)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmcl.learning.schedule import constant, cosine_by_epoch, unreached, warmup_cosine
+from mmcl.learning.schedule import constant, cosine_by_epoch, cosine_by_step, ending_at, unreached, warmup_cosine
 
 totals = st.integers(1, 500)
 
@@ -20,7 +20,7 @@ def test_last_step_has_rate_zero(total: int, warmup: int, lr: float) -> None:
 @given(totals, st.integers(1, 500), st.floats(1e-6, 1.0))
 def test_warmup_rises_to_the_full_rate(total: int, warmup: int, lr: float) -> None:
     warmup = min(warmup, total)
-    for schedule in (warmup_cosine, cosine_by_epoch, constant):
+    for schedule in (warmup_cosine, cosine_by_epoch, cosine_by_step, constant):
         rates = [schedule(step, lr, warmup, total) for step in range(warmup)]
         assert rates == sorted(rates)
         assert rates[0] == pytest.approx(lr / warmup)
@@ -67,3 +67,16 @@ def test_by_epochs_the_rate_is_that_of_torchs_schedule_and_constant_inside_an_ep
 def test_an_epoch_that_is_not_finished_counts() -> None:
     rates = [cosine_by_epoch(step, 1.0, 0, 6, 3) for step in range(7)]  # two epochs and a step
     assert rates == pytest.approx([1.0] * 3 + [0.75] * 3 + [0.25])
+
+
+@given(st.integers(1, 40), st.floats(1e-6, 10.0), st.floats(0.0, 0.9))
+def test_by_steps_the_rate_is_that_of_torchs_schedule_down_to_a_share_of_the_rate(
+    steps: int, lr: float, share: float
+) -> None:
+    optimizer = torch.optim.SGD([torch.zeros(())], lr=lr)
+    annealing = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, eta_min=share * lr)
+    for step in range(steps):
+        rate = ending_at(share, cosine_by_step(step, lr, 0, steps - 1, 7), lr)
+        assert rate == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+        optimizer.step()
+        annealing.step()

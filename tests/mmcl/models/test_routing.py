@@ -140,24 +140,27 @@ def test_before_any_experience_every_way_is_plain() -> None:
     assert output.route.ids.tolist() == [PLAIN, PLAIN]  # type: ignore[union-attr]
 
 
-def test_prompts_take_the_way_of_the_rows_with_the_mean_of_their_strengths() -> None:
+def test_prompts_take_the_way_of_each_row_at_its_strength_unless_the_route_says_another() -> None:
     model = routed((TEXT,))
     head = model.head
     assert isinstance(head, TextHead)
     batch = images(2.0, -2.0, 2.0)
-    route = Route(torch.tensor([1, 0, 1]), torch.tensor([0.2, 1.0, 0.6]))
+    own = Route(torch.tensor([1, 0, 1]), torch.tensor([0.2, 1.0, 0.6]))
+    common = own._replace(prompt_strength=torch.full((3,), 0.4))
+    for route, strengths in ((own, own.strength.tolist()), (common, common.strength_of_prompts.tolist())):
+        with torch.no_grad():
+            output = model(batch.replace(route=route))
+            expected = torch.cat(
+                [
+                    head.logits(output.fused[[row]], SPACE, (way, strength))
+                    for row, (way, strength) in enumerate(zip((1, 0, 1), strengths, strict=True))
+                ]
+            )
+        torch.testing.assert_close(output.logits, expected)
     with torch.no_grad():
-        output = model(batch.replace(route=route))
-        expected = torch.cat(
-            [
-                head.logits(output.fused[[row]], SPACE, way)
-                for row, way in enumerate(((1, float(route.strength[[0, 2]].mean())), (0, 1.0), (1, 0.4)))
-            ]
-        )
         plain = head.text_features(SPACE)
         assert not torch.allclose(head.text_features(SPACE, (1, 0.4)), plain)
         assert torch.equal(head.text_features(SPACE, (PLAIN, 0.0)), plain)
-    torch.testing.assert_close(output.logits, expected)
 
 
 def test_prompts_are_embedded_once_where_nothing_is_added_to_the_text_tower() -> None:
@@ -248,6 +251,19 @@ def test_a_router_makes_room_for_every_experience_once() -> None:
 def test_rows_are_taken_by_an_id_at_some_strength() -> None:
     route = Route(torch.tensor([0, 1, PLAIN]), torch.tensor([0.5, 0.0, 1.0]))
     assert route.taken.tolist() == [True, False, False]
+
+
+def test_prompts_are_as_strong_as_the_rows_unless_the_route_says_so_and_that_goes_with_the_rows() -> None:
+    own = Route.given(torch.tensor([0, 1]))._replace(strength=torch.tensor([0.5, 0.25]))
+    common = own._replace(prompt_strength=torch.tensor([0.1, 0.2]))
+    assert own.strength_of_prompts.tolist() == [0.5, 0.25]
+    assert own.followed_by(own).prompt_strength is None
+    for first, second, expected in (
+        (common, own, [0.1, 0.2, 0.5, 0.25]),
+        (own, common, [0.5, 0.25, 0.1, 0.2]),
+    ):
+        assert first.followed_by(second).strength_of_prompts.tolist() == pytest.approx(expected)
+    assert common.select(torch.tensor([1])).strength_of_prompts.tolist() == pytest.approx([0.2])
 
 
 class Longer(AddOn):

@@ -70,7 +70,11 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "coda_prompt": "lr",
         "ddas": "lr",
         "dgr": "generator_lr",
+<<<<<<< HEAD
         "dualprompt": "lr",
+=======
+        "diki": "lr",
+>>>>>>> f445111 (DIKI has tests of what is easy to get wrong, a page, and mutations; class prompts are as strong as the row they are compared with)
         "hat": "lr gate_lr",
         "icarl": "head_lr",
         "l2p": "lr",
@@ -81,6 +85,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
     "the files of the strategies": {
         "ddas": "threshold weight_decay",
         "dgr": "variance",
+        "diki": "divisor jitter",
         "ewc": "fisher_clip",
         "ewc_plus_plus": "alpha",
         "ewch": "fisher_clip",
@@ -142,6 +147,7 @@ def test_every_real_number_among_the_options_is_held_by_a_test() -> None:
 @pytest.mark.parametrize(
     ("name", "option", "part"),
     [
+        ("diki", "lr", "addons.diki.prefixes.0"),
         ("hat", "lr", "head.stack.layers.0.layer"),
         ("hat", "gate_lr", "embeddings"),
         ("icarl", "head_lr", "head.linear"),

@@ -12,8 +12,12 @@ from .variants import Variant, variants
 every = pytest.mark.parametrize("variant", list(variants()), ids=str)
 
 STILL = {
+<<<<<<< HEAD
     "coda_prompt",
     "dualprompt",
+=======
+    "diki",
+>>>>>>> f445111 (DIKI has tests of what is easy to get wrong, a page, and mutations; class prompts are as strong as the row they are compared with)
     "hat",
     "l2p",
     "moe_adapters",

@@ -17,6 +17,7 @@ SMALL: Mapping[str, dict[str, Any]] = {  # what would take long by default, or w
     "coda_prompt": {"components": 2, "length": 4},
     "ddas": {"weights": "glyph", "code": 4, "iterations": 3, "reference_iterations": 3},
     "dgr": {"latent": 4, "width": 4, "generator_steps": 2},
+    "diki": {"depth": 1, "length": 2},
     "distill": {"first": True},
     "dualprompt": {"general_length": 2, "expert_length": 2},
     "hat": {"hidden": (6,), "channels": (4, 4)},
@@ -42,7 +43,11 @@ FURTHER: Mapping[str, tuple[dict[str, Any], ...]] = {
         {"kind": "relation", "form": "cross", "teacher": "interpolated"},
         {"kind": "logits", "form": "ce", "teacher": "compatible", "classes": "all"},
     ),
+<<<<<<< HEAD
     "dualprompt": ({"batchwise": True},),
+=======
+    "diki": ({"granularity": "batch"},),
+>>>>>>> f445111 (DIKI has tests of what is easy to get wrong, a page, and mutations; class prompts are as strong as the row they are compared with)
     "ewc": ({"fisher": "exact"}, {"fisher": "sampled"}, {"fisher": "batched"}, {"samples": 4}),
     "feature_replay": ({"density": "mog"}, {"density": "vae", "latent": 2, "vae_steps": 5}),
     "hat": ({"network": "conv"},),
