@@ -64,13 +64,13 @@ class DIKI(StrategyPlugin):
     def adapt_model(self, learner: Learner) -> None:
         """Freeze the model; put branches beside attention, and the router, in place."""
         model, backbone = learner.model, learner.model.backbone
+        sites = [site for tower in (IMAGE, TEXT) for site in _attentions(backbone, tower)[: self.depth]]
+        dtype = next(backbone.parameters()).dtype
         for _, parameter in list(model.shared_parameters()):
             parameter.requires_grad_(False)
-        dtype = next(backbone.parameters()).dtype
-        self._branches = []
-        for site in (site for tower in (IMAGE, TEXT) for site in _attentions(backbone, tower)[: self.depth]):
-            self._branches.append(ResidualAttention(self.length, site.width, dtype=dtype))
-            model.attach(OWNER, site, self._branches[-1])
+        self._branches = [ResidualAttention(self.length, site.width, dtype=dtype) for site in sites]
+        for site, branch in zip(sites, self._branches, strict=True):
+            model.attach(OWNER, site, branch)
         model.router = GaussianLikelihood(
             backbone.towers[IMAGE].width, granularity=self.granularity, divisor=self.divisor, jitter=self.jitter
         )
