@@ -48,7 +48,8 @@ def log_densities(queries: Tensor, means: Tensor, factors: Tensor) -> Tensor:
     away = (queries - means.unsqueeze(1)).mT  # [S, D, B]
     squares = torch.linalg.solve_triangular(factors, away, upper=False).square().sum(1)
     log_determinants = 2 * factors.diagonal(dim1=1, dim2=2).log().sum(1, keepdim=True)
-    return -0.5 * (squares + log_determinants + means.shape[1] * math.log(2 * math.pi)).T
+    found: Tensor = -0.5 * (squares + log_determinants + means.shape[1] * math.log(2 * math.pi)).T
+    return found
 
 
 def strength_of(log_density: Tensor, divisor: float) -> Tensor:
@@ -59,7 +60,8 @@ def strength_of(log_density: Tensor, divisor: float) -> Tensor:
 def majority(ids: Tensor) -> Tensor:
     """The id that occurs most often in ``int64[n]``; of several the smallest."""
     known, counts = ids.unique(return_counts=True)
-    return known[counts == counts.max()][0]
+    smallest: Tensor = known[counts == counts.max()][0]
+    return smallest
 
 
 class GaussianLikelihood(Router):
