@@ -70,11 +70,8 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "coda_prompt": "lr",
         "ddas": "lr",
         "dgr": "generator_lr",
-<<<<<<< HEAD
         "dualprompt": "lr",
-=======
         "diki": "lr",
->>>>>>> f445111 (DIKI has tests of what is easy to get wrong, a page, and mutations; class prompts are as strong as the row they are compared with)
         "hat": "lr gate_lr",
         "icarl": "head_lr",
         "l2p": "lr",

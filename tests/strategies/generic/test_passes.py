@@ -12,15 +12,8 @@ from .variants import Variant, variants
 every = pytest.mark.parametrize("variant", list(variants()), ids=str)
 
 STILL = {
-<<<<<<< HEAD
-<<<<<<< HEAD
     "coda_prompt",
     "dualprompt",
-=======
-    "diki",
->>>>>>> f445111 (DIKI has tests of what is easy to get wrong, a page, and mutations; class prompts are as strong as the row they are compared with)
-=======
->>>>>>> e6ec011 (The towers of the generic tests have no attention, so DIKI's passes are held by its own file)
     "hat",
     "l2p",
     "moe_adapters",

@@ -44,14 +44,7 @@ FURTHER: Mapping[str, tuple[dict[str, Any], ...]] = {
         {"kind": "relation", "form": "cross", "teacher": "interpolated"},
         {"kind": "logits", "form": "ce", "teacher": "compatible", "classes": "all"},
     ),
-<<<<<<< HEAD
-<<<<<<< HEAD
     "dualprompt": ({"batchwise": True},),
-=======
-    "diki": ({"granularity": "batch"},),
->>>>>>> f445111 (DIKI has tests of what is easy to get wrong, a page, and mutations; class prompts are as strong as the row they are compared with)
-=======
->>>>>>> e6ec011 (The towers of the generic tests have no attention, so DIKI's passes are held by its own file)
     "ewc": ({"fisher": "exact"}, {"fisher": "sampled"}, {"fisher": "batched"}, {"samples": 4}),
     "feature_replay": ({"density": "mog"}, {"density": "vae", "latent": 2, "vae_steps": 5}),
     "hat": ({"network": "conv"},),
