@@ -36,6 +36,7 @@ HEAVY = (
     "avalanche.training.templates",
     "hypothesis",
     "open_clip",
+    "peft",
     "sklearn.covariance",
     "sklearn.mixture",
     "torchvision",

@@ -89,6 +89,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "feature_replay": "shrinkage",
         "hat": "dropout embedding_limit cosh_limit",
         "online_ewc": "fisher_clip",
+        "merge": "scale density",
         "moe_adapters": "scale dropout noise_floor",
         "progressive": "alpha dropout",
         "rail": "ridge dual_ridge gamma adapter_weight",

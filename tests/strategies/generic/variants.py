@@ -52,6 +52,7 @@ FURTHER: Mapping[str, tuple[dict[str, Any], ...]] = {
     "l2p": ({"batchwise": True},),
     "lwf": ({"samples": "second"}, {"prompts": "current", "texts": "frozen", "samples": "second"}),
     "rail": ({"form": "dual"},),
+    "merge": ({"method": "ties", "start": "initial"}, {"method": "task_arithmetic", "start": "merged"}),
     "replay": ({"keep": "references"}, {"selection": "class_balanced"}),
     "wise_ft": ({"fisher": True, "samples": 4}, {"when": "evaluation"}, {"start": "initial"}),
     "zscl": (
