@@ -15,6 +15,7 @@ from mmcl.testing.toy import toy_learner
 from .variants import Variant, variants
 
 FISHER = {"ewc", "ewch", "online_ewc", "ewc_plus_plus", "wise_ft"}  # squares of gradients, in full precision
+OF_WEIGHTS = {"merge"}  # reads the weights of its teacher, and shows it no batch
 HALF = [variant for variant in variants() if variant.name not in FISHER]
 
 
@@ -45,7 +46,7 @@ def test_every_pass_of_training_and_evaluation_is_made_in_half_precision(variant
             learner.train(experience)
             learner.evaluate(experience, Answers())
     assert {half for half, _ in seen} == ({True} if seen else set())
-    if strategy.teachers and seen:
+    if strategy.teachers and seen and variant.name not in OF_WEIGHTS:
         assert {trained for _, trained in seen} == {True, False}
     assert all(value.isfinite() for value in learner.loss_terms.values())
 
