@@ -171,7 +171,7 @@ def procrustes_residual(earlier: ArrayLike, later: ArrayLike) -> float:
     return float(np.linalg.norm(turned - other) / np.linalg.norm(other))
 
 
-def shares(values: Float64[Array, " N"], edges: Sequence[float]) -> Float64[Array, " bins"]:
+def shares(values: Float64[Array, " N"], edges: Sequence[float] | Array) -> Float64[Array, " bins"]:
     """Share of the values in each bin, 0 if there is no value.
 
     Raises:

@@ -50,7 +50,7 @@ class MultimodalModel(nn.Module):
     def forward(self, inputs: Inputs) -> Output:
         """Encode, fuse and score a batch: what is trained. Where no classes compete there are no scores."""
         with self.computing():
-            output = self._encoded(inputs)
+            output = self.encode(inputs)
             if len(inputs.asked.label_space):
                 output.logits = self.head.score(output, inputs, inputs.asked.label_space)
         return output
@@ -58,7 +58,7 @@ class MultimodalModel(nn.Module):
     def predict(self, inputs: Inputs) -> Output:
         """Encode, fuse and decide: as ``forward``, with the scores that the head answers by at evaluation."""
         with self.computing():
-            output = self._encoded(inputs)
+            output = self.encode(inputs)
             if len(inputs.asked.label_space):
                 output.logits = self.head.predict(output, inputs, inputs.asked.label_space)
                 output.confidence = self.head.confidence
@@ -67,7 +67,23 @@ class MultimodalModel(nn.Module):
     def encode(self, inputs: Inputs) -> Output:
         """Features and their fusion, without scores."""
         with self.computing():
-            return self._encoded(inputs)
+            if self.router is not None and inputs.route is None:
+                inputs = inputs.replace(route=self._routed(self.router, inputs))
+            encoded = self.backbone.encode(inputs)
+            pooled, tokens = {}, {}
+            for name, found in encoded.features.items():
+                pooled[name] = found.pooled
+                if found.tokens is not None:
+                    tokens[name] = found.tokens
+            embedded = self.head.embed(pooled, inputs)
+            return Output(
+                fused=self.fusion(embedded, encoded.present),
+                features=embedded,
+                present=encoded.present,
+                tokens=tokens,
+                route=inputs.route,
+                logit_scale=encoded.logit_scale,
+            )
 
     def encode_texts(self, tokens: Tensor) -> Tensor:
         """Features ``[N, D]`` of texts ``int64[N, L]`` that are no samples, such as prompts."""
@@ -91,25 +107,6 @@ class MultimodalModel(nn.Module):
     def attach(self, owner: str, site: Site, addon: AddOn) -> None:
         """Add a module at one of the backbone's sites: ``backbone.attach``."""
         self.backbone.attach(owner, site, addon)
-
-    def _encoded(self, inputs: Inputs) -> Output:
-        if self.router is not None and inputs.route is None:
-            inputs = inputs.replace(route=self._routed(self.router, inputs))
-        encoded = self.backbone.encode(inputs)
-        pooled, tokens = {}, {}
-        for name, found in encoded.features.items():
-            pooled[name] = found.pooled
-            if found.tokens is not None:
-                tokens[name] = found.tokens
-        embedded = self.head.embed(pooled, inputs)
-        return Output(
-            fused=self.fusion(embedded, encoded.present),
-            features=embedded,
-            present=encoded.present,
-            tokens=tokens,
-            route=inputs.route,
-            logit_scale=encoded.logit_scale,
-        )
 
     def _routed(self, router: Router, inputs: Inputs) -> Route:
         """The way of each row: that of its experience where it is known and was met, else what the router finds."""

@@ -269,7 +269,7 @@ def shares(run: Path, asked: Any) -> list[Any]:
 
 def test_models_that_are_an_open_clip_model_are_exported_and_others_refused(learned: Learned, tmp_path: Path) -> None:
     if learned.kind.model == WATCH:
-        with pytest.raises(ConfigError, match=r"parameters outside the backbone or added to it.*mmcl predict"):
+        with pytest.raises(ConfigError, match="written in another format"):
             command("export", learned.out, "--to", "open_clip")
         return
     command("export", learned.out, "--to", "open_clip", "--out", tmp_path / "clip")

@@ -66,6 +66,7 @@ def test_a_module_is_made_of_the_mutated_text_under_its_own_name() -> None:
 
 MUTATED = """
 import runpy, sys
+sys.path.insert(0, sys.argv[1])
 from battery import ROOT, Matching, Mutation
 from overlay import install
 file = "strategies/mmcl_strategies/maths/distillation.py"
@@ -84,8 +85,8 @@ except TypeCheckError:
 
 
 def test_a_module_whose_shapes_are_checked_is_mutated_and_checked() -> None:
-    command, folder = [sys.executable, "-c", MUTATED], ROOT / "tests/mutation"
-    found = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", MUTATED, str(ROOT / "tests/mutation")]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (found.stdout.split(), found.stderr) == (["2.0", "checked"], "")
 
 
