@@ -16,6 +16,7 @@ STILL = {
     "dualprompt",
     "hat",
     "l2p",
+    "lora",
     "moe_adapters",
     "progressive",
     "rail",
