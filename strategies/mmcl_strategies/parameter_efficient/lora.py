@@ -72,10 +72,11 @@ class LoRA(StrategyPlugin):
             own=self.adapters == "own",
             afresh=self.adapters == "merged",
         )
-        for layer, site in _linear_layers(learner):
+        for tower, layer, site in _linear_layers(learner):
             if id(layer.weight) not in frozen:
                 adapter = LowRank(layer, shape)
                 model.attach(OWNER, site, adapter)
+                model.backbone.adapted.add(tower)  # which it can tell of its own sites only
                 self._adapted.append((layer, adapter))
         if not self._adapted:
             raise CompositionError(
@@ -117,11 +118,11 @@ class LoRA(StrategyPlugin):
         learner.untouched -= {name for name, weight in learner.model.named_parameters() if id(weight) in changed}
 
 
-def _linear_layers(learner: Learner) -> Iterator[tuple[nn.Linear, Site]]:
-    """Those before and behind the hidden units of every MLP, each with a site of its own."""
+def _linear_layers(learner: Learner) -> Iterator[tuple[str, nn.Linear, Site]]:
+    """Those before and behind the hidden units of every MLP of a tower, each with a site of its own."""
     backbone = learner.model.backbone
     for tower in backbone.towers:
         for units in backbone.sites_of(tower, "units"):
             for layer in (units.before, units.behind):
                 if isinstance(layer, nn.Linear):
-                    yield layer, Site("linear", units.layer, layer, layer, layer.out_features)
+                    yield tower, layer, Site("linear", units.layer, layer, layer, layer.out_features)
