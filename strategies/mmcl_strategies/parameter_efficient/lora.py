@@ -37,6 +37,7 @@ class LoRA(StrategyPlugin):
     """Trains low-rank additions to the MLPs of a frozen backbone."""
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.WAY})
+    adapts: ClassVar[bool] = True
 
     adapters: Literal["own", "merged", "shared"] = "own"  # of each experience, merged into the weights, or of all
     rank: Width = 8  # r

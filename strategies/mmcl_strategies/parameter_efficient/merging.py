@@ -42,11 +42,11 @@ class TaskArithmetic(Merging):
         return {"sum": _joined(kept.get("sum", {}), vector, total)}
 
     def merged(self, kept: Kept) -> dict[str, Tensor]:
-        """The sum."""
+        """The sum that is kept."""
         return dict(kept["sum"])
 
     def scale(self, count: int) -> float:
-        """The mean."""
+        """One over their number: the mean."""
         return 1 / count
 
 
@@ -93,11 +93,11 @@ class MagMax(Merging):
     """The entry that is farthest from 0."""
 
     def joined(self, kept: Kept, vector: Named) -> dict[str, dict[str, Tensor]]:
-        """The farthest so far."""
+        """The entries that are farthest so far."""
         return {"farthest": _joined(kept.get("farthest", {}), vector, farthest)}
 
     def merged(self, kept: Kept) -> dict[str, Tensor]:
-        """The farthest."""
+        """The entries that are farthest."""
         return dict(kept["farthest"])
 
     def scale(self, count: int) -> float:

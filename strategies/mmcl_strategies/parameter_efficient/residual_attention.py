@@ -4,6 +4,7 @@ Source: Tang et al., "Mind the Interference", ECCV 2024 (DIKI), and released cod
 """
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -13,13 +14,15 @@ from mmcl.models.arrival import Arrival
 from mmcl.models.sites import AddOn, Here
 
 
-def attend_to(keys: Tensor, values: Tensor, query: Tensor, heads: int) -> Tensor:
-    """``softmax(q K^T / sqrt(W / heads)) V`` of each head, side by side, ``[B, L, W]``; nothing is masked.
+def attend_to(
+    keys: Float[Tensor, "B P W"], values: Float[Tensor, "B P W"], query: Float[Tensor, "B L W"], heads: int
+) -> Float[Tensor, "B L W"]:
+    """``softmax(q K^T / sqrt(W / heads)) V`` of each head, side by side; nothing is masked.
 
     Args:
-        keys: K, ``[B, P, W]``, in the space behind the projections.
-        values: V, ``[B, P, W]``, likewise.
-        query: q, ``[B, L, W]``, likewise.
+        keys: K, in the space behind the projections.
+        values: V, likewise.
+        query: q, likewise.
         heads: into which all three are split.
     """
     split = (part.unflatten(2, (heads, -1)).transpose(1, 2) for part in (query, keys, values))

@@ -7,6 +7,7 @@ import math
 from typing import Literal
 
 import torch
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,16 +20,16 @@ from mmcl.models.routing import Plain, Router
 Granularity = Literal["sample", "batch"]
 
 
-def unit(features: Tensor) -> Tensor:
+def unit(features: Float[Tensor, "*rows D"]) -> Float64[Tensor, "*rows D"]:
     """Rows of length 1, in double precision: a covariance of few samples is singular but for its jitter."""
     return functional.normalize(features.double(), dim=-1)
 
 
-def statistics(features: Tensor, jitter: float) -> tuple[Tensor, Tensor]:
-    """Mean ``[D]`` and unbiased covariance ``[D, D]`` plus ``jitter I``; one sample says nothing about a spread.
+def statistics(features: Float[Tensor, "n D"], jitter: float) -> tuple[Float[Tensor, " D"], Float[Tensor, "D D"]]:
+    """Mean and unbiased covariance plus ``jitter I``; one sample says nothing about a spread.
 
     Args:
-        features: ``[n, D]``, at unit length.
+        features: at unit length.
         jitter: least variance in any direction.
     """
     mean = features.mean(0)
@@ -37,13 +38,15 @@ def statistics(features: Tensor, jitter: float) -> tuple[Tensor, Tensor]:
     return mean, covariance + jitter * torch.eye(len(mean), dtype=mean.dtype, device=mean.device)
 
 
-def log_densities(queries: Tensor, means: Tensor, factors: Tensor) -> Tensor:
-    """``log N(f; mu_t, L_t L_t^T)`` of each query under each distribution, ``[B, S]``.
+def log_densities(
+    queries: Float[Tensor, "B D"], means: Float[Tensor, "S D"], factors: Float[Tensor, "S D D"]
+) -> Float[Tensor, "B S"]:
+    """``log N(f; mu_t, L_t L_t^T)`` of each query under each distribution.
 
     Args:
-        queries: ``[B, D]``.
-        means: ``[S, D]``.
-        factors: lower triangles ``L_t``, ``[S, D, D]``.
+        queries: f.
+        means: mu.
+        factors: L, lower triangles.
     """
     away = (queries - means.unsqueeze(1)).mT  # [S, D, B]
     squares = torch.linalg.solve_triangular(factors, away, upper=False).square().sum(1)
@@ -52,13 +55,13 @@ def log_densities(queries: Tensor, means: Tensor, factors: Tensor) -> Tensor:
     return found
 
 
-def strength_of(log_density: Tensor, divisor: float) -> Tensor:
+def strength_of(log_density: Float[Tensor, "*rows"], divisor: float) -> Float[Tensor, "*rows"]:
     """``sigmoid(log N / divisor - 1)``: how much of the additions a sample takes that is this likely."""
     return (log_density / divisor - 1).sigmoid()
 
 
-def majority(ids: Tensor) -> Tensor:
-    """The id that occurs most often in ``int64[n]``; of several the smallest."""
+def majority(ids: Int64[Tensor, " n"]) -> Int64[Tensor, ""]:
+    """The id that occurs most often; of several the smallest."""
     known, counts = ids.unique(return_counts=True)
     smallest: Tensor = known[counts == counts.max()][0]
     return smallest

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-from mmcl.testing.nested import nbytes
 from mmcl_strategies.parameter_efficient.merge import Merge
 from torch import Tensor
 
@@ -12,6 +11,7 @@ from mmcl.errors import ConfigError
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.streams.scenario import CIL
+from mmcl.testing.laboratory.nested import nbytes
 from mmcl.testing.toy import toy_benchmark, toy_learner, weights
 
 Weights = dict[str, Tensor]
