@@ -19,6 +19,9 @@ def test_a_strategy_of_somebody_else_is_listed(installed: Command, tmp_path: Pat
     }
 
 
-def test_its_own_tests_pass_in_which_it_keeps_every_promise(installed: Command, packages: Mapping[str, Path]) -> None:
-    tested = installed(packages["example"], "python", "-m", "pytest", "-q", "-p", "no:cacheprovider")
+def test_its_own_tests_pass_in_which_it_keeps_every_promise(
+    installed: Command, packages: Mapping[str, Path], tmp_path: Path
+) -> None:
+    options = ("-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'tests'}")
+    tested = installed(packages["example"], "python", "-m", "pytest", *options)
     assert tested.returncode == 0, tested.stdout[-5000:]

@@ -39,14 +39,18 @@ def test_what_strangers_have_made_is_run_together_and_beside_a_strategy_of_our_o
     ]
 
 
-def test_the_tests_of_new_packages_pass_promises_included(installed: Command, packages: Mapping[str, Path]) -> None:
+def test_the_tests_of_new_packages_pass_promises_included(
+    installed: Command, packages: Mapping[str, Path], tmp_path: Path
+) -> None:
     """In one process, whose start takes longer than most of them: their settings of pytest are the same."""
     new = [packages[kind] for kind in GROUP_OF]
     settings = [
         (package / "pyproject.toml").read_text("utf-8").partition("[tool.pytest.ini_options]") for package in new
     ]
     assert len({table for _, _, table in settings}) == 1
-    tested = installed(new[0], "python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, new))
+    # a folder of its own: it would tidy up after all that ran here before
+    options = ("-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'tests'}")
+    tested = installed(new[0], "python", "-m", "pytest", *options, *map(str, new))
     assert tested.returncode == 0, tested.stdout[-5000:]
 
 

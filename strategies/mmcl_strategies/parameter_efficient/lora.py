@@ -93,19 +93,19 @@ class LoRA(StrategyPlugin):
 
     def before_train_dataset_adaptation(self, learner: Learner, **_: object) -> None:
         """Train the adapters of the experience, before the optimiser is made."""
-        for _, adapter in self._adapted:
+        for adapter in self._additions:
             adapter.train_only(learner.current.index)
 
     def rates(self, learner: Learner) -> Iterable[tuple[nn.Parameter, float]]:
         """That of ``lr`` for all that is added."""
         if self.lr is None:
             return ()
-        return [(parameter, self.lr) for _, adapter in self._adapted for parameter in adapter.parameters()]
+        return [(parameter, self.lr) for adapter in self._additions for parameter in adapter.parameters()]
 
     def before_training_exp(self, learner: Learner, **_: object) -> None:
         """What is frozen is in evaluation mode, statistics of norms included."""
         learner.model.backbone.eval()
-        for _, adapter in self._adapted:
+        for adapter in self._additions:
             adapter.train()
 
     def after_training_exp(self, learner: Learner, **_: object) -> None:
@@ -117,6 +117,10 @@ class LoRA(StrategyPlugin):
             adapter.merge_into(layer)
         # frozen as they are, they are no longer those that a configuration names
         learner.untouched -= {name for name, weight in learner.model.named_parameters() if id(weight) in changed}
+
+    @property
+    def _additions(self) -> list[LowRank]:
+        return [adapter for _, adapter in self._adapted]
 
 
 def _linear_layers(learner: Learner) -> Iterator[tuple[str, nn.Linear, Site]]:

@@ -95,7 +95,7 @@ class LowRank(AddOn):
     def merge_into(self, layer: nn.Linear) -> None:
         """Add the adapter that serves all to the weights of ``layer``; after that it adds nothing of its own."""
         layer.weight.add_(self.layer.get_delta_weight(ONLY))  # type: ignore[operator]
-        nn.init.zeros_(self.layer.lora_B[ONLY].weight)  # type: ignore[index,union-attr,arg-type]
+        nn.init.zeros_(self.layer.lora_B[ONLY].weight)  # type: ignore[index,union-attr]
 
     def _added(self, entered: Tensor, ids: Tensor, strength: Tensor) -> Tensor:
         names = [self._name_of(id_) for id_ in ids.tolist()]
