@@ -37,7 +37,13 @@ from mmcl.learning.strategy import GradientValues, Learner, StrategyPlugin, Term
 from mmcl.learning.teachers import Initial, Interpolated, Policy, Teacher
 from mmcl.options import Natural, NonNegative, Positive, Share, Width
 from mmcl_strategies.maths.averaging import add_consolidation_gradient, anchored_running_mean, weight_consolidation
-from mmcl_strategies.maths.distillation import image_image_term, image_term, text_term, unit_rows
+from mmcl_strategies.maths.distillation import (
+    image_image_term,
+    image_term,
+    logits_by_unit_keys,
+    text_term,
+    unit_rows,
+)
 from mmcl_strategies.maths.feature_distillation import mean_squared
 from mmcl_strategies.shared.reference import reference_for
 
@@ -133,7 +139,7 @@ class ZSCL(StrategyPlugin):
         student = learner.encode(_images(batch.inputs)).features[IMAGE]
         teacher = self._table[batch.targets] if self._table is not None else self._features_of_teacher(batch.inputs)
         scale = self._teacher.model.backbone.logit_scale
-        z_student, z_teacher = (scale * unit_rows(features) @ self._keys.T for features in (student, teacher))
+        z_student, z_teacher = (logits_by_unit_keys(features, self._keys, scale) for features in (student, teacher))
         terms: dict[str, tuple[float, Callable[[], Tensor]]] = {
             "image": (self.image_weight, lambda: image_term(z_student, z_teacher, self.temperature)),
             "text": (self.text_weight, lambda: text_term(z_student, z_teacher, self.temperature)),

@@ -114,7 +114,14 @@ def contrast_logits(
     features: Float[Tensor, "rows width"], keys: Float[Tensor, "keys width"], scale: Scale
 ) -> Float[Tensor, "rows keys"]:
     """Scaled cosines between features and keys, raw or of unit length."""
-    return scale * unit_rows(features) @ unit_rows(keys).T
+    return logits_by_unit_keys(features, unit_rows(keys), scale)
+
+
+def logits_by_unit_keys(
+    features: Float[Tensor, "rows width"], keys: Float[Tensor, "keys width"], scale: Scale
+) -> Float[Tensor, "rows keys"]:
+    """``contrast_logits`` of keys that have unit length already, as those have that serve many steps."""
+    return scale * unit_rows(features) @ keys.T
 
 
 def image_term(
