@@ -41,6 +41,10 @@ def sites_of_transformer(clip: nn.Module, tower: nn.Module, name: str) -> Iterat
         if isinstance(enter, nn.Linear) and isinstance(leave, nn.Linear) and activation is not None:
             yield Site("units", layer, activation, activation, enter.out_features, before=enter, behind=leave)
     for layer, block in enumerate(blocks):
+        for part in (getattr(block.mlp, name, None) for name in ("c_fc", "c_proj")):
+            if isinstance(part, nn.Linear):
+                yield Site("linear", layer, part, part, part.out_features)
+    for layer, block in enumerate(blocks):
         yield Site("block", layer, block, block, width)
     if name == IMAGE:
         if tower.pool_type == "tok" and tower.attn_pool is None and not tower.final_ln_after_pool:

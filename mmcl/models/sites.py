@@ -31,8 +31,8 @@ class Site(NamedTuple):
 
     Attributes:
         kind: ``tokens`` (the embedded sequence), ``attention``, ``mlp``, ``units`` (the hidden ones of an MLP, behind
-            the activation), ``block``, ``outputs`` (the sequence behind the last norm, whose first token is pooled) or
-            ``pooled`` (the features of the tower).
+            the activation), ``linear`` (a layer of an MLP), ``block``, ``outputs`` (the sequence behind the last norm,
+            whose first token is pooled) or ``pooled`` (the features of the tower).
         layer: the number of the block, from 0; 0 where there are no layers.
         entry: what enters it, an add-on can see.
         exit: what leaves it, an add-on can change.

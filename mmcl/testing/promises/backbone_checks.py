@@ -13,7 +13,7 @@ from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.sample import Inputs
 from mmcl.errors import PluginError
 from mmcl.models.backbone import Backbone
-from mmcl.models.sites import AddOn, Here, Site
+from mmcl.models.sites import AddOn, Here
 from mmcl.testing.check import BrokenPromiseError, Check, NotApplicable, Subject, promise
 from mmcl.testing.encoded import encoded, encoded_by
 from mmcl.testing.laboratory.audit import audited
@@ -163,13 +163,13 @@ def sites(backbone: Subject) -> None:
     inside = {id(module) for module in mini.modules()}
     plain = {name: _of_tower(mini, name) for name in mini.towers}
     for name in plain:
-        for site in mini.sites(name):
+        for place, site in enumerate(mini.sites(name)):
             tried += 1
             where = f"site {site.kind!r} of layer {site.layer} in the tower {name!r}"
             if {id(site.entry), id(site.exit)} - inside:
                 raise BrokenPromiseError(f"{where} is no part of the backbone", "Name its modules.")
             copy, addon = deepcopy(mini), Looking()
-            copy.attach("looking", _same_site(copy, name, site), addon)
+            copy.attach("looking", copy.sites(name)[place], addon)
             if copy.state_dict().keys() != mini.state_dict().keys():
                 raise BrokenPromiseError(f"{where}: an add-on renames parameters", "Name modules of the backbone.")
             if found := difference(_of_tower(copy, name), plain[name]):
@@ -279,7 +279,3 @@ def _of_tower(mini: Backbone, name: str) -> Tensor:
 
 def _listed(reads: frozenset[frozenset[str]]) -> str:
     return ", ".join(sorted(" with ".join(sorted(names)) for names in reads))
-
-
-def _same_site(copy: Backbone, tower: str, site: Site) -> Site:
-    return next(other for other in copy.sites_of(tower, site.kind) if other.layer == site.layer)

@@ -14,7 +14,7 @@ Deviations: the paper adapts queries and values of attention, which are left out
 weights and subtracts again, which moves them by roundings. What is adapted keeps its class and its names.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import ClassVar, Literal
@@ -24,9 +24,9 @@ from torch import nn
 from mmcl.errors import CompositionError
 from mmcl.learning.compose import Need
 from mmcl.learning.strategy import Learner, StrategyPlugin
-from mmcl.models.sites import Site
 from mmcl.options import PartialShare, Positive, Rate, Width
 from mmcl_strategies.parameter_efficient.low_rank import LowRank, LowRankShape
+from mmcl_strategies.parameter_efficient.required_sites import required_sites
 from mmcl_strategies.routing.latest import Latest
 
 OWNER = "lora"
@@ -73,18 +73,21 @@ class LoRA(StrategyPlugin):
             own=self.adapters == "own",
             afresh=self.adapters == "merged",
         )
-        for tower, layer, site in _linear_layers(learner):
+        towers = list(model.backbone.towers)
+        sites = [site for tower in towers for site in model.backbone.sites_of(tower, "linear")]
+        for site in sites or required_sites(model.backbone, towers[0], "linear", OWNER):
+            layer = site.exit
+            assert isinstance(layer, nn.Linear)
             if id(layer.weight) not in frozen:
                 adapter = LowRank(layer, shape)
                 model.attach(OWNER, site, adapter)
-                model.backbone.adapted.add(tower)  # which it can tell of its own sites only
                 self._adapted.append((layer, adapter))
         if not self._adapted:
             raise CompositionError(
                 f"strategy {OWNER!r}",
-                found="the backbone shows no MLP whose layers may change",
-                allowed="backbones with sites of kind 'units', such as those of open_clip's transformers",
-                remedy="Choose one of them, or freeze less.",
+                found=f"all {len(sites)} layers that it could adapt are frozen",
+                allowed="settings that leave some of them free",
+                remedy="Freeze less: adapters do not change what is pre-trained.",
             )
         for _, parameter in list(model.shared_parameters()):
             parameter.requires_grad_(False)
@@ -121,13 +124,3 @@ class LoRA(StrategyPlugin):
     @property
     def _additions(self) -> list[LowRank]:
         return [adapter for _, adapter in self._adapted]
-
-
-def _linear_layers(learner: Learner) -> Iterator[tuple[str, nn.Linear, Site]]:
-    """Those before and behind the hidden units of every MLP of a tower, each with a site of its own."""
-    backbone = learner.model.backbone
-    for tower in backbone.towers:
-        for units in backbone.sites_of(tower, "units"):
-            for layer in (units.before, units.behind):
-                if isinstance(layer, nn.Linear):
-                    yield tower, layer, Site("linear", units.layer, layer, layer, layer.out_features)

@@ -55,7 +55,7 @@ def adapted() -> tuple[MultimodalModel, Shift]:
 
 def test_the_sites_of_open_clips_towers_are_those_of_their_residual_blocks() -> None:
     backbone = tiny_clip()
-    kinds = ["tokens", "attention", "mlp", "units", "block"]
+    kinds = ["tokens", "attention", "mlp", "units", "linear", "linear", "block"]
     assert [site.kind for site in backbone.sites(IMAGE)] == [*kinds, "outputs", "pooled"]
     assert [site.kind for site in backbone.sites(TEXT)] == kinds
     assert block_of(backbone, IMAGE).exit is not block_of(backbone, TEXT).exit

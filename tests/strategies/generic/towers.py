@@ -132,17 +132,13 @@ class Towers(Backbone):
     def sites(self, tower: str) -> list[Site]:
         place, width = (self.image[4].place, 9) if tower == IMAGE else (self.text.tokens, WIDTH)
         residual = self.image[4].residual if tower == IMAGE else self.text.residual
-        hidden, before, behind = (
-            (self.image[5], self.image[5], None)
-            if tower == IMAGE
-            else (self.text.dropout, self.text.enter, self.text.leave)
-        )
+        layers = (self.image[5],) if tower == IMAGE else (self.text.enter, self.text.leave)
         beside = residual.read, residual.beside, width
         found = [
             Site("tokens", 0, place, place, width),
             Site("attention", 0, *beside, attention=Attention(of_one_head, joined)),
             Site("mlp", 0, *beside),
-            Site("units", 0, hidden, hidden, WIDTH, before=before, behind=behind),
+            *(Site("linear", 0, layer, layer, WIDTH) for layer in layers),
         ]
         outputs = self.image[4].outputs
         return [*found, Site("outputs", 0, outputs, outputs, width)] if tower == IMAGE else found
