@@ -16,7 +16,7 @@ def required_sites(backbone: Backbone, tower: str, kind: str, who: str) -> list[
         raise CompositionError(
             f"strategy {who!r}",
             found=f"the backbone's tower {tower!r} shows no site of kind {kind!r}",
-            allowed="backbones whose towers are transformers, such as open_clip's",
+            allowed="backbones that show such sites, as open_clip's transformers with a class token do",
             remedy="Choose one of them, such as glyph-clip or openclip:ViT-B-16/openai.",
         )
     return sites
