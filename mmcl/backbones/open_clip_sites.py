@@ -32,7 +32,7 @@ def sites_of_transformer(clip: nn.Module, tower: nn.Module, name: str) -> Iterat
     if isinstance(start, nn.Module):
         yield Site("tokens", 0, start, start, width)
     for layer, block in enumerate(blocks):
-        attention = Attention(projected, merged) if _is_plain(block.attn) else None
+        attention = Attention(queried, projected, merged) if _is_plain(block.attn) else None
         yield Site("attention", layer, block.attn, block.attn, width, attention=attention)
     for layer, block in enumerate(blocks):
         yield Site("mlp", layer, block.ln_2, block.ls_2, width)
@@ -52,6 +52,15 @@ def sites_of_transformer(clip: nn.Module, tower: nn.Module, name: str) -> Iterat
             assert isinstance(norm, nn.Module)
             yield Site("outputs", 0, norm, norm, width)
         yield Site("pooled", 0, tower, tower, int(tower.output_dim))  # type: ignore[arg-type]
+
+
+def queried(module: nn.Module, entered: Tensor) -> Tensor:
+    """Queries ``[B, H, L, W / H]`` of torch's attention."""
+    assert isinstance(module, nn.MultiheadAttention)
+    width, bias = module.embed_dim, module.in_proj_bias
+    query: Tensor = functional.linear(entered, module.in_proj_weight[:width], None if bias is None else bias[:width])
+    found: Tensor = query.unflatten(2, (module.num_heads, -1)).transpose(1, 2)
+    return found
 
 
 def projected(module: nn.Module, entered: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -18,10 +18,13 @@ class Attention(NamedTuple):
     """How an attention is computed, as functions of its module, for add-ons with keys and values of their own.
 
     Attributes:
-        project: (the exit, what has entered, ``[B, L, W]``) -> queries, keys and values, each ``[B, H, L, W / H]``.
-        merge: (the exit, what the H heads have found, ``[B, H, L, W / H]``) -> ``[B, L, W]``, what leaves the exit.
+        query: (the exit, what has entered, ``[B, L, W]``) -> queries, ``[B, H, L, W / H]``.
+        project: the same -> queries, keys and values, each ``[B, H, L, W / H]``.
+        merge: (the exit, what the H heads have found, ``[B, H, L, W / H]``) -> ``[B, L, W]``, what leaves the exit; an
+            affine function of what was found.
     """
 
+    query: Callable[[nn.Module, Tensor], Tensor]
     project: Callable[[nn.Module, Tensor], tuple[Tensor, Tensor, Tensor]]
     merge: Callable[[nn.Module, Tensor], Tensor]
 

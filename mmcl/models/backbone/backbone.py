@@ -136,8 +136,19 @@ class Backbone(nn.Module, ABC):
             owner: the strategy it belongs to; add-ons of several owners act in the order of attachment.
             site: one of ``sites``.
             addon: becomes the child ``site.exit.addons[owner]``.
+
+        Raises:
+            PluginError: if no tower shows the site: nobody would tell the add-on the batch.
         """
         towers = {name for name in self.towers if any(other.exit is site.exit for other in self.sites(name))}
+        if not towers:
+            shown = sorted({other.kind for name in self.towers for other in self.sites(name)})
+            raise PluginError(
+                f"add-on of {owner!r}",
+                found=f"a site of kind {site.kind!r} that is not one of the backbone's",
+                allowed=f"sites of {type(self).__name__}, of the kinds {', '.join(shown)}" if shown else "none",
+                remedy="Take the site from 'sites' or 'sites_of' of the backbone that it is attached to.",
+            )
         self.adapted |= towers
         if addon.lengthens:
             self.lengthened |= towers

@@ -22,6 +22,7 @@ of their own, chosen for AdamW; the authors have 5.0 with SGD. Optimiser and sch
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import ClassVar
 
 import torch
@@ -29,13 +30,11 @@ from torch import Tensor, nn
 
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.route import Route
-from mmcl.errors import CompositionError
 from mmcl.learning.compose import Need, Order, Slot
 from mmcl.learning.guard import auxiliary_pass
 from mmcl.learning.strategy import Learner, StrategyPlugin
-from mmcl.models.backbone import Backbone
-from mmcl.models.sites import Site
 from mmcl.options import Positive, Rate, Width
+from mmcl_strategies.parameter_efficient.required_sites import required_attentions
 from mmcl_strategies.parameter_efficient.residual_attention import ResidualAttention
 from mmcl_strategies.routing.gaussian import GaussianLikelihood, Granularity
 
@@ -64,13 +63,14 @@ class DIKI(StrategyPlugin):
     def adapt_model(self, learner: Learner) -> None:
         """Freeze the model; put branches beside attention, and the router, in place."""
         model, backbone = learner.model, learner.model.backbone
-        sites = [site for tower in (IMAGE, TEXT) for site in _attentions(backbone, tower)[: self.depth]]
+        towers = [required_attentions(backbone, tower, OWNER)[: self.depth] for tower in (IMAGE, TEXT)]
         dtype = next(backbone.parameters()).dtype
         for _, parameter in list(model.shared_parameters()):
             parameter.requires_grad_(False)
-        self._branches = [ResidualAttention(self.length, site.width, dtype=dtype) for site in sites]
-        for site, branch in zip(sites, self._branches, strict=True):
-            model.attach(OWNER, site, branch)
+        self._branches = []
+        for site, attention in chain(*towers):
+            self._branches.append(ResidualAttention(self.length, site.width, attention, dtype=dtype))
+            model.attach(OWNER, site, self._branches[-1])
         model.router = GaussianLikelihood(
             backbone.towers[IMAGE].width, granularity=self.granularity, divisor=self.divisor, jitter=self.jitter
         )
@@ -109,20 +109,3 @@ class DIKI(StrategyPlugin):
                 if IMAGE in output.features:
                     found.append(output.features[IMAGE][output.present[IMAGE]])
         return torch.cat(found) if found else torch.empty(0, 0)
-
-
-def _attentions(backbone: Backbone, tower: str) -> list[Site]:
-    sites = backbone.sites_of(tower, "attention")
-    if not sites or not all(_opens(site.exit) for site in sites):
-        raise CompositionError(
-            f"strategy {OWNER!r}",
-            found=f"the backbone's tower {tower!r} does not show attention with a query of its own",
-            allowed="backbones with nn.MultiheadAttention in both towers, such as those of open_clip's transformers",
-            remedy="Choose a vision transformer, such as openclip:ViT-B-16/openai.",
-        )
-    return sites
-
-
-def _opens(module: nn.Module) -> bool:
-    """Whether the projection of the query can be read from the module, and rows come first."""
-    return isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None and module.batch_first

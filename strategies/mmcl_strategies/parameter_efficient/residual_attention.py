@@ -11,22 +11,22 @@ from torch.nn import functional
 from mmcl.data.route import Route
 from mmcl.data.sample import Inputs
 from mmcl.models.arrival import Arrival
-from mmcl.models.sites import AddOn, Here
+from mmcl.models.sites import AddOn, Attention, Here
+from mmcl_strategies.parameter_efficient.prefixes import by_head
 
 
 def attend_to(
-    keys: Float[Tensor, "B P W"], values: Float[Tensor, "B P W"], query: Float[Tensor, "B L W"], heads: int
-) -> Float[Tensor, "B L W"]:
-    """``softmax(q K^T / sqrt(W / heads)) V`` of each head, side by side; nothing is masked.
+    keys: Float[Tensor, "B P W"], values: Float[Tensor, "B P W"], query: Float[Tensor, "B H L D"]
+) -> Float[Tensor, "B H L D"]:
+    """``softmax(q K^T / sqrt(D)) V`` of each head; nothing is masked.
 
     Args:
-        keys: K, in the space behind the projections.
+        keys: K, in the space behind the projections; W is H D.
         values: V, likewise.
-        query: q, likewise.
-        heads: into which all three are split.
+        query: q, of the heads.
     """
-    split = (part.unflatten(2, (heads, -1)).transpose(1, 2) for part in (query, keys, values))
-    return functional.scaled_dot_product_attention(*split).transpose(1, 2).flatten(2)
+    heads = query.shape[1]
+    return functional.scaled_dot_product_attention(query, by_head(keys, heads), by_head(values, heads))
 
 
 class ResidualAttention(AddOn):
@@ -38,16 +38,17 @@ class ResidualAttention(AddOn):
     Args:
         length: P, keys and values of an experience.
         width: W, of the tokens.
+        attention: how that of the site is computed.
         dtype: of the tower.
 
     Attributes:
         prefixes: id of an experience -> keys and values ``[2, P, W]``.
     """
 
-    def __init__(self, length: int, width: int, *, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, length: int, width: int, attention: Attention, *, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.prefixes = nn.ParameterDict()
-        self._shape, self._dtype = (length, width), dtype
+        self._shape, self._dtype, self._attention = (length, width), dtype, attention
 
     def meet(self, arrival: Arrival) -> None:
         """Keys for an experience, uniform in +-1, and values, 0."""
@@ -70,16 +71,13 @@ class ResidualAttention(AddOn):
         added = self._added(here.module, here.entered[rows], route.select(rows))
         return here.value.index_add(0, rows, added.to(here.value.dtype))
 
-    def _added(self, attention: nn.Module, entered: Tensor, route: Route) -> Tensor:
-        """The branch of rows that all take a way, behind the output projection, whose bias was added once."""
-        assert isinstance(attention, nn.MultiheadAttention)
-        width = attention.embed_dim
-        bias = None if attention.in_proj_bias is None else attention.in_proj_bias[:width]
-        query = functional.linear(entered, attention.in_proj_weight[:width], bias)
+    def _added(self, module: nn.Module, entered: Tensor, route: Route) -> Tensor:
+        """The branch of rows that all take a way, behind the output projection, whose bias was added once already."""
+        query = self._attention.query(module, entered)
         keys, values = self._of(route).to(query.dtype).unbind(1)
-        attended = attend_to(keys, values, query, attention.num_heads)
-        strength = route.strength.to(attended.dtype).view(-1, 1, 1)
-        return functional.linear(strength * attended, attention.out_proj.weight)
+        found = route.strength.to(query.dtype).view(-1, 1, 1, 1) * attend_to(keys, values, query)
+        bias = self._attention.merge(module, torch.zeros_like(found[:1, :, :1]))
+        return self._attention.merge(module, found) - bias
 
     def _of(self, route: Route) -> Tensor:
         """``[B, 2, P, W]``, the prefix of each row; calls grow with the ways that occur, not with those there are."""

@@ -12,6 +12,7 @@ from mmcl.data.asked import Asked
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.sample import Inputs
+from mmcl.errors import PluginError
 from mmcl.models.arrival import Arrival
 from mmcl.models.backbone import Backbone
 from mmcl.models.multimodal import MultimodalModel
@@ -94,6 +95,17 @@ def test_an_attention_can_be_computed_again_from_its_queries_keys_and_values(tow
     (value, again), unmasked = addon.found
     torch.testing.assert_close(again, value)
     assert bool((unmasked[0] - unmasked[1]).abs().max() < 1e-5) is (tower == IMAGE), "texts do not look ahead"
+
+
+@pytest.mark.parametrize("tower", [IMAGE, TEXT])
+def test_the_queries_of_an_attention_can_be_computed_alone(tower: str) -> None:
+    (site,) = tiny_clip().sites_of(tower, "attention")
+    assert site.attention is not None
+    nn.init.normal_(site.exit.in_proj_bias)  # type: ignore[arg-type]
+    entered = torch.randn(2, 5, site.width, generator=torch.Generator().manual_seed(0))
+    queries, keys, _ = site.attention.project(site.exit, entered)
+    torch.testing.assert_close(site.attention.query(site.exit, entered), queries)
+    assert not torch.allclose(queries, keys)
 
 
 def test_an_attention_in_another_order_shows_no_way_to_compute_it_again() -> None:
@@ -197,3 +209,10 @@ def test_the_batch_is_forgotten_after_the_pass() -> None:
     model.encode(images())
     holder = block_of(model.backbone, IMAGE).exit.addons
     assert holder.inputs is holder.entered is holder.mask is None  # type: ignore[union-attr]
+
+
+def test_a_place_that_is_no_site_of_the_backbone_is_refused() -> None:
+    backbone = tiny_clip()
+    site = block_of(backbone, IMAGE)
+    with pytest.raises(PluginError, match="add-on of 'shift': a site of kind 'block' that is not one of"):
+        backbone.attach("shift", site._replace(exit=nn.Identity()), Shift())

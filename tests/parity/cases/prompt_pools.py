@@ -61,7 +61,11 @@ def check_compose(case: Case) -> None:
     train, last = case.integer("train") == 1, case.integer("task_index")
     count = len(given["K"]) // case.integer("n_tasks")
     components = Components(
-        Attention(lambda module, entered: (entered, entered, entered), lambda module, found: found),
+        Attention(
+            lambda module, entered: entered,
+            lambda module, entered: (entered, entered, entered),
+            lambda module, found: found,
+        ),
         count=count,
         length=given["P"].shape[1],
         width=given["P"].shape[2],

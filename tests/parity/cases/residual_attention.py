@@ -6,6 +6,7 @@ from mmcl_strategies.parameter_efficient.residual_attention import ResidualAtten
 from mmcl_strategies.routing.gaussian import GaussianLikelihood, log_densities, majority, strength_of, unit
 from torch import Tensor, nn
 
+from mmcl.backbones.open_clip_sites import merged, projected, queried
 from mmcl.data.asked import Asked
 from mmcl.data.collate import TensorSamples
 from mmcl.data.experience_data import ExperienceData
@@ -16,7 +17,7 @@ from mmcl.data.sample import Inputs
 from mmcl.learning.learner import Learner
 from mmcl.models.arrival import Arrival
 from mmcl.models.backbone import Encoded, Features
-from mmcl.models.sites import Here
+from mmcl.models.sites import Attention, Here
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import Scenario
 
@@ -35,6 +36,9 @@ def check_attention(case: Case) -> None:
     case.require_all([*names, "image_weight", "text_weight", "majority_task"])
 
 
+TORCHS = Attention(queried, projected, merged)
+
+
 def _check_branch(case: Case) -> None:
     x, pool, ids = case.leaf("x"), case.tensor("prefix_pool"), case.tensor("task_ids")
     attention = nn.MultiheadAttention(x.shape[2], case.integer("n_heads"), batch_first=True, dtype=case.precision)
@@ -43,7 +47,7 @@ def _check_branch(case: Case) -> None:
         attention.in_proj_bias.copy_(case.tensor("in_proj_b"))
         attention.out_proj.weight.copy_(case.tensor("out_w"))
         attention.out_proj.bias.copy_(case.tensor("out_b"))
-    branch = ResidualAttention(pool.shape[2], x.shape[2], dtype=case.precision)
+    branch = ResidualAttention(pool.shape[2], x.shape[2], TORCHS, dtype=case.precision)
     for t, prefix in enumerate(pool):
         branch.meet(Arrival(t, LabelSpace(), frozenset({IMAGE})))
         branch.prefixes[str(t)].data.copy_(prefix)

@@ -13,6 +13,7 @@ every = pytest.mark.parametrize("variant", list(variants()), ids=str)
 
 STILL = {
     "coda_prompt",
+    "diki",
     "dualprompt",
     "hat",
     "l2p",

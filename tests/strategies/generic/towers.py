@@ -136,7 +136,7 @@ class Towers(Backbone):
         beside = residual.read, residual.beside, width
         found = [
             Site("tokens", 0, place, place, width),
-            Site("attention", 0, *beside, attention=Attention(of_one_head, joined)),
+            Site("attention", 0, *beside, attention=Attention(alone, of_one_head, joined)),
             Site("mlp", 0, *beside),
             *(Site("linear", 0, layer, layer, WIDTH) for layer in layers),
         ]
@@ -160,6 +160,11 @@ class Towers(Backbone):
 
     def export(self, folder: Any) -> None:
         raise AssertionError("never exported")
+
+
+def alone(module: nn.Module, entered: Tensor) -> Tensor:
+    """Tokens as their own queries."""
+    return entered.unsqueeze(1)
 
 
 def of_one_head(module: nn.Module, entered: Tensor) -> tuple[Tensor, Tensor, Tensor]:

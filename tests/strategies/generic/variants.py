@@ -34,7 +34,6 @@ SMALL: Mapping[str, dict[str, Any]] = {  # what would take long by default, or w
     "s_liprompts": {"prompt_length": 2, "context": 2, "clusters": 2, "augmented_keys": False},
     "zscl": {"average_every": 2},
 }
-ELSEWHERE = {"diki"}  # the towers of these tests have no attention; its own file holds what they would see
 FURTHER: Mapping[str, tuple[dict[str, Any], ...]] = {
     "coda_prompt": ({"start": "orthogonal"},),
     "dgr": ({"targets": "soft"}, {"ratio": 0.3}),
@@ -98,7 +97,7 @@ def kinds() -> dict[str, type[StrategyPlugin]]:
 
 def variants() -> Iterator[Variant]:
     """All of them, by name."""
-    for name in sorted(kinds().keys() - ELSEWHERE):
+    for name in sorted(kinds()):
         yield Variant(name)
         for options in FURTHER.get(name, ()):
             yield Variant(name, options)

@@ -330,12 +330,13 @@ def test_three_hundred_experiences_are_learned_and_each_keeps_its_prefixes_and_i
 
 def test_a_backbone_that_does_not_show_its_attention_is_refused() -> None:
     backbone = PlainBackbone(nn.Flatten(), (3, 32, 32), 3 * 32 * 32)
-    with pytest.raises(CompositionError, match="tower 'image' does not show attention"):
+    with pytest.raises(CompositionError, match="tower 'image' shows no site of kind 'attention'"):
         toy_learner(domains(1), {OWNER: DIKI()}, backbone=backbone)
 
 
 def test_attention_without_a_query_that_can_be_read_is_refused() -> None:
     backbone = tiny_clip()
-    backbone.sites_of(TEXT, "attention")[0].exit.batch_first = False  # type: ignore[assignment]
-    with pytest.raises(CompositionError, match="tower 'text' does not show attention with a query of its own"):
+    for site in backbone.sites_of(TEXT, "attention"):
+        site.exit.batch_first = False  # type: ignore[assignment]
+    with pytest.raises(CompositionError, match="tower 'text' says how it is computed"):
         toy_learner(domains(1), {OWNER: DIKI()}, backbone=backbone)

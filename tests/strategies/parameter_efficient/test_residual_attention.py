@@ -8,6 +8,7 @@ import torch
 from mmcl_strategies.parameter_efficient.residual_attention import ResidualAttention, attend_to
 from torch import Tensor, nn
 
+from mmcl.backbones.open_clip_sites import merged, projected, queried
 from mmcl.backbones.openclip import tiny_clip
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT
@@ -15,14 +16,15 @@ from mmcl.data.route import PLAIN, Route
 from mmcl.data.sample import Inputs
 from mmcl.models.arrival import Arrival
 from mmcl.models.backbone import Backbone
-from mmcl.models.sites import Here
+from mmcl.models.sites import Attention, Here
 
 LENGTH, WIDTH, HEADS = 3, 8, 2
+TORCHS = Attention(queried, projected, merged)
 towers = pytest.mark.parametrize("tower", [IMAGE, TEXT])
 
 
 def branch(experiences: int = 3, values: bool = True) -> ResidualAttention:
-    made = ResidualAttention(LENGTH, WIDTH)
+    made = ResidualAttention(LENGTH, WIDTH, TORCHS)
     with torch.random.fork_rng():
         torch.manual_seed(1)
         for index in range(experiences):
@@ -60,7 +62,7 @@ def branched(tower: str, values: bool = True, experiences: int = 3) -> tuple[Bac
     backbone = tiny_clip().eval()
     made = []
     for site in backbone.sites_of(tower, "attention"):
-        made.append(ResidualAttention(LENGTH, site.width))
+        made.append(ResidualAttention(LENGTH, site.width, TORCHS))
         backbone.attach("branches", site, made[-1])
     with torch.random.fork_rng():
         torch.manual_seed(1)
@@ -89,7 +91,7 @@ def features(backbone: Backbone, batch: Inputs, tower: str) -> Tensor:
 
 
 def test_new_keys_are_uniform_and_new_values_nothing() -> None:
-    made = ResidualAttention(40, 50, dtype=torch.float64)
+    made = ResidualAttention(40, 50, TORCHS, dtype=torch.float64)
     for index in (0, 1):
         made.meet(Arrival(index, LabelSpace(), frozenset({IMAGE})))
     first, second = made.prefixes["0"].detach(), made.prefixes["1"].detach()
@@ -157,7 +159,7 @@ def test_half_the_strength_is_half_of_what_is_added() -> None:
 def test_every_token_attends_to_every_key_also_where_attention_is_causal() -> None:
     keys = torch.randn(1, LENGTH, WIDTH, generator=torch.Generator().manual_seed(0))
     values = torch.eye(LENGTH, WIDTH).unsqueeze(0)
-    weights = attend_to(keys, values, tokens(1), 1)[0, :, :LENGTH]
+    weights = attend_to(keys, values, tokens(1).unsqueeze(1))[0, 0, :, :LENGTH]
     assert bool((weights > 0).all())
     torch.testing.assert_close(weights.sum(1), torch.ones(5))
     backbone, made = branched(TEXT)
