@@ -22,9 +22,11 @@ from mmcl.foresight import foreseen
 from mmcl.history import History, Watch
 from mmcl.identity import identity_of, recorded_identity
 from mmcl.learning.learner import Learner
+from mmcl.learning.optimizer import trainable
 from mmcl.learning.weights import model_tensors, restore_model
 from mmcl.models.digest import weights_digest
 from mmcl.models.multimodal import MultimodalModel
+from mmcl.parameters import ParameterReport, count
 from mmcl.probe import Probe
 from mmcl.progress import LogTerms, View
 from mmcl.remarks import Remarks
@@ -99,6 +101,7 @@ class Experiment:
         with self._timed("backbone"):
             backbone = plan.backbone.build()
             self.model = {**backbone.description, "digest": weights_digest(backbone)}
+            self.parameters = ParameterReport(backbone, (folder.progress or {}).get("parameters", ()))
             for sentence in backbone.remarks:
                 self.remarks.add(sentence)
             self.learner = Learner(
@@ -159,7 +162,7 @@ class Experiment:
                 self.learner.train(experience, self.benchmark.test[: self.done + 1])
             self._evaluate(experience.name)
             self.done += 1
-            self._save()
+            self._save(experience.name)
 
     def _end(self) -> RunResult:
         self.folder.write_json("results.json", self.results())
@@ -171,7 +174,6 @@ class Experiment:
 
     def results(self) -> dict[str, Any]:
         """The content of ``results.json``: what was run, with which scores, at which cost."""
-        parameters = list(self.learner.model.parameters())
         return {
             "benchmark": self.benchmark.name,
             "edition": self.benchmark.edition,
@@ -185,9 +187,9 @@ class Experiment:
             **self.scores.summarised([len(experience.samples) for experience in self.benchmark.test]),
             "ways": how_found(self.learner.model.router, self.benchmark.scenario.task_id_known_at_test),
             "parameters": {
-                "total": sum(p.numel() for p in parameters),
-                "trainable": sum(p.numel() for p in parameters if p.requires_grad),
-                "per_experience": self.learner.sizes,
+                "total": count(self.learner.model.parameters()),
+                "trainable": count(trainable(self.learner.model)),
+                "per_experience": self.parameters.rows,
             },
             "training": self.training.to_dict(),
             "metadata": self.benchmark.metadata,
@@ -260,7 +262,8 @@ class Experiment:
             self.folder.write_bytes(answers_of(experiences), answers.packed())
         self.view.row(row, scores)
 
-    def _save(self) -> None:
+    def _save(self, learned: str | None = None) -> None:
+        """A checkpoint: before training, or after an experience of this name has been learned."""
         if self.probe is not None:
             with self._timed("probe"):
                 self.probe.record(self.learner, self.done, self.scores.rows[-1])
@@ -269,6 +272,9 @@ class Experiment:
             for e in self.learner.seen
         }
         clock = {name: value for name, value in vars(self.learner.clock).items() if isinstance(value, int)}
+        states = {name: strategy.state_dict() for name, strategy in self.strategies.items()}
+        if learned is not None:
+            self.parameters.add(learned, self.learner, states)
         progress = {
             "experiences": len(self.benchmark.experiences),
             "experiences_done": self.done,
@@ -278,9 +284,9 @@ class Experiment:
             "clock": clock,
             "history": self.history.digest(),
             "seconds": self.seconds,
+            "parameters": self.parameters.rows,
             "remarks": list(self.remarks),
         }
-        states = {name: strategy.state_dict() for name, strategy in self.strategies.items()}
         self.folder.save(progress, model_tensors(self.learner.model, self.learner.untouched), states)
         self.folder.write_json("results.json", self.results())
 

@@ -24,6 +24,7 @@ from mmcl.evaluation.statistics import LEVEL, half_width, holm, mean, paired_p
 COMPARED = ("Transfer", "Avg", "Last", "Forgetting")
 # where scenarios are mixed, only words that mean the same in all of them
 COMPARED_ACROSS = ("ACC", "AIA", "Forgetting", "BWT")
+COSTS = ("trained", "added", "stored MiB")
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,15 @@ class Row:
         tested_on: stands for the test sets: only rows that share them are tested against each other.
         seeds: in the order in which they were handed over.
         scores: by the word that papers use.
+        costs: parameters that the last experience trained, those that an experience adds in the mean, and what is kept
+            in the end, as means over the seeds; ``None`` where runs have not written it down.
     """
 
     facts: Mapping[str, str]
     tested_on: str
     seeds: tuple[int, ...]
     scores: Mapping[str, Score]
+    costs: Mapping[str, float | None]
 
     @property
     def cells(self) -> list[str]:
@@ -80,6 +84,7 @@ class Row:
             ", ".join(map(str, self.seeds)),
             str(len(self.seeds)),
             *map(str, self.scores.values()),
+            *(_cost(name, value) for name, value in self.costs.items()),
         ]
 
 
@@ -98,15 +103,18 @@ class Comparison:
     @property
     def header(self) -> list[str]:
         """Names of the columns."""
-        return [*self.rows[0].facts, "seeds", "n", *self.rows[0].scores]
+        return [*self.rows[0].facts, "seeds", "n", *self._numbers]
+
+    @property
+    def _numbers(self) -> list[str]:
+        return [*self.rows[0].scores, *self.rows[0].costs]
 
     def table(self) -> ScoreTable:
         """The comparison as a table for the terminal."""
-        scores = list(self.rows[0].scores)
         return ScoreTable(
             title=f"mean ± half of the {100 * LEVEL:.0f} % interval over seeds",
-            descriptions=self.header[: -len(scores)],
-            scores=scores,
+            descriptions=self.header[: -len(self._numbers)],
+            scores=self._numbers,
             rows=[row.cells for row in self.rows],
             caption=self.caption,
         )
@@ -121,10 +129,9 @@ class Comparison:
 
     def latex(self) -> str:
         """A ``tabular`` with the rules of ``booktabs``."""
-        descriptions = len(self.header) - len(self.rows[0].scores)
         lines = [
             f"% {plain(self.caption)}",
-            rf"\begin{{tabular}}{{{'l' * descriptions}{'r' * len(self.rows[0].scores)}}}",
+            rf"\begin{{tabular}}{{{'l' * (len(self.header) - len(self._numbers))}{'r' * len(self._numbers)}}}",
             r"\toprule",
             _latex_row(self.header),
             r"\midrule",
@@ -145,6 +152,7 @@ class Comparison:
                 "mean": score.mean,
                 "half_width": score.half_width,
                 "p": score.p,
+                **row.costs,
             }
             for row in self.rows
             for word, score in row.scores.items()
@@ -216,7 +224,9 @@ def _rows(runs: Sequence[Results], words: Sequence[str]) -> list[Row]:
         seeds = tuple(run["seed"] for run in group)
         _require_distinct(seeds, ", ".join(key))
         scores = {word: Score(_by_seed(group, word)) for word in words}
-        rows.append(Row(dict(zip(names, key, strict=True)), _tested_on(group[0]), seeds, scores))
+        costs = [_costs(run) for run in group]
+        means = {name: mean([cost[name] for cost in costs if name in cost]) for name in COSTS}
+        rows.append(Row(dict(zip(names, key, strict=True)), _tested_on(group[0]), seeds, scores, means))
     return rows
 
 
@@ -281,6 +291,21 @@ def _fingerprint(run: Results) -> str:
     metadata = run.get("metadata", {})
     recorded = {name: metadata.get(name) for name in ("convention", "digest")}
     return sha256(json.dumps(recorded).encode()).hexdigest()[:8]
+
+
+def _costs(run: Results) -> dict[str, float]:
+    """By the names of ``COSTS``; nothing of a run that has not written it down."""
+    rows = [row for row in run.get("parameters", {}).get("per_experience", ()) if isinstance(row, Mapping)]
+    if not rows:
+        return {}
+    values = (rows[-1]["trained"], sum(row["added"] for row in rows) / len(rows), rows[-1]["bytes"] / 2**20)
+    return dict(zip(COSTS, values, strict=True))
+
+
+def _cost(name: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.2f}" if name.endswith("MiB") else f"{value:,.0f}"
 
 
 def _by_seed(group: Sequence[Results], word: str) -> dict[int, float]:

@@ -115,6 +115,7 @@ def markdown_report(results: Results) -> str:
         *_remarks(results),
         "## Cost",
         "",
+        *_parameters(results),
         *markdown_table(["phase", "seconds"], [[name, f"{s:.1f}"] for name, s in results["seconds"].items()]),
         "",
         "## Settings and versions",
@@ -163,6 +164,23 @@ def _model(results: Results) -> list[str]:
     """What the backbone said of itself, in one line."""
     facts = "; ".join(f"{markdown(name)}: {markdown(fact)}" for name, fact in results.get("model", {}).items())
     return [f"- {facts}"] if facts else []
+
+
+def _parameters(results: Results) -> list[str]:
+    """What each experience has cost; nothing of runs that did not write it down."""
+    rows = [row for row in results["parameters"].get("per_experience", ()) if isinstance(row, Mapping)]
+    if not rows:
+        return []
+    numbers = ("trained", "added", "stored", "bytes")
+    return [
+        "Parameters that an experience trained and added, and numbers that are kept after it beside a model of the "
+        "backbone's size.",
+        "",
+        *markdown_table(
+            ["experience", *numbers], [[row["experience"], *(f"{row[name]:,}" for name in numbers)] for row in rows]
+        ),
+        "",
+    ]
 
 
 def _remarks(results: Results) -> list[str]:

@@ -69,7 +69,6 @@ class Learner(Shell):
         config: the settings of the current experience.
         untouched: names of the pre-trained parameters that have never been trained.
         ways: which ways the samples of the test set evaluated last have taken.
-        sizes: how many parameters the model has had from each experience on.
     """
 
     strategies: Mapping[str, StrategyPlugin]
@@ -101,7 +100,6 @@ class Learner(Shell):
         self.gradient_values: GradientValues = {}
         self._pulls = Pulls()
         self.step = 0
-        self.sizes: list[int] = []
         usual = model.backbone.training_defaults
         self._settings = (usual, dict(defaults or {}), dict(training or {}))
         self.config = resolve_training(*self._settings)
@@ -193,7 +191,6 @@ class Learner(Shell):
             with seeded(derive_seed(self.seed, "grow", experience.index)):
                 self.model.meet(self.arrival(experience))
             self.model.to(self.device)
-            self.sizes.append(sum(parameter.numel() for parameter in self.model.parameters()))
 
     def iterations(self, experience: Experience) -> int:
         """Number of training steps an experience gets; none where all is learned in closed form."""

@@ -1,39 +1,12 @@
 """Nested values: states, weights and answers as one thing that can be searched, copied and compared bit by bit."""
 
-from collections import deque
-from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-_SEQUENCES = (list, tuple, deque)
-
-
-def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Path and value of everything that is no container, in the order of the containers."""
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from leaves(item, f"{path}[{key!r}]")
-    elif isinstance(value, (*_SEQUENCES, set, frozenset)):
-        for index, item in enumerate(value):
-            yield from leaves(item, f"{path}[{index}]")
-    elif is_dataclass(value) and not isinstance(value, type):
-        for f in fields(value):
-            yield from leaves(getattr(value, f.name), f"{path}.{f.name}")
-    else:
-        yield path, value
-
-
-def tensors(value: Any) -> Iterator[tuple[str, Tensor]]:
-    """Path and tensor of every tensor inside."""
-    return ((path.lstrip("."), leaf) for path, leaf in leaves(value) if isinstance(leaf, Tensor))
-
-
-def nbytes(value: Any) -> int:
-    """Bytes of all tensors inside, by their shapes."""
-    return sum(tensor.nbytes for _, tensor in tensors(value))
+from mmcl.data.nested import SEQUENCES, leaves
 
 
 def copied(value: Any) -> Any:
@@ -42,7 +15,7 @@ def copied(value: Any) -> Any:
         return value.detach().clone()
     if isinstance(value, Mapping):
         return {key: copied(item) for key, item in value.items()}
-    if isinstance(value, _SEQUENCES):
+    if isinstance(value, SEQUENCES):
         return [copied(item) for item in value]
     return value
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 
+from mmcl.data.nested import leaves
 from mmcl.learning.compose import Slot
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
@@ -20,7 +21,6 @@ from mmcl.learning.teachers import Policy
 from mmcl.learning.timeline import METHOD_OF_SLOT, TIMELINE
 from mmcl.models.sites import ADDONS
 from mmcl.testing.check import Subject
-from mmcl.testing.laboratory.nested import leaves
 from mmcl.testing.laboratory.record import Read, Record
 from mmcl.testing.laboratory.setting import Setting
 from mmcl.testing.laboratory.trial import NAME, Snapshot, global_generators, learned, snapshot

@@ -5,11 +5,11 @@ from itertools import pairwise
 from types import FrameType
 from typing import Any
 
+from mmcl.data.nested import nbytes
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.testing.check import BrokenPromiseError, Check, Subject, promise
 from mmcl.testing.laboratory.audit import audited
-from mmcl.testing.laboratory.nested import nbytes
 from mmcl.testing.laboratory.setting import Setting
 from mmcl.testing.laboratory.trial import NAME, learn, learned
 from mmcl.testing.laboratory.witness import observed

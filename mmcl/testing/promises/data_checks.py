@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 from mmcl.data.collate import TensorSamples
+from mmcl.data.nested import tensors
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.experience import Experience
 from mmcl.testing.check import BrokenPromiseError, Check, NotApplicable, Subject, promise
-from mmcl.testing.laboratory.nested import difference, tensors
+from mmcl.testing.laboratory.nested import difference
 from mmcl.testing.laboratory.trial import Trial, alone, answers, composed, learn, learned
 from mmcl.testing.laboratory.witness import observed
 from mmcl.testing.toy.samples import Disguised, filled, rewritten

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from mmcl.data.asked import Asked
+from mmcl.data.nested import tensors
 from mmcl.data.sample import Inputs
 from mmcl.learning.learner import Learner
 from mmcl.models.arrival import Arrival
@@ -12,7 +13,7 @@ from mmcl.streams.scenario import CIL
 from mmcl.testing.check import BrokenPromiseError, Check, NotApplicable, Subject, promise
 from mmcl.testing.encoded import encoded_by
 from mmcl.testing.laboratory.miniature import miniature, read_by, stream_for, values
-from mmcl.testing.laboratory.nested import difference, tensors
+from mmcl.testing.laboratory.nested import difference
 from mmcl.testing.laboratory.trial import answers
 
 _ROWS = 3

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from mmcl.build import surroundings
 from mmcl.data.asked import AnswerKind
+from mmcl.data.nested import tensors
 from mmcl.data.sample import SampleDataset
 from mmcl.data.subset import Subset
 from mmcl.errors import CompositionError
@@ -18,7 +19,7 @@ from mmcl.registry import BACKBONES, entries, load
 from mmcl.streams.benchmark import Benchmark
 from mmcl.testing.check import BrokenPromiseError, Check, NotApplicable, Subject, promise
 from mmcl.testing.laboratory.edition import benchmark, digest, readings
-from mmcl.testing.laboratory.nested import difference, tensors
+from mmcl.testing.laboratory.nested import difference
 from mmcl.testing.laboratory.trial import global_generators
 
 _FEW = 8  # samples of a side that are enough to see whether something learns

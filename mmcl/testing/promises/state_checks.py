@@ -10,12 +10,13 @@ from torch import Tensor
 
 from mmcl.data.collate import TensorSamples
 from mmcl.data.modality import IMAGE
+from mmcl.data.nested import leaves, nbytes, tensors
 from mmcl.errors import MMCLError
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.weights import model_tensors, restore_model
 from mmcl.testing.check import BrokenPromiseError, Check, NotApplicable, Subject, promise
-from mmcl.testing.laboratory.nested import difference, leaves, nbytes, tensors
+from mmcl.testing.laboratory.nested import difference
 from mmcl.testing.laboratory.trial import NAME, Trial, answers, learn, learned, snapshot
 
 _SMALL = 5  # samples, fewer than an experience of the toy stream has

@@ -7,11 +7,12 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
+from mmcl.data.nested import leaves
 from mmcl.models.backbone import Backbone
 from mmcl.testing.check import BrokenPromiseError, Check, NotApplicable, Subject, promise
 from mmcl.testing.encoded import encoded_by
 from mmcl.testing.laboratory.miniature import miniature, read_by
-from mmcl.testing.laboratory.nested import difference, leaves
+from mmcl.testing.laboratory.nested import difference
 
 _ROWS = 3
 

@@ -112,8 +112,9 @@ def test_a_run_that_is_extended_equals_the_longer_run(kind: str, tmp_path: Path)
     mmcl.run(benchmark=shorter, strategies=[small(kind)], training=training, out=tmp_path / "part", quiet=True)
     part = mmcl.extend(tmp_path / "part", benchmark=longer, quiet=True)
     assert whole.result_matrix.to_dict()["matrix"][-1] == part.result_matrix.to_dict()["matrix"][-1]
-    sizes = whole.results["parameters"]["per_experience"]
-    assert sizes == part.results["parameters"]["per_experience"]
+    rows = whole.results["parameters"]["per_experience"]
+    assert rows == part.results["parameters"]["per_experience"]
+    sizes = [row["total"] for row in rows]
     assert len(sizes) == 3
     assert sizes[0] < sizes[1] < sizes[2] == whole.results["parameters"]["total"]
 

@@ -18,13 +18,13 @@ from torch import Tensor
 
 import mmcl
 from mmcl.data.modality import IMAGE
+from mmcl.data.nested import tensors
 from mmcl.data.sample import Inputs
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.learning.weights import model_tensors, restore_model
 from mmcl.models.output import Output
 from mmcl.streams.scenario import CIL, TIL
-from mmcl.testing.laboratory.nested import tensors
 from mmcl.testing.laboratory.trial import Answers
 from mmcl.testing.toy import toy_learner
 

@@ -7,11 +7,11 @@ import torch
 from mmcl_strategies.parameter_efficient.merge import Merge
 from torch import Tensor
 
+from mmcl.data.nested import nbytes
 from mmcl.errors import ConfigError
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.streams.scenario import CIL
-from mmcl.testing.laboratory.nested import nbytes
 from mmcl.testing.toy import toy_benchmark, toy_learner, weights
 
 Weights = dict[str, Tensor]
