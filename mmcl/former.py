@@ -11,7 +11,6 @@ MODULES = {
     "mmcl.learning.objectives": "mmcl.objectives.classification and .contrastive",
     "mmcl.models.addons": "mmcl.models.sites",
     "mmcl.models.by_identity": "mmcl.models.by_value",
-    "mmcl.run": "mmcl",
     "mmcl.data.rows": "mmcl.streams.rows",
 }
 NAMES = {

@@ -29,6 +29,14 @@ def test_a_strategy_and_a_benchmark_that_were_scaffolded_run_as_they_are(tmp_pat
     assert len(result.matrix) == 3  # the start, and two experiences
 
 
+def test_scripts_of_then_find_what_a_run_is_made_with_where_it_was() -> None:
+    from mmcl.run import Experiment, RunResult, extend, resume, run, run_config  # as a script does: it is a function
+
+    assert (mmcl.run, mmcl.extend, mmcl.resume, mmcl.RunResult) == (run, extend, resume, RunResult)
+    assert callable(mmcl.run)
+    assert (Experiment.__module__, run_config.__module__) == ("mmcl.experiment", "mmcl.running")
+
+
 def test_the_example_of_then_is_told_where_the_function_is_now() -> None:
     with pytest.raises(PluginError, match=r"for MMCL 0\.1: import from mmcl\.objectives\.likelihoods instead"):
         load(STRATEGIES, "former_derpp:DERPP")
@@ -69,7 +77,6 @@ def test_names_that_have_moved_are_found_where_they_are(tmp_path: Path, monkeypa
             ("from mmcl.learning.compose import check_composition", "check_composition from mmcl.learning.composition"),
             ("from mmcl.learning.compose import Need\nNeed.WHOLE_STREAM", 'order = "at once"'),
             ("import mmcl.models.addons", "import from mmcl.models.sites"),
-            ("from mmcl.run import extend", "import from mmcl instead"),
             ("from mmcl.data.subset import Union", "import Joined from mmcl.data.subset instead"),
         )
     ):
