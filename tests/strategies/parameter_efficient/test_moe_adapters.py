@@ -97,6 +97,15 @@ def test_afterwards_the_plain_way_and_strength_zero_still_are(batch: Inputs) -> 
         assert not torch.equal(learner.model(images(0, 1)).logits, plain(images(0, 1)).logits)
 
 
+def test_half_the_strength_is_half_of_what_experts_add() -> None:
+    made, x = mixture(), torch.randn(2, 3, 6, generator=torch.Generator().manual_seed(1))
+    there, ways = torch.ones(2, dtype=torch.bool), torch.tensor([0, 1])
+    rows = Inputs({IMAGE: x}, {IMAGE: there}, route=Route(ways, torch.tensor([0.5, 1.0])))
+    whole, half = passed(made, x, 0, 1), made(Here(torch.zeros_like(x), x, made), rows).detach()
+    assert bool(whole.any())
+    torch.testing.assert_close(half, whole * torch.tensor([0.5, 1.0]).view(-1, 1, 1))
+
+
 def test_a_mixed_batch_equals_its_rows_one_by_one() -> None:
     learner, batch = trained(3), images(0, PLAIN, 2, 1, 0)
     with torch.no_grad():

@@ -114,6 +114,13 @@ def test_alike_samples_have_one_centre() -> None:
     assert centroids(features, 5, seed=0).tolist() == pytest.approx(functional.normalize(features)[:1])
 
 
+def test_an_experience_that_is_learned_again_has_its_new_centres_alone() -> None:
+    again = router(0.0, clusters=3)
+    again.learn(3, around(2.0, rows=1), seed=0)
+    assert int(again.centres[0].isfinite().all(1).sum()) == 1
+    torch.testing.assert_close(again.centres[0, 0], functional.normalize(around(2.0, rows=1))[0])
+
+
 def test_centres_are_saved_with_the_model_and_copied_with_it() -> None:
     model, fresh = (MultimodalModel(tiny_clip()) for _ in range(2))
     for each in (model, fresh):

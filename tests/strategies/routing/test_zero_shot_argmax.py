@@ -101,31 +101,37 @@ def test_a_copy_of_the_model_asks_its_own_backbone() -> None:
 
 
 def test_what_was_added_has_no_say_in_the_way() -> None:
-    learner = toy_learner(toy_benchmark(HIDDEN), {"moe_adapters": MoEAdapters(experts=2), "z": ZeroShotArgmax()})
-    experiences = toy_benchmark(HIDDEN)
+    stream = toy_benchmark(HIDDEN)
+    learner = toy_learner(stream, {"moe_adapters": MoEAdapters(experts=2), "zero_shot_argmax": ZeroShotArgmax()})
+    learner.train(stream.train[0])
+    batch = next(iter(learner.one_pass(stream.test[0].samples)))
+    hidden = batch.inputs.replace(task_ids=None, route=None, asked=Asked(stream.label_space))
     ways = []
-    learner.train(experiences.train[0])
-    batch = next(iter(learner.one_pass(experiences.test[0].samples)))
-    for scale in (1.0, 50.0):
+    for seed in range(3):
+        generator = torch.Generator().manual_seed(seed)
         for name, parameter in learner.model.named_parameters():
             if ".addons." in name:
-                parameter.data.mul_(scale)
+                parameter.data.normal_(generator=generator)
         with torch.no_grad():
-            route = learner.model.eval().encode(batch.inputs.replace(task_ids=None, route=None)).route
+            route = learner.model.eval().encode(hidden).route
         assert route is not None
         ways.append(route.ids.tolist())
-    assert ways[0] == ways[1]
+    assert ways[0] == ways[1] == ways[2]
+    assert 0 in ways[0]
 
 
-def test_a_run_with_additions_records_how_ways_were_found(tmp_path: Path, cache: Path) -> None:
+@pytest.mark.parametrize("granularity", ["sample", "batch"])
+def test_a_run_with_additions_records_how_ways_were_found(
+    granularity: Granularity, tmp_path: Path, cache: Path
+) -> None:
     result = mmcl.run(
         benchmark=toy_benchmark(HIDDEN, experiences=2),
-        strategies=[MoEAdapters(experts=2), ZeroShotArgmax()],
+        strategies=[MoEAdapters(experts=2), ZeroShotArgmax(granularity=granularity)],
         training={"iterations": 2, "batch_size": 4},
         out=tmp_path / "run",
         quiet=True,
     )
-    assert result.results["ways"] == "per sample"
+    assert result.results["ways"] == f"per {granularity}"
 
 
 @pytest.mark.parametrize(("scenario", "told"), [(DIL, True), (CIL, False)], ids=["domains", "classes"])
