@@ -143,6 +143,22 @@ def test_components_begin_at_unit_length_and_orthogonal_within_the_first_experie
         torch.testing.assert_close(rows @ rows.T, torch.eye(2), atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize(("start", "clear"), [("projected", False), ("orthogonal", True)])
+def test_components_of_a_later_experience_are_clear_of_trained_ones_where_that_is_asked_for(
+    start: str, clear: bool
+) -> None:
+    learner, stream = begun(coda(start=start))
+    learner.meet(stream.train[0])
+    kinds = [components_of(learner).keys, components_of(learner).looks, components_of(learner).parts]
+    for kind in kinds:
+        kind["0"].data += 0.3 * torch.randn(kind["0"].shape, generator=torch.Generator().manual_seed(0))
+    learner.meet(stream.train[1])
+    for kind in kinds:
+        earlier, new = (kind[name].detach().flatten(1) for name in ("0", "1"))
+        assert bool((new @ earlier.T).abs().max() < 1e-5) is clear
+        assert bool((new @ earlier.T).abs().max() < 0.2), "projections on earlier rows are taken away in any case"
+
+
 def test_prompts_stand_in_the_first_layers_alone() -> None:
     for layers, expected in ((1, [0]), (3, [0, 1, 2]), (9, [0, 1, 2, 3])):
         learner = toy_learner(toy_benchmark(CIL, 1), {"coda": coda(layers=layers)}, backbone=deep())

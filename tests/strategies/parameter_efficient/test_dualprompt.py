@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmcl_strategies.parameter_efficient.dualprompt import DualPrompt
 from mmcl_strategies.parameter_efficient.expert_prefixes import ExpertPrefixes
+from mmcl_strategies.replay.replay import Replay
 from mmcl_strategies.routing.key_matching import KeyMatching
 from torch import nn
 
@@ -68,6 +69,18 @@ def test_experts_and_keys_of_earlier_experiences_stay_bit_for_bit_and_the_genera
         assert found == {*own, general, "head.weight", "head.bias"}
         first = experience.index * CLASSES
         assert torch.equal(after["head.weight"][:first], before["head.weight"][:first])
+
+
+def test_samples_of_earlier_experiences_move_neither_their_experts_nor_their_keys() -> None:
+    stream = toy_benchmark(CIL, 2, CLASSES)
+    learner = toy_learner(stream, {"it": dual(), "replay": Replay(size=6)}, iterations=3)
+    learner.train(stream.train[0])
+    learner.meet(stream.train[1])
+    before = weights(learner)
+    learner.train(stream.train[1])
+    moved = {name for name, value in weights(learner).items() if not torch.equal(value, before[name])}
+    assert len([name for name in moved if name.endswith(".1")]) == 2
+    assert not [name for name in moved if name.endswith(".0")]
 
 
 def test_an_expert_begins_as_the_one_before_it_and_a_key_anew() -> None:
