@@ -40,6 +40,7 @@ class TrainingConfig:
     weight_decay: NonNegative = 0.0
     schedule: Literal["cosine", "cosine_by_epoch", "cosine_by_step", "constant"] = "cosine"
     lr_end: PartialShare = 0.0  # where a cosine ends, as a share of lr
+    milestones: tuple[Count, ...] = ()  # epochs after which a constant rate falls to a tenth
     warmup: Natural = 0  # steps
     label_smoothing: PartialShare = 0.0
     own_classes: bool = False  # in training, only the classes of a sample's own experience compete, in CIL too
@@ -105,6 +106,13 @@ def resolve_training(*layers: Mapping[str, Any]) -> TrainingConfig:
             found=f"{training.lr_end}, which has no effect: the schedule is 'constant'",
             allowed="0, or another share with a cosine",
             remedy="Leave it out, or set schedule=cosine.",
+        )
+    if training.milestones and training.schedule != "constant":
+        raise ConfigError(
+            "training.milestones",
+            found=f"{list(training.milestones)} beside the schedule {training.schedule!r}, which falls by itself",
+            allowed="none, or epochs with a constant rate",
+            remedy="Leave them out, or set schedule=constant.",
         )
     return training
 

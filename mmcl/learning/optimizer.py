@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from mmcl.config import TrainingConfig
 from mmcl.errors import ConfigError, nearest
-from mmcl.learning.schedule import constant, cosine_by_epoch, cosine_by_step, ending_at, warmup_cosine
+from mmcl.learning.schedule import constant, cosine_by_epoch, cosine_by_step, ending_at, fallen, warmup_cosine
 
 SCHEDULES = {
     "cosine": warmup_cosine,
@@ -144,6 +144,8 @@ class LearningRate:
         rates = [self.schedule(step, peak, self.training.warmup, self.last_step, self.epoch) for peak in self.peaks]
         if self.training.lr_end and step >= self.training.warmup:
             rates = [ending_at(self.training.lr_end, *pair) for pair in zip(rates, self.peaks, strict=True)]
+        if self.training.milestones:
+            rates = [fallen(rate, step // self.epoch, self.training.milestones) for rate in rates]
         if rates == self.rates:
             return
         self.rates = rates

@@ -4,7 +4,7 @@ Step ``total`` is the last one of the experience, and an epoch has ``epoch`` ste
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from mmcl.data.names import some
 
@@ -51,6 +51,17 @@ def constant(step: int, lr: float, warmup: int, total: int, epoch: int = 1) -> f
 def ending_at(share: float, rate: float, lr: float) -> float:
     """``share lr + (1 - share) rate``: a schedule that falls from ``lr`` to 0 falls to a share of ``lr`` instead."""
     return share * lr + (1 - share) * rate
+
+
+def fallen(rate: float, epoch: int, milestones: Sequence[int]) -> float:
+    """A tenth of the rate for each milestone that has been passed, as torch's ``MultiStepLR`` gives it.
+
+    Args:
+        rate: before any of them.
+        epoch: e, counted from 0.
+        milestones: epochs after which the rate falls: that of number m is the first one with less.
+    """
+    return rate * 0.1 ** sum(epoch >= milestone for milestone in milestones)
 
 
 def unreached(warmup: Mapping[str, int], steps: Mapping[str, int]) -> str:

@@ -74,6 +74,12 @@ def test_an_end_of_a_cosine_is_refused_where_the_rate_is_constant() -> None:
         resolve_training({"lr_end": 0.1}, {"schedule": "constant"})
 
 
+def test_milestones_are_refused_where_the_rate_falls_by_itself() -> None:
+    assert resolve_training({"milestones": [4, 10]}, {"schedule": "constant"}).milestones == (4, 10)
+    with pytest.raises(ConfigError, match=r"training\.milestones.*\[4, 10\] beside the schedule 'cosine'"):
+        resolve_training({"milestones": [4, 10]})
+
+
 def test_an_option_may_fit_an_optimizer_that_only_the_benchmark_names() -> None:
     assert RunConfig(PluginConfig("mtil"), training={"momentum": 0.5}).training == {"momentum": 0.5}
 

@@ -25,18 +25,16 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import ClassVar
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mmcl.data.modality import IMAGE, TEXT
-from mmcl.data.route import Route
 from mmcl.learning.compose import Need, Order, Slot
-from mmcl.learning.guard import auxiliary_pass
 from mmcl.learning.strategy import Learner, StrategyPlugin
 from mmcl.options import Positive, Rate, Width
 from mmcl_strategies.parameter_efficient.required_sites import required_attentions
 from mmcl_strategies.parameter_efficient.residual_attention import ResidualAttention
 from mmcl_strategies.routing.gaussian import GaussianLikelihood, Granularity
+from mmcl_strategies.shared.plain_features import plain_features
 
 OWNER = "diki"
 
@@ -90,7 +88,8 @@ class DIKI(StrategyPlugin):
         """Where the features of this experience lie. The network is the one that is evaluated: nothing drops out."""
         router = learner.model.router
         assert isinstance(router, GaussianLikelihood)
-        router.learn(learner.current.index, self._plain_features(learner))
+        features, _labels = plain_features(learner, learner.one_pass(learner.current.samples))
+        router.learn(learner.current.index, features)
         learner.model.backbone.eval()
         if learner.batch_builder is not None:
             learner.remarks.add(
@@ -98,14 +97,3 @@ class DIKI(StrategyPlugin):
                 "strategy that brings them into the batches."
             )
 
-    @torch.no_grad()
-    def _plain_features(self, learner: Learner) -> Tensor:
-        """``[n, D]`` of the training images as they are, from the model without prefixes."""
-        found = []
-        with auxiliary_pass(learner.model):
-            for batch in learner.one_pass(learner.current.samples):
-                way = Route.plain(len(batch.targets), learner.device)
-                output = learner.encode(batch.inputs.replace(route=way))
-                if IMAGE in output.features:
-                    found.append(output.features[IMAGE][output.present[IMAGE]])
-        return torch.cat(found) if found else torch.empty(0, 0)

@@ -26,7 +26,6 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
-from mmcl.errors import CompositionError
 from mmcl.learning.compose import Need, Slot
 from mmcl.learning.guard import auxiliary_pass
 from mmcl.learning.strategy import Learner, MemoryBudget, StrategyPlugin
@@ -35,6 +34,7 @@ from mmcl.options import Natural, Positive, Share
 from mmcl_strategies.parameter_efficient.analytic_head import AnalyticHead
 from mmcl_strategies.parameter_efficient.regression import DualRegression, PrimalRegression, Regression
 from mmcl_strategies.parameter_efficient.ridge import unit
+from mmcl_strategies.shared.fixed_features import require_fixed_features
 
 _SMALL = 32  # units of the random layer in tests
 
@@ -71,20 +71,8 @@ class RAIL(StrategyPlugin):
         learner.model.head = AnalyticHead(TextHead(backbone), self._regression(backbone.width), self.adapter_weight)
 
     def before_training_exp(self, learner: Learner, **_: object) -> None:
-        """Refuse company that trains what the features come from.
-
-        Raises:
-            CompositionError: naming what is trained.
-        """
-        parts = ("backbone.", "fusion.")
-        trained = [n for n, p in learner.model.named_parameters() if p.requires_grad and n.startswith(parts)]
-        if trained:
-            raise CompositionError(
-                "strategy 'rail'",
-                found=f"something beside it trains {trained[0]!r}, which the features come from",
-                allowed="features that stay as they are",
-                remedy="Leave out the strategy that trains it.",
-            )
+        """Refuse company that trains what the features come from."""
+        require_fixed_features(learner, "rail")
 
     @torch.no_grad()
     def after_training_exp(self, learner: Learner, **_: object) -> None:

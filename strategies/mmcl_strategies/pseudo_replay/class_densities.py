@@ -1,34 +1,19 @@
 """Densities by class: fitted when an experience ends, drawn from in all later ones."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from mmcl.data.sample import Batch
 from mmcl.objectives.likelihoods import full_precision
 from mmcl_strategies.pseudo_replay.density import Density, draw
 from mmcl_strategies.pseudo_replay.feature_vae import draw_vae
+from mmcl_strategies.shared.drawn_features import Drawn
 
 Record = dict[str, Any]
-
-
-class Drawn(NamedTuple):
-    """Features as a backbone would give them, of samples that never existed.
-
-    Attributes:
-        features: by modality, raw; zero where it is not present.
-        present: by modality, which samples have it.
-        targets: class ids.
-        task_ids: experiences.
-    """
-
-    features: dict[str, Float[Tensor, "B _"]]
-    present: dict[str, Bool[Tensor, " B"]]
-    targets: Int[Tensor, " B"]
-    task_ids: Int[Tensor, " B"]
 
 
 class ClassDensities:

@@ -32,18 +32,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from mmcl.data.label_space import LabelSpace
-from mmcl.data.sample import Inputs
 from mmcl.learning.compose import Need, Slot
 from mmcl.learning.guard import auxiliary_pass
 from mmcl.learning.strategy import Learner, StrategyPlugin, Terms
-from mmcl.models.output import Output
-from mmcl.objectives.likelihoods import cross_entropy, full_precision
 from mmcl.options import Count, Positive, Share, Width
 from mmcl_strategies.pseudo_replay.class_densities import ClassDensities, fit_classes, joined
 from mmcl_strategies.pseudo_replay.density import Density, fit
 from mmcl_strategies.pseudo_replay.feature_vae import fit_vae
 from mmcl_strategies.pseudo_replay.weights import NOTHING_REPLAYED, Weights, by_classes, old_factor
+from mmcl_strategies.shared.drawn_features import loss_of_drawn
 
 
 def drift(features: Float[Tensor, "B W"], old: Float[Tensor, "B W"]) -> Float[Tensor, ""]:
@@ -80,8 +77,6 @@ class FeatureReplay(StrategyPlugin):
     _densities: ClassDensities | None = field(default=None, init=False, repr=False)
     _factor: int = field(default=0, init=False, repr=False)
     _weights: Weights = field(default=NOTHING_REPLAYED, init=False, repr=False)
-    _old: LabelSpace = field(default_factory=LabelSpace, init=False, repr=False)
-    _member: Tensor | None = field(default=None, init=False, repr=False)
     _chance: torch.Generator = field(default_factory=torch.Generator, init=False, repr=False)
 
     def terms(self) -> Terms:
@@ -98,7 +93,6 @@ class FeatureReplay(StrategyPlugin):
         self._factor = old_factor(first, classes, len(learner.seen) - 1)
         self._weights = by_classes(self._factor)
         self._chance = learner.generator("feature_replay")
-        self._old, self._member = learner.classes_of(self._densities.task_ids)
 
     def before_training_epoch(self, learner: Learner, **_: object) -> None:
         """The extractor is distilled in evaluation mode."""
@@ -140,14 +134,4 @@ class FeatureReplay(StrategyPlugin):
     def _replayed_loss(self, learner: Learner, densities: ClassDensities) -> Tensor:
         """The task loss of drawn features."""
         drawn = densities.draw(len(learner.batch.targets), learner.output.features, self._chance)
-        # features stand where a head expects what they were computed from: there are no such inputs
-        inputs = Inputs(drawn.features, drawn.present, task_ids=drawn.task_ids)
-        fused = learner.model.fusion(drawn.features, drawn.present)
-        output = Output(fused, drawn.features, drawn.present)
-        competing, allowed = learner.label_space, None
-        if learner.own_classes:
-            assert self._member is not None
-            tasks = torch.tensor(densities.task_ids, device=learner.device)
-            competing, allowed = self._old, self._member[torch.searchsorted(tasks, drawn.task_ids)]
-        logits = full_precision(learner.model.score(output, inputs, competing))
-        return cross_entropy(logits, competing.columns(drawn.targets), allowed, learner.config.label_smoothing)
+        return loss_of_drawn(learner, drawn, densities.task_ids)

@@ -16,6 +16,7 @@ from mmcl.data.route import PLAIN, Route
 from mmcl.data.sample import Inputs
 from mmcl.models.arrival import Arrival
 from mmcl.models.routing import Plain, Router
+from mmcl_strategies.maths.gaussian import statistics
 
 Granularity = Literal["sample", "batch"]
 
@@ -23,19 +24,6 @@ Granularity = Literal["sample", "batch"]
 def unit(features: Float[Tensor, "*rows D"]) -> Float64[Tensor, "*rows D"]:
     """Rows of length 1, in double precision: a covariance of few samples is singular but for its jitter."""
     return functional.normalize(features.double(), dim=-1)
-
-
-def statistics(features: Float[Tensor, "n D"], jitter: float) -> tuple[Float[Tensor, " D"], Float[Tensor, "D D"]]:
-    """Mean and unbiased covariance plus ``jitter I``; one sample says nothing about a spread.
-
-    Args:
-        features: at unit length.
-        jitter: least variance in any direction.
-    """
-    mean = features.mean(0)
-    centred = features - mean
-    covariance = centred.T @ centred / max(len(features) - 1, 1)
-    return mean, covariance + jitter * torch.eye(len(mean), dtype=mean.dtype, device=mean.device)
 
 
 def log_densities(

@@ -108,6 +108,14 @@ def test_a_cosine_may_end_at_a_share_of_the_rate_to_which_the_warm_up_still_rise
     assert noted.seen == pytest.approx([0.5, 1.0, 1.0, 0.2])
 
 
+def test_a_constant_rate_falls_to_a_tenth_after_every_milestone() -> None:
+    noted = Rates()
+    benchmark = toy_benchmark(experiences=1)  # 16 samples
+    settings: dict[str, Any] = {"schedule": "constant", "milestones": (1, 3), "batch_size": 8, "warmup": 0, "lr": 1.0}
+    toy_learner(benchmark, {"noted": noted}, **settings, epochs=4).train(benchmark.train[0])
+    assert noted.seen == pytest.approx([1.0, 1.0, 0.1, 0.1, 0.1, 0.1, 0.01, 0.01])
+
+
 def test_a_rate_for_a_frozen_parameter_thaws_nothing() -> None:
     model = nn.Linear(1, 1)
     model.bias.requires_grad_(False)

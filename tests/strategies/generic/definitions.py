@@ -303,6 +303,42 @@ def icarl(view: View) -> Terms:
     return {"task": functional.binary_cross_entropy(heads[0].sigmoid(), targets)}
 
 
+def rapf(view: View) -> Terms:
+    learner, it, space = view.learner, view.strategy, view.learner.label_space
+    (W,) = named(learner.model, "rapf.layer.weight")
+    text, scale, state = of_class_names(learner.model, space), learner.model.backbone.logit_scale, it.state
+    found, columns = [features(learner.model, learner.batch.inputs)[IMAGE]], [learner.batch.targets]
+
+    def drawn(purpose: str, which: list[int], rows: int) -> list[Tensor]:
+        generator = learner.generator("rapf", purpose, learner.step)
+        noise = torch.randn(len(which) * rows, len(W), generator=generator).view(len(which), rows, -1)
+        spreads = [state.covariances[k] for k in which]
+        if it.shrinkage:
+            one, beside = torch.eye(len(W)).double(), 1 - torch.eye(len(W)).double()
+            spreads = [S + S.trace() / len(S) * one + (S * beside).sum() / beside.sum() * beside for S in spreads]
+        factors = [torch.linalg.cholesky(S).float() for S in spreads]
+        return [state.means[k].float() + z @ L.T for k, z, L in zip(which, noise, factors, strict=True)]
+
+    if not view.first:
+        epoch, step = divmod(learner.step, -(-len(learner.current.samples) // learner.config.batch_size))
+        order = torch.randperm(len(state.means), generator=learner.generator("rapf", "order", epoch)).tolist()
+        turn = [order[(it.old_classes * step + k) % len(order)] for k in range(it.old_classes)]
+        found += drawn("replay", turn, int(10 * it.beta))
+        columns += [torch.full((int(10 * it.beta),), state.targets[k]) for k in turn]
+    logits = scale * unit(torch.cat(found) @ W.T) @ text.T
+    smoothing, targets = learner.config.label_smoothing, space.columns(torch.cat(columns))
+    task = functional.cross_entropy(logits, targets, label_smoothing=smoothing)
+    new, old = learner.current.label_space.ids, state.targets if not view.first else []
+    pairs = [(i, j) for i in old for j in new if float((text[i] - text[j]).norm()) < it.threshold]
+    if not pairs:
+        return {"task": task}
+    missing = []
+    for (i, j), x in zip(pairs, drawn("hinge", [i for i, _ in pairs], int(20 * it.beta)), strict=True):
+        cosines = unit(x @ W.T) @ text[[i, j]].T
+        missing.append((it.margin - cosines[:, 0] + cosines[:, 1]).clamp(min=0))
+    return {"task": task, "hinge": torch.cat(missing).mean()}
+
+
 def penalty(view: View) -> Terms:
     """Of the EWC family in the second experience, when one solution is remembered."""
     it, parameters = view.strategy, dict(view.learner.model.named_parameters())

@@ -49,6 +49,8 @@ CASES: tuple[tuple[str, Definition, Options, Options], ...] = (
     ("lwf_vr", of.lwf_vr, {"temperature": (2.0, 5.0), "strength": (1.0, 3.0)}, {}),
     ("modx", of.modx, {"strength": (None, 60.0)}, {}),
     ("online_ewc", of.penalty, {"gamma": (0.95, 0.4), "decay_in_loss": (True, False)}, {}),
+    ("rapf", of.rapf, {"threshold": (2.1, 0.0), "beta": (0.3, 0.5), "margin": (0.5, 0.9)}, {}),
+    ("rapf", of.rapf, {"shrinkage": (False, True), "jitter": (1e-4, 0.3), "old_classes": (2, 3)}, {}),
     ("zscl", of.zscl, {"temperature": (2.0, 5.0)}, {"image_image_weight": 0.3, "feature_weight": 0.4}),
     ("zscl", of.zscl, {"teacher_share": (0.8, 0.3)}, {"teacher": "interpolated", "text_weight": 2.0}),
     ("zscl", of.zscl, {"consolidation": (1.0, 3.0), "image_weight": (1.0, 3.0)}, {"text_weight": 2.0}),
@@ -129,6 +131,7 @@ def test_where_the_experience_is_known_each_old_one_has_a_softmax_of_its_own() -
         ("feature_replay", of.feature_replay, {}),
         ("icarl", of.icarl, {"loss": "ce_kd"}),
         ("l2p", of.l2p, {}),
+        ("rapf", of.rapf, {}),
     ],
 )
 def test_labels_are_smoothed_where_they_are_labels(name: str, definition: Definition, options: Options) -> None:

@@ -64,6 +64,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "kdr": "margin temperature",
         "lwf": "temperature",
         "lwf_vr": "temperature",
+        "rapf": "threshold beta margin jitter",
         "zscl": "temperature teacher_share",
     },
     "test_rates": {
@@ -78,6 +79,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "lora": "lr",
         "moe_adapters": "lr",
         "progressive": "lr",
+        "rapf": "lr",
         "s_liprompts": "lr",
     },
     "the files of the strategies": {
@@ -95,6 +97,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "moe_adapters": "scale dropout noise_floor",
         "progressive": "alpha dropout",
         "rail": "ridge dual_ridge gamma adapter_weight",
+        "rapf": "mix_bias",
         "wise_ft": "alpha floor",
         "zscl": "alpha",
     },
@@ -156,6 +159,7 @@ def test_every_real_number_among_the_options_is_held_by_a_test() -> None:
         ("dualprompt", "lr", "addons.dualprompt"),
         ("l2p", "lr", "addons.l2p"),
         ("lora", "lr", "addons.lora.layer.lora_A.0"),
+        ("rapf", "lr", "addons.rapf.layer"),
         ("moe_adapters", "lr", "addons.moe_adapters.gates.0"),
         ("s_liprompts", "lr", "addons.s_liprompts.vectors.0"),
     ],

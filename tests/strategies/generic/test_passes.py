@@ -21,6 +21,7 @@ STILL = {
     "moe_adapters",
     "progressive",
     "rail",
+    "rapf",
     "s_liprompts",
 }  # their backbone is frozen and in evaluation mode throughout
 STILL_FROM_SECOND = {"feature_replay"}  # distilled in evaluation mode

@@ -141,7 +141,10 @@ class Towers(Backbone):
             *(Site("linear", 0, layer, layer, WIDTH) for layer in layers),
         ]
         outputs = self.image[4].outputs
-        return [*found, Site("outputs", 0, outputs, outputs, width)] if tower == IMAGE else found
+        if tower == IMAGE:
+            last = self.image[5]  # a sequence would call what is attached to it as one of its layers
+            found += [Site("outputs", 0, outputs, outputs, width), Site("pooled", 0, last, last, WIDTH)]
+        return found
 
     def tokenize(self, texts: Sequence[str]) -> Tensor:
         return torch.stack([tokens_of(text) for text in texts])

@@ -7,12 +7,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from mmcl_strategies.maths.gaussian import statistics
 from mmcl_strategies.routing.gaussian import (
     GaussianLikelihood,
     Granularity,
     log_densities,
     majority,
-    statistics,
     strength_of,
     unit,
 )
