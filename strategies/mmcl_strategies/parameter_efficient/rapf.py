@@ -174,7 +174,7 @@ class RAPF(StrategyPlugin):
         state, experience = self.state, learner.current
         features, labels = plain_features(learner, learner.one_pass(experience.samples))
         features, labels = full_precision(features).cpu().double(), labels.cpu()
-        for id_ in (id_ for id_ in experience.label_space.ids if bool((labels == id_).any())):
+        for id_ in labels.unique().tolist():
             mean, covariance = statistics(features[labels == id_], self.jitter)
             state.task_ids.append(experience.index)
             state.targets.append(id_)
