@@ -34,6 +34,7 @@ from mmcl.options import Positive, Rate, Width
 from mmcl_strategies.parameter_efficient.required_sites import required_attentions
 from mmcl_strategies.parameter_efficient.residual_attention import ResidualAttention
 from mmcl_strategies.routing.gaussian import GaussianLikelihood, Granularity
+from mmcl_strategies.shared.old_samples import remark_on_old_samples
 from mmcl_strategies.shared.plain_features import plain_features
 
 OWNER = "diki"
@@ -91,9 +92,5 @@ class DIKI(StrategyPlugin):
         features, _labels = plain_features(learner, learner.one_pass(learner.current.samples))
         router.learn(learner.current.index, features)
         learner.model.backbone.eval()
-        if learner.batch_builder is not None:
-            learner.remarks.add(
-                "diki learns nothing from samples of earlier experiences: their prefixes are fixed. Leave out the "
-                "strategy that brings them into the batches."
-            )
+        remark_on_old_samples(learner, OWNER, "prefixes")
 

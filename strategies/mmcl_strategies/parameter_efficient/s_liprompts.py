@@ -17,28 +17,26 @@ is the run's. Images are normalised with CLIP's statistics, where the authors ha
 their own; optimiser, decay and schedule are those of the training settings.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT
-from mmcl.data.route import Route
-from mmcl.data.sample import Batch
 from mmcl.errors import CompositionError, ConfigError
 from mmcl.learning.compose import Need, Order, Slot
-from mmcl.learning.guard import auxiliary_pass
 from mmcl.learning.strategy import Learner, StrategyPlugin
 from mmcl.models.backbone import Backbone
 from mmcl.models.heads import TextHead
-from mmcl.models.sites import Site
 from mmcl.options import Rate, Width
-from mmcl_strategies.parameter_efficient.prompts import Prompts, behind_class_token, in_place_of_words
+from mmcl_strategies.parameter_efficient.domain_prompts import image_prompts, learn_keys
+from mmcl_strategies.parameter_efficient.prompts import Prompts, in_place_of_words
+from mmcl_strategies.parameter_efficient.required_sites import required_sites
 from mmcl_strategies.routing.centroids import Metric, NearestCentroid
+from mmcl_strategies.shared.old_samples import remark_on_old_samples
 
 OWNER = "s_liprompts"
 PLACEHOLDER = "X"
@@ -77,27 +75,18 @@ class SLiPrompts(StrategyPlugin):
         model, backbone = learner.model, learner.model.backbone
         for _, parameter in list(model.shared_parameters()):
             parameter.requires_grad_(False)
-        image, text = (_tokens(backbone, tower) for tower in (IMAGE, TEXT))
+        image, image_vectors = image_prompts(backbone, self.prompt_length, OWNER)
+        text = required_sites(backbone, TEXT, "tokens", OWNER)[0]
         dtype = next(backbone.parameters()).dtype
-        bound = image.width**-0.5
-        self._prompts = [
-            Prompts(
-                self.prompt_length,
-                image.width,
-                place=behind_class_token,
-                draw=partial(nn.init.uniform_, a=-bound, b=bound),
-                lengthens=True,
-                dtype=dtype,
-            ),
-            Prompts(
-                self.context,
-                text.width,
-                place=in_place_of_words,
-                draw=partial(nn.init.normal_, std=CONTEXT_DEVIATION),
-                lengthens=False,
-                dtype=dtype,
-            ),
-        ]
+        contexts = Prompts(
+            self.context,
+            text.width,
+            place=in_place_of_words,
+            draw=partial(nn.init.normal_, std=CONTEXT_DEVIATION),
+            lengthens=False,
+            dtype=dtype,
+        )
+        self._prompts = [image_vectors, contexts]
         for site, prompts in zip((image, text), self._prompts, strict=True):
             model.attach(OWNER, site, prompts)
         width = backbone.towers[IMAGE].width
@@ -119,38 +108,11 @@ class SLiPrompts(StrategyPlugin):
     def before_training_exp(self, learner: Learner, **_: object) -> None:
         """The network is the one that is evaluated: nothing in it drops out or gathers statistics."""
         learner.model.backbone.eval()
-        if learner.batch_builder is not None:
-            learner.remarks.add(
-                "s_liprompts learns nothing from samples of earlier experiences: their prompts are fixed. Leave out "
-                "the strategy that brings them into the batches."
-            )
+        remark_on_old_samples(learner, OWNER, "prompts")
 
     def after_training_exp(self, learner: Learner, **_: object) -> None:
         """The centres of this experience."""
-        router = learner.model.router
-        assert isinstance(router, NearestCentroid)
-        seed = int(torch.randint(2**31, (), generator=learner.generator("keys")))
-        router.learn(learner.current.index, self._plain_features(learner), seed=seed, restarts=self.restarts)
-
-    @torch.no_grad()
-    def _plain_features(self, learner: Learner) -> Tensor:
-        """``[n, D]`` of the training images, from the model without prompts."""
-        found = []
-        with auxiliary_pass(learner.model):
-            for batch in self._batches(learner):
-                way = Route.plain(len(batch.targets), learner.device)
-                found.append(learner.encode(batch.inputs.replace(route=way)).features[IMAGE])
-        return torch.cat(found)
-
-    def _batches(self, learner: Learner) -> Iterator[Batch]:
-        """All samples of the experience once, on the device."""
-        samples = learner.current.samples
-        if not self.augmented_keys:
-            yield from learner.one_pass(samples)
-            return
-        order = torch.arange(len(samples)).split(learner.config.eval_batch_size)
-        for batch in learner.batches_in(samples, [rows.tolist() for rows in order], name="keys"):
-            yield batch.to(learner.device)
+        learn_keys(learner, restarts=self.restarts, augmented=self.augmented_keys)
 
 
 def require_room(backbone: Backbone, space: LabelSpace, context: int) -> None:
@@ -179,15 +141,3 @@ def require_room(backbone: Backbone, space: LabelSpace, context: int) -> None:
             allowed="backbones whose texts begin with a start token, such as CLIP's",
             remedy="Choose another backbone, such as glyph-clip.",
         )
-
-
-def _tokens(backbone: Backbone, tower: str) -> Site:
-    sites = backbone.sites_of(tower, "tokens")
-    if not sites:
-        raise CompositionError(
-            "strategy 's_liprompts'",
-            found=f"the backbone's tower {tower!r} does not show its tokens",
-            allowed="backbones with a site 'tokens' in both towers, such as those of open_clip's transformers",
-            remedy="Choose a vision transformer, such as openclip:ViT-B-16/openai.",
-        )
-    return sites[0]

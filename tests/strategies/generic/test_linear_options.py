@@ -80,6 +80,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "moe_adapters": "lr",
         "progressive": "lr",
         "rapf": "lr",
+        "s_iprompts": "lr",
         "s_liprompts": "lr",
     },
     "the files of the strategies": {
@@ -161,6 +162,7 @@ def test_every_real_number_among_the_options_is_held_by_a_test() -> None:
         ("lora", "lr", "addons.lora.layer.lora_A.0"),
         ("rapf", "lr", "addons.rapf.layer"),
         ("moe_adapters", "lr", "addons.moe_adapters.gates.0"),
+        ("s_iprompts", "lr", "addons.s_iprompts.vectors.0"),
         ("s_liprompts", "lr", "addons.s_liprompts.vectors.0"),
     ],
 )

@@ -22,6 +22,7 @@ STILL = {
     "progressive",
     "rail",
     "rapf",
+    "s_iprompts",
     "s_liprompts",
 }  # their backbone is frozen and in evaluation mode throughout
 STILL_FROM_SECOND = {"feature_replay"}  # distilled in evaluation mode

@@ -32,6 +32,7 @@ SMALL: Mapping[str, dict[str, Any]] = {  # what would take long by default, or w
     "rail": {"expansion": 16},
     "rapf": {"beta": 0.3, "threshold": 2.1},
     "replay": {"size": 8},
+    "s_iprompts": {"prompt_length": 2, "clusters": 2, "augmented_keys": False},
     "s_liprompts": {"prompt_length": 2, "context": 2, "clusters": 2, "augmented_keys": False},
     "zscl": {"average_every": 2},
 }

@@ -240,12 +240,12 @@ class Rows:
 
 def test_a_batch_replays_a_few_classes_and_every_pair_has_twice_their_rows() -> None:
     stream = toy_benchmark(CIL, 2)
-    learner = begun(stream, beta=0.57, old_classes=3, threshold=EVERY_PAIR)
+    learner = begun(stream, beta=0.38, old_classes=3, threshold=EVERY_PAIR)
     rows = Rows(strategy_of(learner))
     for experience in stream.train:
         learner.train(experience)
-    # int(5.7) rows of each of 3 classes, although there are only 2; int(11.4) of 2 old classes with 2 new ones
-    assert rows.drawn == [("replay", 3 * 5), ("hinge", 4 * 11)] * 3
+    # int(3.8) rows of each of 3 classes, although there are only 2; int(7.6) of 2 old classes with 2 new ones
+    assert rows.drawn == [("replay", 3 * 3), ("hinge", 4 * 7)] * 3
 
 
 def test_classes_take_turns_in_an_order_that_every_epoch_draws_anew_and_begins_again(

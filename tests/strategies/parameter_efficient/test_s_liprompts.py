@@ -14,69 +14,21 @@ from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
 from mmcl.backbones.openclip import tiny_clip
-from mmcl.data.asked import Asked
-from mmcl.data.collate import TensorSamples
-from mmcl.data.experience_data import ExperienceData
 from mmcl.data.label_space import LabelSpace
-from mmcl.data.modality import IMAGE
 from mmcl.data.route import PLAIN, Route
-from mmcl.data.sample import Batch, Inputs
 from mmcl.errors import CompositionError, ConfigError
-from mmcl.evaluation.metric import Metric
 from mmcl.learning.learner import Learner
 from mmcl.learning.strategy import StrategyPlugin
 from mmcl.models.heads import TextHead
-from mmcl.models.multimodal import MultimodalModel
-from mmcl.models.output import Output
 from mmcl.models.plain import PlainBackbone
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import DIL
-from mmcl.testing.toy import toy_benchmark, toy_learner, toy_samples, weights
+from mmcl.testing.toy import toy_benchmark, toy_learner, weights
 from mmcl.testing.toy.samples import Raw, rewritten
 
-SPACE = LabelSpace.of(["alpha", "beta"], templates=["{}", "a {}"])
+from .domains import DOMAINS, SPACE, Modes, Seen, domains, mixed, plain_clip, scores
+
 SMALL: dict[str, Any] = {"prompt_length": 2, "context": 3, "clusters": 2, "restarts": 1}
-DOMAINS = 3
-
-
-def shifted(domain: int, seed: int, told: int | None = None) -> TensorSamples:
-    """The same two classes in another light."""
-    task = domain if told is None else told
-    samples = toy_samples([0, 1], 4, task, seed)
-    light = torch.randn(3, 32, 32, generator=torch.Generator().manual_seed(50 + domain))
-    return TensorSamples({IMAGE: samples.values[IMAGE] + 4 * light}, samples.targets, task)
-
-
-def domains(count: int = DOMAINS, told: int | None = None) -> Benchmark:
-    """Domains of the same classes; ``told`` is what their test samples say they belong to."""
-    return Benchmark(
-        name="domains",
-        edition="toy",
-        scenario=DIL,
-        experiences=[
-            ExperienceData(f"domain {d}", shifted(d, 2 * d), shifted(d, 2 * d + 1, told), SPACE) for d in range(count)
-        ],
-        training={"iterations": 3, "batch_size": 4, "lr": 1e-3},
-    )
-
-
-class Seen(Metric):
-    """Keeps ways and scores."""
-
-    name = "seen"
-
-    def reset(self) -> None:
-        self.ways: list[int] = []
-        self.scores: list[Tensor] = []
-
-    def update(self, output: Output, batch: Batch, label_space: LabelSpace) -> None:
-        assert output.route is not None
-        assert output.logits is not None
-        self.ways += output.route.ids.tolist()
-        self.scores.append(output.logits)
-
-    def compute(self) -> float:
-        return float("nan")
 
 
 def begun(
@@ -101,25 +53,6 @@ def prompts_of(learner: Learner) -> list[Prompts]:
 def centres_of(learner: Learner) -> Tensor:
     assert isinstance(learner.model.router, NearestCentroid)
     return learner.model.router.centres
-
-
-def mixed(ids: tuple[int, ...] | None = None) -> Inputs:
-    """A sample of each domain, twice."""
-    images = torch.cat([shifted(d, 2 * d + 1).values[IMAGE][:2] for d in range(DOMAINS)])
-    known = None if ids is None else Route.given(torch.tensor(ids))
-    return Inputs({IMAGE: images}, {IMAGE: torch.ones(len(images), dtype=torch.bool)}, asked=Asked(SPACE), route=known)
-
-
-def scores(model: MultimodalModel, inputs: Inputs) -> Tensor:
-    with torch.no_grad():
-        found = model.predict(inputs).logits
-    assert found is not None
-    return found
-
-
-def plain_clip() -> MultimodalModel:
-    """Frozen as the one under examination: torch multiplies by weights that need a gradient in another way."""
-    return MultimodalModel(tiny_clip()).requires_grad_(False).eval()
 
 
 def test_the_plain_way_is_plain_clip_bit_for_bit_with_the_templates_of_the_benchmark() -> None:
@@ -246,18 +179,6 @@ class Calls(StrategyPlugin):
         self.steps[-1] += event == "call"
 
 
-class Modes(StrategyPlugin):
-    """Notes whether the network is in training mode."""
-
-    def __init__(self) -> None:
-        self.training: set[bool] = set()
-        self.seen: list[float] = []
-
-    def before_forward(self, learner: Learner, **_: object) -> None:
-        self.training |= {module.training for module in learner.model.backbone.modules()}
-        self.seen.append(learner.optimizer.param_groups[0]["lr"])
-
-
 def test_the_network_is_in_evaluation_mode_while_prompts_are_learned() -> None:
     stream, modes = domains(1), Modes()
     begun(stream, {"modes": modes}).train(stream.train[0])
@@ -346,5 +267,5 @@ def test_texts_without_a_start_token_are_refused() -> None:
 
 def test_a_backbone_that_does_not_show_its_tokens_is_refused() -> None:
     backbone = PlainBackbone(nn.Flatten(), (3, 32, 32), 3 * 32 * 32)
-    with pytest.raises(CompositionError, match="tower 'image' does not show its tokens"):
+    with pytest.raises(CompositionError, match="tower 'image' shows no site of kind 'tokens'"):
         toy_learner(domains(1), {"s_liprompts": SLiPrompts()}, backbone=backbone)
