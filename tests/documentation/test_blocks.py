@@ -54,6 +54,8 @@ NOT_RUN = {
     ("docs/spatial_disorder.md", "two runs of two to five minutes"),
     ("docs/strategies/ddas.md", "it trains for half an hour"),
     ("docs/strategies/diki.md", "it needs the official data and the weights of ViT-B/16"),
+    ("docs/strategies/rapf.md", "it needs the official data and the weights of ViT-B/16"),
+    ("docs/strategies/s_iprompts.md", "it needs the official data and the weights of ViT-B/16"),
     ("docs/strategies/s_liprompts.md", "it needs the official data and the weights of ViT-B/16"),
     ("docs/strategies/s_liprompts.md", "two minutes"),
     ("docs/strategies/zero_shot_argmax.md", "it trains for minutes"),

@@ -26,6 +26,7 @@ from typing import ClassVar
 
 from torch import nn
 
+from mmcl.data.asked import AnswerKind
 from mmcl.data.modality import IMAGE
 from mmcl.learning.compose import Need, Order, Slot, Surroundings
 from mmcl.learning.strategy import Learner, StrategyPlugin
@@ -45,12 +46,13 @@ def _comparable(around: Surroundings) -> bool | None:
     if scenario is None:
         return None
     told = scenario.task_id_known_at_test and scenario.label_space_at_test == "own"
-    return told or scenario.label_space_at_test == "shared"
+    comparable = told or scenario.label_space_at_test == "shared"
+    return around.answered_with(AnswerKind.CLASS) if comparable else False
 
 
 SHARED_CLASSES = Need(
     "SHARED_CLASSES",
-    what="a stream whose experiences share their classes, or are told at test time",
+    what="experiences that share their classes, or classes of experiences that are told at test time",
     remedy="Choose a benchmark of scenario DIL or TIL, or s_liprompts, which compares names.",
     met=_comparable,
 )
@@ -61,7 +63,7 @@ class SIPrompts(StrategyPlugin):
     """Learns image prompts and a head of every domain alone, and finds the domain of a sample by the nearest centre."""
 
     slots: ClassVar[frozenset[Slot]] = frozenset({Slot.ROUTE, Slot.HEAD})
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.CLASSES, Need.IMAGE_ENCODER, Need.IMAGES_ALONE, SHARED_CLASSES})
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.IMAGE_ENCODER, Need.IMAGES_ALONE, SHARED_CLASSES})
     order: ClassVar[Order] = "in turn"
     adapts: ClassVar[bool] = True
     grows: ClassVar[bool] = True

@@ -13,6 +13,7 @@ from mmcl_strategies.routing.centroids import NearestCentroid
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mmcl.data.asked import AnswerKind
 from mmcl.data.modality import IMAGE
 from mmcl.data.route import PLAIN, Route
 from mmcl.errors import CompositionError
@@ -226,14 +227,19 @@ def test_it_needs_no_text_tower() -> None:
     assert bool(plain.isfinite().all())
 
 
-def around(scenario: Scenario | None) -> Surroundings:
-    return Surroundings(scenario=scenario, towers=frozenset({frozenset({IMAGE})}))
+def around(scenario: Scenario | None, answers: AnswerKind = AnswerKind.CLASS) -> Surroundings:
+    return Surroundings(scenario=scenario, towers=frozenset({frozenset({IMAGE})}), answers=answers)
 
 
 @pytest.mark.parametrize("scenario", [CIL, HIDDEN_TIL, XTAIL], ids=str)
 def test_streams_whose_heads_could_not_be_compared_are_refused(scenario: Scenario) -> None:
-    with pytest.raises(CompositionError, match=r"needs a stream whose experiences share their classes"):
+    with pytest.raises(CompositionError, match=r"needs experiences that share their classes"):
         check_composition([SIPrompts()], [OWNER], around(scenario))
+
+
+def test_pairs_are_refused() -> None:
+    with pytest.raises(CompositionError, match=r"needs experiences that share their classes"):
+        check_composition([SIPrompts()], [OWNER], around(DIL, AnswerKind.PARTNER))
 
 
 @pytest.mark.parametrize("scenario", [DIL, TIL, None], ids=str)
