@@ -136,10 +136,9 @@ class RAPF(StrategyPlugin):
         """The layer as it was, factors of the old Gaussians, and the pairs. What is frozen is in evaluation mode."""
         require_fixed_features(learner, OWNER, own=[self._weight])
         learner.model.backbone.eval()
-        like = {"device": learner.device, "dtype": self._weight.dtype}
         self._before = self._weight.detach().clone() if len(learner.seen) > 1 else None
-        self._means = [mean.to(**like) for mean in self.state.means]
-        self._factors = [self._factor(covariance.cpu()).to(**like) for covariance in self.state.covariances]
+        self._means = [mean.to(self._weight) for mean in self.state.means]
+        self._factors = [self._factor(covariance.cpu()).to(self._weight) for covariance in self.state.covariances]
         self._find_pairs(learner)
 
     def objective(self, learner: Learner) -> Tensor:
@@ -193,7 +192,8 @@ class RAPF(StrategyPlugin):
         return self._adapter.layer.weight  # type: ignore[return-value]
 
     def _factor(self, covariance: Tensor) -> Tensor:
-        return torch.linalg.cholesky(widened_by_means(covariance) if self.shrinkage else covariance)
+        factor: Tensor = torch.linalg.cholesky(widened_by_means(covariance) if self.shrinkage else covariance)
+        return factor
 
     @torch.no_grad()
     def _find_pairs(self, learner: Learner) -> None:
@@ -226,4 +226,5 @@ class RAPF(StrategyPlugin):
         normal = self._noise(learner, purpose, len(which) * rows, len(like)).to(like)
         drawn = [samples(self._means[k], self._factors[k], z) for k, z in zip(which, normal.split(rows), strict=True)]
         with learner.model.computing():
-            return self._adapter.adapted(torch.cat(drawn))
+            adapted: Tensor = self._adapter.adapted(torch.cat(drawn))
+        return adapted

@@ -24,4 +24,5 @@ def singularly_fused(old: Float[Tensor, "D D"], new: Float[Tensor, "D D"], mix_b
     D = U.T @ (new.double() - before)
     largest = D.abs().max().clamp(min=torch.finfo(D.dtype).tiny)  # 0 where nothing has changed
     share = (D.abs() / largest + mix_bias).clamp(max=1)
-    return (before + U @ (share * D)).to(new.dtype)
+    fused: Tensor = before + U @ (share * D)
+    return fused.to(new.dtype)
