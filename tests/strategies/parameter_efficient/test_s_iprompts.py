@@ -199,6 +199,13 @@ def test_centres_are_those_of_augmented_images_unless_plain_ones_are_wanted() ->
     assert not torch.allclose(found[0], found[2])
 
 
+def test_prompts_have_the_length_of_the_option() -> None:
+    stream = domains(1)
+    learner = begun(stream, prompt_length=7)
+    learner.meet(stream.train[0])
+    assert prompts_of(learner).vectors["0"].shape == (7, 32)
+
+
 def test_metric_and_number_of_centres_are_those_of_the_options() -> None:
     for metric, clusters in (("l1", 3), ("euclidean", 1)):
         router = begun(domains(1), metric=metric, clusters=clusters).model.router
