@@ -93,4 +93,3 @@ class DIKI(StrategyPlugin):
         router.learn(learner.current.index, features)
         learner.model.backbone.eval()
         remark_on_old_samples(learner, OWNER, "prefixes")
-
