@@ -25,16 +25,16 @@ from mmcl.options import Count, Natural, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.scenario import XTAIL, Scenario
 from mmcl_benchmarks.copies.data_root import opened, require_count
-from mmcl_benchmarks.formats.labelled import Side
+from mmcl_benchmarks.formats.shots import few
+from mmcl_benchmarks.mtil.benchmark import FEW_SHOT
 from mmcl_benchmarks.mtil.benchmark import ORDERS as ORDERS_OF_MTIL
-from mmcl_benchmarks.mtil.benchmark import TRAINING as TRAINING_OF_MTIL
 from mmcl_benchmarks.mtil.embedded import EDITION, write_mtil
 from mmcl_benchmarks.mtil.prompts import TEMPLATES
 from mmcl_benchmarks.mtil.stream import CONTENTS, read_data_sets, stream_of
 
 ORDERS = {number: tuple(name for name in names if name != "CIFAR100") for number, names in ORDERS_OF_MTIL.items()}
 TEMPLATE = "a photo of a {}."
-TRAINING: Mapping[str, Any] = {**TRAINING_OF_MTIL, "iterations": 501, "own_classes": True}
+TRAINING: Mapping[str, Any] = {**FEW_SHOT, "own_classes": True}
 
 
 @dataclass(kw_only=True)
@@ -82,14 +82,6 @@ class XTail(BenchmarkPlugin):
             name=self.name,
             scenario=self.scenario,
             training=TRAINING,
-            protocol={"order": self.order, "shots": self.shots},
+            protocol={"order": self.order, "shots": self.shots, "draw": self.draw},
         )
 
-
-def few(side: Side, shots: int, generator: random.Random) -> Side:
-    """So many samples of every class, or all where there are fewer, in the order of the data set."""
-    of_class: dict[int, list[int]] = {}
-    for position, label in enumerate(side.labels):
-        of_class.setdefault(label, []).append(position)
-    drawn = (generator.sample(positions, min(shots, len(positions))) for _, positions in sorted(of_class.items()))
-    return side.part(sorted(position for positions in drawn for position in positions))

@@ -93,6 +93,15 @@ def test_every_data_set_is_read_from_its_official_layout(benchmark: Benchmark) -
         assert (len(data.train), len(data.test)) == sizes, data.name
 
 
+def test_few_shots_are_trained_for_half_as_many_steps(official: Path, benchmark: Benchmark) -> None:
+    with pytest.warns(UserWarning, match="not comparable with published ones"):
+        few = MTIL(data_root=str(official), shots=2).build()
+    assert few.training == {**benchmark.training, "iterations": 501}
+    sizes = {data.name: (len(data.train), 2 * len(data.label_space)) for data in few.experiences}
+    assert sizes.pop("MNIST") == (6, 20), "of which it has an image of six classes"
+    assert all(found == wanted for found, wanted in sizes.values())
+
+
 def test_what_a_reader_reads_is_not_said_to_be_left_out(benchmark: Benchmark) -> None:
     assert benchmark.remarks == ()
 

@@ -6,8 +6,9 @@ from collections import Counter
 import pytest
 import torch
 from mmcl_benchmarks.formats.labelled import Side
+from mmcl_benchmarks.formats.shots import few
 from mmcl_benchmarks.mtil.benchmark import MTIL
-from mmcl_benchmarks.mtil.xtail import ORDERS, XTail, few
+from mmcl_benchmarks.mtil.xtail import ORDERS, XTail
 
 from mmcl.data.experience_data import ExperienceData
 from mmcl.data.label_space import LabelSpace
