@@ -84,4 +84,3 @@ class XTail(BenchmarkPlugin):
             training=TRAINING,
             protocol={"order": self.order, "shots": self.shots, "draw": self.draw},
         )
-
