@@ -19,6 +19,7 @@ with patch.object(random, "getrandbits", random.Random(0).getrandbits):
 # of these the shapes that annotations state are checked, from before their first import; not of the files of strategies
 # themselves, whose options have refusals of their own: what such a file computes goes through these
 CHECKED = (
+    "mmcl.evaluation.few_shot",
     "mmcl.evaluation.retrieval",
     "mmcl.evaluation.spatial_disorder",
     "mmcl.objectives",

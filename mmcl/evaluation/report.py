@@ -5,6 +5,7 @@ from math import isnan
 from typing import Any
 
 from mmcl.escaping import markdown
+from mmcl.evaluation.few_shot import session_scores
 from mmcl.evaluation.markdown_table import markdown_table
 from mmcl.evaluation.result_matrix import BEFORE_TRAINING, ResultMatrix
 from mmcl.evaluation.score_table import ScoreTable
@@ -111,6 +112,7 @@ def markdown_report(results: Results) -> str:
         *markdown_table(["score", "value"], [[name, _number(value)] for name, value in results["summary"].items()]),
         "",
         *_own_classes_note(results),
+        *_sessions(results),
         *_further_scores(results),
         *_remarks(results),
         "## Cost",
@@ -142,6 +144,24 @@ def _own_classes_note(results: Results) -> list[str]:
         "zeroshot_drop and fwt_zeroshot hold the loss of zero-shot skill and the larger label space together. "
         "zeroshot_drop_own and fwt_zeroshot_own are the same at equal label space, from answers among a test set's own "
         "classes before and after.",
+        "",
+    ]
+
+
+def _sessions(results: Results) -> list[str]:
+    """Accuracy on all classes seen so far after every experience, where ever more compete."""
+    if "acc_drop" not in results["summary"]:
+        return []
+    matrix = ResultMatrix.from_dict(results)
+    scores = session_scores(matrix.complete[1:], results["test_sizes"])
+    columns = zip(matrix.rows, scores.seen, scores.first, scores.later, scores.harmonic, strict=True)
+    lines = [[name, *(_number(None if isnan(value) else value) for value in values)] for name, *values in columns]
+    return [
+        "## Classes seen so far",
+        "",
+        *markdown_table(["after learning", "all", "of the first experience", "later ones", "harmonic mean"], lines),
+        "",
+        f"Mean of all: {scores.average:.1f}; lost from the first experience to the last (PD): {scores.drop:.1f}.",
         "",
     ]
 

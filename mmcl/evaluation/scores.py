@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mmcl.evaluation.few_shot import session_scores
 from mmcl.evaluation.metric import AMONG_OWN
 from mmcl.evaluation.result_matrix import BEFORE_TRAINING, ResultMatrix
 
@@ -83,7 +84,9 @@ class Scores:
         summary = matrix.summary(list(sizes), chance)
         if AMONG_OWN in self.further:
             own = self.further[AMONG_OWN].summary()
-            summary |= {f"{name}_own": own[name] for name in ("fwt_zeroshot", "zeroshot_drop")}
+            summary |= {f"{name}_own": own[name] for name in ("fwt_zeroshot", "zeroshot_drop")} | self._last_session(
+                sizes
+            )
         return {
             **matrix.to_dict(),
             "summary": {name: None if value != value else value for name, value in summary.items()},
@@ -91,6 +94,15 @@ class Scores:
             "further": {name: matrix.to_dict() for name, matrix in self.further.items()},
             "test_sizes": list(sizes),
         }
+
+    def _last_session(self, sizes: Sequence[int]) -> dict[str, float]:
+        """Where ever more classes compete, what papers on few-shot sessions print of the last one."""
+        R = self.matrix.complete[1:]
+        if not len(R):
+            return {}
+        scores = session_scores(R, sizes)
+        last = {"first": scores.first, "later": scores.later, "harmonic": scores.harmonic}
+        return {"acc_drop": scores.drop} | {f"acc_{name}": float(values[-1]) for name, values in last.items()}
 
     def _empty(self, metric: str) -> ResultMatrix:
         return ResultMatrix(self._columns, metric=metric, paired=self._paired)

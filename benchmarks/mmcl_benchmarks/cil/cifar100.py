@@ -8,6 +8,8 @@ Protocol: learn the new classes; then classify the test images of all classes se
 photo of a {}.", no ensemble. Scores: Last is accuracy on the union of all test sets after the last experience
 (``acc_weighted``), Avg the mean over experiences of accuracy on the union of those seen so far (``aia_weighted``).
 Order: the fixed one of DER and DyTox; class names as ``meta`` has them, with underscores.
+Few shots: with ``shots`` the few-shot class-incremental protocol (see ``sessions``): 60 classes with all images, then 8
+sessions of 5 classes with so many images of each, in the order of their labels, with the prompt "{}.".
 Training defaults: ZSCL's class-incremental settings: one epoch per experience, AdamW without weight decay, rate 7.1e-6
 after 30 steps of warm-up, batch 64, label smoothing 0.2.
 Data: ``--data-root`` holds ``cifar-100-python``; ``--download`` lets torchvision fetch it. The embedded edition has
@@ -21,23 +23,26 @@ last at rate 0, where the code makes one more.
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from mmcl.options import Count, check_options
+from mmcl.errors import ConfigError
+from mmcl.options import Count, Natural, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.grouping import group_sizes
 from mmcl.streams.scenario import CIL, TIL, Scenario
 from mmcl_benchmarks.cil.embedded import EDITION, write_embedded_cifar100
 from mmcl_benchmarks.cil.orders import CIFAR100_ORDER
-from mmcl_benchmarks.cil.stream import TRAINING, class_stream
+from mmcl_benchmarks.cil.sessions import Shots, few_shot, session_protocol
+from mmcl_benchmarks.cil.stream import TRAINING, Protocol, class_stream
 from mmcl_benchmarks.copies.data_root import check_size, opened, reading, require, require_count
 from mmcl_benchmarks.formats.cifar100_files import FOLDER, OWNER, SIZES, read_cifar100
 from mmcl_benchmarks.formats.labelled import check_plausible
 
 TEMPLATE = "a bad photo of a {}."
+FIRST_SESSION, SESSIONS = 60, 8  # classes, and few-shot sessions of the rest
 
 
 @dataclass(kw_only=True)
 class CIFAR100(BenchmarkPlugin):
-    """A hundred classes, as many in every experience."""
+    """A hundred classes, as many in every experience, or few-shot sessions."""
 
     name: ClassVar[str] = "cifar100"
 
@@ -45,6 +50,8 @@ class CIFAR100(BenchmarkPlugin):
     embedded: bool = False  # the edition that comes with MMCL
     validation: bool = False  # with embedded: other symbols and fonts, to choose settings on
     steps: Literal[10, 20, 50] = 10  # experiences that the classes are cut into
+    shots: Count | None = None  # instead of steps: 60 classes, then 8 sessions of 5 with so many images of each
+    draw: Natural | None = None  # with shots: which images; by default those of index_list/cifar100, if it is there
     experiences: Count | None = None  # only the first ones
     task_ids: bool = False  # reveal the experience of every test image: TIL instead of CIL
     download: bool = False  # let torchvision fetch what is missing
@@ -53,7 +60,21 @@ class CIFAR100(BenchmarkPlugin):
     def __post_init__(self) -> None:
         """Check the options before anything is read."""
         check_options(self, self.name)
-        require_count(self.name, self.experiences, self.steps)
+        require_count(self.name, self.experiences, self.steps if self.shots is None else 1 + SESSIONS)
+        if self.shots is None and self.draw is not None:
+            raise ConfigError(
+                f"{self.name}.draw",
+                found=f"{self.draw}, of classes that are learned from all images",
+                allowed="a number together with shots",
+                remedy="Choose few-shot sessions with --set benchmark.shots=5, or leave it out.",
+            )
+        if self.shots is not None and self.steps != CIFAR100.steps:
+            raise ConfigError(
+                f"{self.name}.steps",
+                found=f"{self.steps}, and {self.shots} shots",
+                allowed="equal experiences, or few-shot sessions",
+                remedy="Leave out one of the two: sessions are 60 classes and 8 times 5.",
+            )
 
     @property
     def scenario(self) -> Scenario:
@@ -75,19 +96,26 @@ class CIFAR100(BenchmarkPlugin):
             check_plausible(source, root)
             if len(source.names) != len(CIFAR100_ORDER):
                 raise ValueError(f"meta: {len(source.names)} class names instead of {len(CIFAR100_ORDER)}")
-        if edition.official:
             found = {"training samples": len(source.train), "test samples": len(source.test)}
+            protocol, facts = self._protocol, None
+            if self.shots is not None:
+                source, facts = few_shot(source, protocol, root, Shots(self.name, self.shots, self.draw))
+        if edition.official:
             check_size(who, found, dict(zip(found, SIZES, strict=True)), self.strict)
         return class_stream(
             self.name,
             source,
+            protocol,
             root=root,
             edition=edition,
             scenario=self.scenario,
-            order=CIFAR100_ORDER,
-            sizes=group_sizes(len(CIFAR100_ORDER), self.steps),
-            template=TEMPLATE,
-            training=TRAINING,
-            convention="der-order",
             experiences=self.experiences,
+            facts=facts,
         )
+
+    @property
+    def _protocol(self) -> Protocol:
+        classes = len(CIFAR100_ORDER)
+        if self.shots is not None:
+            return session_protocol(classes, FIRST_SESSION, SESSIONS)
+        return Protocol(CIFAR100_ORDER, group_sizes(classes, self.steps), TEMPLATE, TRAINING, "der-order")

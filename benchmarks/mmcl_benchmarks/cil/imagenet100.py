@@ -27,7 +27,7 @@ from mmcl.streams.grouping import group_sizes
 from mmcl.streams.scenario import CIL, TIL, Scenario
 from mmcl_benchmarks.cil.embedded import EDITION, write_embedded_imagenet100
 from mmcl_benchmarks.cil.orders import imagenet_order
-from mmcl_benchmarks.cil.stream import TRAINING, class_stream
+from mmcl_benchmarks.cil.stream import TRAINING, Protocol, class_stream
 from mmcl_benchmarks.copies.data_root import check_size, opened, reading, require, require_count
 from mmcl_benchmarks.formats.imagenet_names import class_names
 from mmcl_benchmarks.formats.labelled import Source, check_plausible
@@ -86,17 +86,20 @@ class ImageNet100(BenchmarkPlugin):
         classes = len(source.names)
         if edition.official:
             check_size(who, {"classes": classes, "test samples": len(source.test)}, SIZES, self.strict)
-        return class_stream(
-            self.name,
-            source,
-            root=root,
-            edition=edition,
-            scenario=self.scenario,
+        protocol = Protocol(
             order=imagenet_order(classes),
             sizes=group_sizes(classes, STEPS, first=classes // 2 if self.half_first else 0),
             template=TEMPLATE,
             training=SETTINGS,
             convention="first-hundred-seed1993",
+        )
+        return class_stream(
+            self.name,
+            source,
+            protocol,
+            root=root,
+            edition=edition,
+            scenario=self.scenario,
             experiences=self.experiences,
         )
 

@@ -13,20 +13,18 @@ Deviations: as in ``cifar100``.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
-from mmcl.data.picture_files import folders_in
 from mmcl.options import Count, check_options
 from mmcl.streams.benchmark import Benchmark, BenchmarkPlugin
 from mmcl.streams.grouping import group_sizes
 from mmcl.streams.scenario import CIL, TIL, Scenario
 from mmcl_benchmarks.cil.embedded import EDITION, write_embedded_imagenet1000
 from mmcl_benchmarks.cil.orders import imagenet_order
-from mmcl_benchmarks.cil.stream import TRAINING, class_stream
+from mmcl_benchmarks.cil.stream import TRAINING, Protocol, class_stream
 from mmcl_benchmarks.copies.data_root import check_size, opened, reading, require, require_count
-from mmcl_benchmarks.formats.imagenet_names import class_names
-from mmcl_benchmarks.formats.labelled import Side, Source, check_plausible
+from mmcl_benchmarks.formats.class_folders import read_class_folders
+from mmcl_benchmarks.formats.labelled import check_plausible
 
 FOLDERS = ("train", "val")
 OWNER = "ImageNet"
@@ -72,42 +70,25 @@ class ImageNet1000(BenchmarkPlugin):
         for place in FOLDERS:
             require(root, place, who, OWNER)
         with reading(who, f"the copy below {root}", OWNER):
-            source = read_imagenet(root)
+            source = read_class_folders([root / place for place in FOLDERS], root / "LOC_synset_mapping.txt")
             check_plausible(source, root)
         classes = len(source.names)
         if edition.official:
             found = {"classes": classes, "training samples": len(source.train), "test samples": len(source.test)}
             check_size(who, found, SIZES, self.strict)
-        return class_stream(
-            self.name,
-            source,
-            root=root,
-            edition=edition,
-            scenario=self.scenario,
+        protocol = Protocol(
             order=imagenet_order(classes),
             sizes=group_sizes(classes, STEPS),
             template=TEMPLATE,
             training=SETTINGS,
             convention="wnid-rank-seed1993",
+        )
+        return class_stream(
+            self.name,
+            source,
+            protocol,
+            root=root,
+            edition=edition,
+            scenario=self.scenario,
             experiences=self.experiences,
         )
-
-
-def read_imagenet(root: Path) -> Source:
-    """The images below ``train`` and ``val``, a folder per class.
-
-    Raises:
-        OSError: if a folder is missing or empty.
-        ValueError: if the two sides have different classes; the official validation archive is flat and has to be
-            sorted into folders first.
-    """
-    folders = [root / place for place in FOLDERS]
-    classes, tested = ([path.name for path in folders_in(folder)] for folder in folders)
-    for folder, found in zip(folders, (classes, tested), strict=True):
-        if not found:
-            raise FileNotFoundError(f"no class folder in {folder}")
-    if classes != tested:
-        odd = sorted(set(classes) ^ set(tested))
-        raise ValueError(f"train and val have different class folders, such as {odd[0]}")
-    train, test = (Side.below(folder, classes) for folder in folders)
-    return Source(train, test, class_names(classes, root / "LOC_synset_mapping.txt"))

@@ -1,6 +1,7 @@
-"""From a data set on disk to a stream of classes: what the four class-incremental benchmarks have in common."""
+"""From a data set on disk to a stream of classes: what the class-incremental benchmarks have in common."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,45 +25,65 @@ TRAINING: Mapping[str, Any] = {
 }
 
 
+@dataclass(frozen=True)
+class Protocol:
+    """How a data set is cut into experiences, and how they are learned.
+
+    Attributes:
+        order: the labels of the data set in the order of their arrival.
+        sizes: number of classes of every experience.
+        template: the one prompt, in training and at test time.
+        training: settings; an edition that was made, not taken, brings all of its own.
+        later: those that differ in all experiences but the first.
+        convention: names the split and the order.
+    """
+
+    order: Sequence[int]
+    sizes: Sequence[int]
+    template: str
+    training: Mapping[str, Any]
+    convention: str
+    later: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def groups(self) -> list[tuple[int, ...]]:
+        """The labels of every experience."""
+        return class_groups(self.order, self.sizes)
+
+
 def class_stream(
     name: str,
     source: Source,
+    protocol: Protocol,
     *,
     root: Path,
     edition: Edition,
     scenario: Scenario,
-    order: Sequence[int],
-    sizes: Sequence[int],
-    template: str,
-    training: Mapping[str, Any],
-    convention: str,
     experiences: int | None,
+    facts: Mapping[str, Any] | None = None,
 ) -> Benchmark:
     """Cut the classes of ``source`` into experiences; a class's id is its position in the order.
 
     Args:
         name: of the benchmark.
         source: what was read.
+        protocol: says how.
         root: the data root.
         edition: of the data root.
         scenario: what is known at test time.
-        order: the labels of the source in the order of their arrival.
-        sizes: number of classes of every experience.
-        template: the one prompt of the protocol, in training and at test time.
-        training: settings of the protocol; an edition that was made, not taken, brings all of its own.
-        convention: names the split and the order.
         experiences: only so many of the first, if given.
+        facts: for the metadata, beside what every such stream says.
 
     Raises:
         ConfigError: if the stream has fewer experiences.
         DataError: if an experience lacks samples.
     """
+    sizes, groups = protocol.sizes, protocol.groups
     require_count(name, experiences, len(sizes))
     names = edition.names_of(name, source.names)
-    templates = edition.templates.get(name, (template,))
-    groups = class_groups(order, sizes)
+    templates = edition.templates.get(name, (protocol.template,))
     rows = [rows_by_group(side.labels, groups) for side in (source.train, source.test)]
-    id_of = {label: position for position, label in enumerate(order)}
+    id_of = {label: position for position, label in enumerate(protocol.order)}
     data, counts, digests = [], {}, {}
     for index, title in enumerate(group_names(sizes)[:experiences]):
         sides = [side.part(of_side[index]) for side, of_side in zip((source.train, source.test), rows, strict=True)]
@@ -72,7 +93,8 @@ def class_stream(
             side.samples(root, f"{name}/{kind}", id_of, index)
             for kind, side in zip(("train", "test"), sides, strict=True)
         )
-        data.append(ExperienceData(title, train, test, space))
+        own = protocol.later if index and not edition.synthetic else {}
+        data.append(ExperienceData(title, train, test, space, training=own))
         counts[title] = [len(train), len(test)]
         digests[title] = digest(sides, root)
     return Benchmark(
@@ -80,10 +102,11 @@ def class_stream(
         edition=edition.name,
         scenario=scenario,
         experiences=data,
-        training=edition.settings({} if edition.synthetic else training),
+        training=edition.settings({} if edition.synthetic else protocol.training),
         reference=reference_below(root),
         metadata={
-            "convention": convention,
+            "convention": protocol.convention,
+            **(facts or {}),
             "synthetic": edition.synthetic,
             "classes": list(sizes[:experiences]),
             "samples": counts,

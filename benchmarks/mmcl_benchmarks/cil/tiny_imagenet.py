@@ -26,7 +26,7 @@ from mmcl.streams.grouping import group_sizes
 from mmcl.streams.scenario import CIL, TIL, Scenario
 from mmcl_benchmarks.cil.embedded import EDITION, write_embedded_tiny_imagenet
 from mmcl_benchmarks.cil.orders import tiny_imagenet_order
-from mmcl_benchmarks.cil.stream import TRAINING, class_stream
+from mmcl_benchmarks.cil.stream import TRAINING, Protocol, class_stream
 from mmcl_benchmarks.copies.data_root import check_size, opened, reading, require, require_count
 from mmcl_benchmarks.formats.imagenet_names import class_names
 from mmcl_benchmarks.formats.labelled import Side, Source, check_plausible
@@ -79,17 +79,20 @@ class TinyImageNet(BenchmarkPlugin):
         if edition.official:
             found = {"classes": classes, "training samples": len(source.train), "test samples": len(source.test)}
             check_size(who, found, SIZES, self.strict)
-        return class_stream(
-            self.name,
-            source,
-            root=root,
-            edition=edition,
-            scenario=self.scenario,
+        protocol = Protocol(
             order=tiny_imagenet_order(classes),
             sizes=group_sizes(classes, self.steps, first=classes // 2),
             template=TEMPLATE,
             training=TRAINING,
             convention="wnids-lines-seed0",
+        )
+        return class_stream(
+            self.name,
+            source,
+            protocol,
+            root=root,
+            edition=edition,
+            scenario=self.scenario,
             experiences=self.experiences,
         )
 

@@ -3,10 +3,11 @@
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import ClassVar, NamedTuple, Protocol
 
 from mmcl.data.cache import materialise
+from mmcl.data.names import some
 from mmcl.data.reference import ReferenceData
 from mmcl.errors import ConfigError, DataError
 from mmcl_benchmarks.copies.edition import Edition, read_edition
@@ -116,17 +117,28 @@ def require(root: Path, place: str, who: str, owner: str, remedy: str = "") -> P
     """``root/place``, which must exist.
 
     Raises:
-        DataError: naming the place and the owner.
+        DataError: naming the place, what lies there instead, and the owner.
     """
     path = root / place
     if not path.exists():
+        inside = root.resolve().name == PurePosixPath(place).parts[0]
+        above = f"Name the folder above, {root.resolve().parent}: {place} is looked for in it."
         raise DataError(
             who,
-            found=f"no {place} below {root}",
+            found=f"no {place} below {root}, {_content(root)}",
             allowed="the official files in that place",
-            remedy=remedy or f"Get them from {owner}.",
+            remedy=above if inside else remedy or f"Get them from {owner}.",
         )
     return path
+
+
+def _content(folder: Path) -> str:
+    """What a folder holds instead, in words."""
+    try:
+        names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        return f"which cannot be read ({error})"
+    return f"which holds {some(names, 4)}" if names else "which is empty"
 
 
 def require_count(name: str, wanted: int | None, available: int | None = None) -> None:

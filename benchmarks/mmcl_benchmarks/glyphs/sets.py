@@ -11,7 +11,7 @@ from mmcl_benchmarks.glyphs.drawn import Drawn
 from mmcl_benchmarks.glyphs.split import TEST, Split
 from mmcl_benchmarks.glyphs.symbols import FONTS, Symbol, held_out_symbols
 
-_ALIKE = 0.03  # mean difference of two drawings, of 1, below which they look like the same symbol
+ALIKE = 0.03  # mean difference of two drawings, of 1, below which they look like the same symbol
 
 
 def drawn(symbols: Sequence[Symbol], generator: random.Random, train: int, test: int, split: Split = TEST) -> Drawn:
@@ -38,7 +38,12 @@ def images_of(symbol: Symbol, fonts: Sequence[str], count: int, generator: rando
 
 
 def symbols_of(
-    name: str, count: int, split: Split, fonts: Mapping[Split, Sequence[str]] | None = None
+    name: str,
+    count: int,
+    split: Split,
+    fonts: Mapping[Split, Sequence[str]] | None = None,
+    among: Sequence[Symbol] | None = None,
+    alike: float = ALIKE,
 ) -> tuple[list[Symbol], random.Random]:
     """The symbols of an edition, and the generator that goes on to draw it.
 
@@ -49,29 +54,38 @@ def symbols_of(
         count: how many.
         split: of the edition.
         fonts: split -> fonts that must have all of its symbols.
+        among: what is chosen from; by default all held-out symbols.
+        alike: mean difference of two drawings, of 1, up to which they are taken for the same symbol.
     """
     fonts = fonts or {}
+    candidates = held_out_symbols() if among is None else among
     generator = TEST.generator(name)
-    symbols = distinct_symbols(count, generator, fonts.get(TEST, ()))
+    symbols = distinct_symbols(candidates, count, generator, fonts.get(TEST, ()), alike=alike)
     if split == TEST:
         return symbols, generator
     generator = split.generator(name)
-    return distinct_symbols(count, generator, fonts.get(split, ()), unlike=symbols), generator
+    others = distinct_symbols(candidates, count, generator, fonts.get(split, ()), unlike=symbols, alike=alike)
+    return others, generator
 
 
 def distinct_symbols(
-    count: int, generator: random.Random, fonts: Sequence[str] = (), unlike: Sequence[Symbol] = ()
+    candidates: Sequence[Symbol],
+    count: int,
+    generator: random.Random,
+    fonts: Sequence[str] = (),
+    unlike: Sequence[Symbol] = (),
+    alike: float = ALIKE,
 ) -> list[Symbol]:
-    """Held-out symbols in random order, all in ``fonts``, no two of which look alike (as Latin A and Greek Alpha do).
+    """Some symbols in random order, all in ``fonts``, no two of which look alike (as Latin A and Greek Alpha do).
 
-    No pre-trained model of this project has seen them, and none looks like one of ``unlike``.
+    None looks like one of ``unlike`` either.
     """
-    candidates = [s for s in held_out_symbols() if all(s.character in coverage(font) for font in fonts)]
+    drawable = [s for s in candidates if all(s.character in coverage(font) for font in fonts)]
     chosen: list[Symbol] = []
     pictures = [_picture(symbol) for symbol in unlike]
-    for symbol in generator.sample(candidates, len(candidates)):
+    for symbol in generator.sample(drawable, len(drawable)):
         picture = _picture(symbol)
-        if all(np.abs(picture - other).mean() > _ALIKE for other in pictures):
+        if all(np.abs(picture - other).mean() > alike for other in pictures):
             chosen.append(symbol)
             pictures.append(picture)
         if len(chosen) == count:
