@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmcl_benchmarks.cil.layouts import write_imagenet, write_imagenet100, write_tiny_imagenet
+from mmcl_benchmarks.cil.layouts import (
+    write_cub200,
+    write_imagenet,
+    write_imagenet100,
+    write_imagenet_r,
+    write_miniimagenet,
+    write_session_lists,
+    write_tiny_imagenet,
+)
 from mmcl_benchmarks.dil.cddb import ORDERS, WITH_OBJECTS
 from mmcl_benchmarks.dil.embedded import CORE50_ORDER, CORE50_TEST, DOMAINS
 from mmcl_benchmarks.dil.layouts import write_cddb, write_core50, write_domainnet
@@ -94,6 +102,32 @@ def _tiny(root: Path) -> None:
     write_tiny_imagenet(root, _drawn([curated_names()[wnid] for wnid in wnids]), wnids, wnids)
 
 
+def _mini(root: Path) -> None:
+    wnids = list(curated_names())[:20]
+    lines = write_miniimagenet(root, _many(20), wnids)
+    write_session_lists(root / "index_list" / "mini_imagenet", lines, [12, *[1] * 8], random.Random(0))
+
+
+def _birds(root: Path) -> None:
+    lines = write_cub200(root, _many(20))
+    write_session_lists(root / "index_list" / "cub200", lines, [10, *[1] * 10], random.Random(0))
+
+
+def _many(classes: int) -> Drawn:
+    """Enough training images for five shots."""
+    return Drawn([f"class {label}" for label in range(classes)], [[GREY] * 6] * classes, [[GREY]] * classes)
+
+
+def _renditions(root: Path) -> None:
+    wnids = list(curated_names())[:20]
+    write_imagenet_r(root, [curated_names()[wnid] for wnid in wnids], wnids, [{"sketch": [GREY] * 6}] * 20)
+    places = sorted(path.relative_to(root).as_posix() for path in root.rglob("*.jpg"))
+    (root / "splits").mkdir()
+    for side, listed in (("train", places[::2]), ("test", places[1::2])):
+        lines = ["data:", *(f"- data/{place}" for place in listed), "targets:", *("- 7" for _ in listed)]
+        (root / "splits" / f"imagenet-r_{side}.yaml").write_text("\n".join(lines), encoding="utf-8")
+
+
 @dataclass(frozen=True)
 class Layout:
     """Data of a benchmark.
@@ -117,6 +151,9 @@ LAYOUTS: Mapping[str, Layout] = {
     "tiny-imagenet": Layout("tiny-imagenet", _tiny),
     "imagenet100": Layout("imagenet100", _of_imagenet(write_imagenet100)),
     "imagenet1000": Layout("imagenet1000", _of_imagenet(write_imagenet)),
+    "imagenet_r": Layout("imagenet_r", _renditions),
+    "miniimagenet": Layout("miniimagenet", _mini),
+    "cub200": Layout("cub200", _birds),
     "domainnet": Layout(
         "domainnet", lambda root: write_domainnet(root, dict.fromkeys(DOMAINS[TEST], _drawn(["a", "b", "c"])))
     ),

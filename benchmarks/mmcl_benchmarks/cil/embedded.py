@@ -13,9 +13,11 @@ keep away from the fonts of the test editions' test images.
 | imagenet1000 | 100 | 6 training, 2 test |
 | miniimagenet | 100 | 8 training, 3 test |
 | cub200 | 40 | 10 training, 4 test, wider than high |
+| imagenet_r | 40 | 24, four in each of six manners of drawing, in no split |
 
-The last two come with session lists. The wnids begin with n9, which WordNet does not use. ``reference`` holds pictures
-and captions of what the pre-trained models know, for strategies that need data outside the stream.
+``miniimagenet`` and ``cub200`` come with session lists. The wnids begin with n9, which WordNet does not use.
+``reference`` holds pictures and captions of what the pre-trained models know, for strategies that need data outside the
+stream.
 """
 
 import random
@@ -30,16 +32,20 @@ from mmcl_benchmarks.cil.layouts import (
     write_cub200,
     write_imagenet,
     write_imagenet100,
+    write_imagenet_r,
     write_miniimagenet,
     write_session_lists,
     write_tiny_imagenet,
 )
 from mmcl_benchmarks.copies.edition import write_edition
 from mmcl_benchmarks.formats.cifar100_files import write_cifar100
+from mmcl_benchmarks.glyphs import styles
+from mmcl_benchmarks.glyphs.drawing import coverage, draw, jitter
 from mmcl_benchmarks.glyphs.drawn import Drawn, Images
 from mmcl_benchmarks.glyphs.reference import write_reference
 from mmcl_benchmarks.glyphs.sets import drawn, symbols_of
 from mmcl_benchmarks.glyphs.split import TEST, Split
+from mmcl_benchmarks.glyphs.styles import Style
 from mmcl_benchmarks.glyphs.symbols import held_out_symbols
 
 EDITION = "embedded-3"
@@ -59,6 +65,14 @@ GENERA = (  # of the letters that stand for birds
     *("greek small letter alpha", "greek small letter omega", "greek small letter upsilon"),
     *("greek capital letter alpha", "greek capital letter omega"),
 )
+RENDITIONS: Mapping[str, Style] = {  # kinds as ImageNet-R calls its files
+    "cartoon": styles.flat,
+    "graffiti": styles.poster,
+    "painting": styles.wash,
+    "sketch": styles.stroke,
+    "tattoo": styles.pencil,
+    "toy": styles.scene,
+}
 KIN = 0.01  # mean difference of two drawings above which kin are told apart
 
 
@@ -105,6 +119,25 @@ def write_embedded_cub200(folder: Path, split: Split = TEST, classes: int = 40) 
     sizes = group_sizes(classes, 10, first=classes // 2)
     write_session_lists(folder / "index_list" / "cub200", lines, sizes, split.generator("cub200 sessions"))
     _finish(folder, "cub200", split)
+
+
+def write_embedded_imagenet_r(folder: Path, split: Split = TEST, classes: int = 40, images: int = 4) -> None:
+    """Symbols in the manners of six kinds of renditions, ``images`` of each kind, every one in a font of its own."""
+    symbols, generator = symbols_of("imagenet_r", classes, split)
+    renditions = []
+    for symbol in symbols:
+        fonts = [font for font in split.fonts if symbol.character in coverage(font)]
+        renditions.append(
+            {
+                kind: [
+                    style(jitter(draw(symbol.character, generator.choice(fonts)), generator), generator)
+                    for _ in range(images)
+                ]
+                for kind, style in RENDITIONS.items()
+            }
+        )
+    write_imagenet_r(folder, [symbol.name for symbol in symbols], _wnids(classes), renditions)
+    _finish(folder, "imagenet_r", split)
 
 
 def _widened(images: Images) -> Images:

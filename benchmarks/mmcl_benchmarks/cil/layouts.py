@@ -1,10 +1,14 @@
-"""Writers of the official layouts of Tiny ImageNet, ImageNet, miniImageNet and CUB; for embedded data and tests."""
+"""Writers of the official layouts of the class-incremental data sets but CIFAR-100; for embedded data and tests."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from PIL import Image
+
 from mmcl_benchmarks.glyphs.drawn import Drawn, numbered, slug, write_jpeg
+
+Renditions = Mapping[str, Sequence[Image.Image]]  # of one class: kind, such as "tattoo" -> images
 
 
 def write_tiny_imagenet(root: Path, drawn: Drawn, wnids: Sequence[str], listed: Sequence[str]) -> None:
@@ -47,7 +51,7 @@ def write_imagenet(root: Path, drawn: Drawn, wnids: Sequence[str]) -> dict[str, 
     for number, (label, image) in enumerate(numbered(drawn.test), 1):
         lists["val"].append(f"val/{wnids[label]}/ILSVRC2012_val_{number:08d}.JPEG {label}\n")
         write_jpeg(image, root / lists["val"][-1].split()[0])
-    _write_mapping(root, drawn, wnids)
+    _write_mapping(root, drawn.names, wnids)
     return lists
 
 
@@ -76,8 +80,24 @@ def write_miniimagenet(root: Path, drawn: Drawn, wnids: Sequence[str]) -> list[l
             if side == "train":
                 lines[label].append(f"MINI-ImageNet/train/{wnids[label]}/{name}")
         (base / "split" / f"{side}.csv").write_text("filename,label\n" + "".join(rows), encoding="utf-8")
-    _write_mapping(root, drawn, wnids)
+    _write_mapping(root, drawn.names, wnids)
     return lines
+
+
+def write_imagenet_r(root: Path, names: Sequence[str], wnids: Sequence[str], renditions: Sequence[Renditions]) -> None:
+    """``imagenet-r/WNID/KIND_NUMBER.jpg``, in no split; and ``LOC_synset_mapping.txt`` for its names.
+
+    Args:
+        root: the data root.
+        names: of the classes.
+        wnids: of the classes.
+        renditions: of every class.
+    """
+    for wnid, of_class in zip(wnids, renditions, strict=True):
+        for kind, images in of_class.items():
+            for number, image in enumerate(images):
+                write_jpeg(image, root / "imagenet-r" / wnid / f"{kind}_{number}.jpg")
+    _write_mapping(root, names, wnids)
 
 
 def write_cub200(root: Path, drawn: Drawn) -> list[list[str]]:
@@ -129,7 +149,7 @@ def write_session_lists(
         first += size
 
 
-def _write_mapping(root: Path, drawn: Drawn, wnids: Sequence[str]) -> None:
+def _write_mapping(root: Path, names: Sequence[str], wnids: Sequence[str]) -> None:
     """``LOC_synset_mapping.txt``, which names wnids that are none of ImageNet's."""
-    mapping = "".join(f"{wnid} {name}\n" for wnid, name in sorted(zip(wnids, drawn.names, strict=True)))
+    mapping = "".join(f"{wnid} {name}\n" for wnid, name in sorted(zip(wnids, names, strict=True)))
     (root / "LOC_synset_mapping.txt").write_text(mapping, encoding="utf-8")

@@ -26,7 +26,7 @@ from mmcl.streams.benchmark import Benchmark
 
 Contents = Callable[[Path], dict[str, bytes]]
 OF_SYMBOLS = (
-    *("cifar100", "tiny-imagenet", "imagenet100", "imagenet1000", "miniimagenet", "cub200"),
+    *("cifar100", "tiny-imagenet", "imagenet100", "imagenet1000", "imagenet_r", "miniimagenet", "cub200"),
     *("domainnet", "core50"),
 )
 ALL = ("mtil", *OF_SYMBOLS, "cddb", "p9d")
@@ -37,6 +37,7 @@ REPORTED = {
     "tiny-imagenet": "f774a57a779cb15d",
     "imagenet100": "e7c949cff4dca9fc",
     "imagenet1000": "d7d2a0379d9cc137",
+    "imagenet_r": "102b5e48224c6c2b",
     "miniimagenet": "5ee5f99aace08861",
     "cub200": "7b79b1b57b76149b",
     "domainnet": "d7589e4f7652e05b",
