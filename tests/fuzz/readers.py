@@ -113,6 +113,12 @@ def _birds(root: Path) -> None:
     write_session_lists(root / "index_list" / "cub200", lines, [10, *[1] * 10], random.Random(0))
 
 
+def _cifar_sessions(root: Path) -> None:
+    write_cifar100(root, _many(100))
+    lines = [[str(6 * label + number) for number in range(6)] for label in range(100)]
+    write_session_lists(root / "index_list" / "cifar100", lines, [60, *[5] * 8], random.Random(0))
+
+
 def _many(classes: int) -> Drawn:
     """Enough training images for five shots."""
     return Drawn([f"class {label}" for label in range(classes)], [[GREY] * 6] * classes, [[GREY]] * classes)
@@ -151,6 +157,7 @@ LAYOUTS: Mapping[str, Layout] = {
     "tiny-imagenet": Layout("tiny-imagenet", _tiny),
     "imagenet100": Layout("imagenet100", _of_imagenet(write_imagenet100)),
     "imagenet1000": Layout("imagenet1000", _of_imagenet(write_imagenet)),
+    "cifar100 sessions": Layout("cifar100", _cifar_sessions, options={"shots": 5}),
     "imagenet_r": Layout("imagenet_r", _renditions),
     "miniimagenet": Layout("miniimagenet", _mini),
     "cub200": Layout("cub200", _birds),
