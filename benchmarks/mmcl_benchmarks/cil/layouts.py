@@ -69,7 +69,8 @@ def write_miniimagenet(root: Path, drawn: Drawn, wnids: Sequence[str]) -> list[l
     """
     base = root / "miniimagenet"
     (base / "split").mkdir(parents=True)
-    number, lines = 0, [[] for _ in wnids]
+    number = 0
+    lines: list[list[str]] = [[] for _ in wnids]
     for side, images in (("train", drawn.train), ("test", drawn.test)):
         rows = []
         for label, image in numbered(images):

@@ -1,7 +1,7 @@
 """Few-shot sessions: a first one with all images of many classes, then a few images of a few new classes each.
 
 Source: few-shot class-incremental learning (FSCIL), Tao et al., CVPR 2020, and its published index lists, which CEC
-(Zhang et al., CVPR 2021) and CPE-CLIP (D'Alessandro et al., ICCV Workshops 2023) use unchanged.
+(Zhang et al., CVPR 2021) has unchanged and CPE-CLIP (D'Alessandro et al., ICCV Workshops 2023) goes by.
 Lists: ``session_N.txt`` with a line for every training image: its row in CIFAR-100's ``train``, else a path that ends
 in its file name. N counts sessions from 1; the list of the first names all images of its classes and is not read.
 Settings: epochs and batches are CPE-CLIP's. Optimiser and rate are those of the other class-incremental benchmarks
