@@ -29,6 +29,8 @@ def test_a_session_is_scored_on_the_test_images_of_all_classes_seen_so_far_not_o
 def test_the_drop_is_from_the_first_session_to_the_last() -> None:
     assert session_scores(R, SIZES).drop == pytest.approx(90 - 100 * 520 / 700)
     assert session_scores(R[:1], SIZES).drop == 0
+    risen = np.array([[50.0, NAN, NAN], [90.0, 90.0, NAN], [60.0, 60.0, 60.0]])
+    assert session_scores(risen, SIZES).drop == pytest.approx(-10), "whatever was between"
 
 
 def test_first_and_later_classes_stand_apart_and_the_first_session_has_no_later_ones() -> None:
