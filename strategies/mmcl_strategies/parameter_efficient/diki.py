@@ -33,7 +33,8 @@ from mmcl.learning.strategy import Learner, StrategyPlugin
 from mmcl.options import Positive, Rate, Width
 from mmcl_strategies.parameter_efficient.required_sites import required_attentions
 from mmcl_strategies.parameter_efficient.residual_attention import ResidualAttention
-from mmcl_strategies.routing.gaussian import GaussianLikelihood, Granularity
+from mmcl_strategies.routing.gaussian import GaussianLikelihood
+from mmcl_strategies.routing.votes import Granularity
 from mmcl_strategies.shared.old_samples import remark_on_old_samples
 from mmcl_strategies.shared.plain_features import plain_features
 

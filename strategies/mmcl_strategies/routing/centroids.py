@@ -16,6 +16,7 @@ from mmcl.data.route import PLAIN, Route
 from mmcl.data.sample import Inputs
 from mmcl.models.arrival import Arrival
 from mmcl.models.routing import Plain, Router
+from mmcl_strategies.routing.votes import Granularity, majority
 
 Metric = Literal["l1", "euclidean"]
 NORMS: dict[Metric, float] = {"l1": 1.0, "euclidean": 2.0}
@@ -61,21 +62,25 @@ def distances(queries: Float[Tensor, "B D"], centres: Float[Tensor, "S K D"], me
 class NearestCentroid(Router):
     """Sends a sample to the experience of the nearest centre; to none while there are no centres, or no modality.
 
+    A batch as a whole goes where most of its rows would go.
+
     Args:
         width: D, of the features of the tower.
         clusters: K, centres of each experience.
         metric: of the distance.
+        granularity: whether each row is decided alone or a batch as a whole.
         tower: whose plain features are compared.
         dtype: of the centres.
 
     Attributes:
-        centres: ``[S, K, D]`` of the experiences met; NaN where none have been found.
+        centres: ``[S, K, D]`` of the experiences met.
+        found: ``bool[S, K]``, which of them have been found; only these compete.
         experiences: ``int64[S]``, their ids.
         start: where K-means begins.
     """
 
-    granularity = "sample"
     centres: Tensor
+    found: Tensor
     experiences: Tensor
 
     def __init__(
@@ -84,23 +89,25 @@ class NearestCentroid(Router):
         *,
         clusters: int = 5,
         metric: Metric = "l1",
+        granularity: Granularity = "sample",
         tower: str = IMAGE,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
-        self.metric, self.tower = metric, tower
+        self.metric, self.granularity, self.tower = metric, granularity, tower
         self.start: Start = "k-means++"
         self.register_buffer("centres", torch.empty(0, clusters, width, dtype=dtype))
+        self.register_buffer("found", torch.empty(0, clusters, dtype=torch.bool))
         self.register_buffer("experiences", torch.empty(0, dtype=torch.long))
 
     def meet(self, arrival: Arrival) -> None:
         """A place for the centres of an experience."""
-        room = self.centres.new_full((1, *self.centres.shape[1:]), torch.nan)
-        self.centres = torch.cat([self.centres, room])
+        self.centres = torch.cat([self.centres, self.centres.new_zeros(1, *self.centres.shape[1:])])
+        self.found = torch.cat([self.found, self.found.new_zeros(1, self.found.shape[1])])
         self.experiences = torch.cat([self.experiences, self.experiences.new_tensor([arrival.index])])
 
     def learn(self, experience: int, features: Float[Tensor, "n D"], *, seed: int, restarts: int = 10) -> None:
-        """Find the centres of an experience that has been met.
+        """Find the centres of an experience that has been met; without samples it stays nobody's way.
 
         Args:
             experience: its id.
@@ -108,18 +115,25 @@ class NearestCentroid(Router):
             seed: of K-means.
             restarts: of K-means.
         """
+        if not len(features):
+            return
         (place,) = (self.experiences == experience).nonzero().flatten().tolist()
         found = centroids(features, self.centres.shape[1], seed=seed, restarts=restarts, start=self.start)
-        self.centres[place] = torch.nan
         self.centres[place, : len(found)] = found.to(self.centres)
+        self.found[place] = torch.arange(self.found.shape[1], device=self.found.device) < len(found)
 
     def forward(self, inputs: Inputs, plain: Plain) -> Route:
         """The way of each row, at full strength, with the features it was found by."""
         encoded = plain(inputs)
+        if self.tower not in encoded.features:
+            return Route.plain(inputs.batch_size, self.centres.device)
         features, present = encoded.features[self.tower].pooled, encoded.present[self.tower]
         query = functional.normalize(features.to(self.centres.dtype), dim=-1)
         if not len(self.experiences):
             return Route.plain(len(query), query.device)._replace(query=query)
-        nearest, which = distances(query, self.centres, self.metric).min(1)
+        competing = self.centres.masked_fill(~self.found.unsqueeze(2), torch.nan)
+        nearest, which = distances(query, competing, self.metric).min(1)
         ids = torch.where(nearest.isfinite() & present, self.experiences[which], PLAIN)
+        if self.granularity == "batch" and bool(present.any()):
+            ids = torch.where(present, majority(ids[present]), PLAIN)
         return Route(ids, (ids != PLAIN).to(query.dtype), query)

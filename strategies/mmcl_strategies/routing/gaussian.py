@@ -4,10 +4,9 @@ Source: the distribution-aware calibration of Tang et al., "Mind the Interferenc
 """
 
 import math
-from typing import Literal
 
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,8 +16,7 @@ from mmcl.data.sample import Inputs
 from mmcl.models.arrival import Arrival
 from mmcl.models.routing import Plain, Router
 from mmcl_strategies.maths.gaussian import statistics
-
-Granularity = Literal["sample", "batch"]
+from mmcl_strategies.routing.votes import Granularity, majority
 
 
 def unit(features: Float[Tensor, "*rows D"]) -> Float64[Tensor, "*rows D"]:
@@ -46,13 +44,6 @@ def log_densities(
 def strength_of(log_density: Float[Tensor, "*rows"], divisor: float) -> Float[Tensor, "*rows"]:
     """``sigmoid(log N / divisor - 1)``: how much of the additions a sample takes that is this likely."""
     return (log_density / divisor - 1).sigmoid()
-
-
-def majority(ids: Int64[Tensor, " n"]) -> Int64[Tensor, ""]:
-    """The id that occurs most often; of several the smallest."""
-    known, counts = ids.unique(return_counts=True)
-    smallest: Tensor = known[counts == counts.max()][0]
-    return smallest
 
 
 class GaussianLikelihood(Router):

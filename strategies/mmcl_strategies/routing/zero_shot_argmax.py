@@ -32,7 +32,7 @@ from mmcl.models.arrival import Arrival
 from mmcl.models.backbone import Backbone
 from mmcl.models.heads import TextHead
 from mmcl.models.routing import Plain, Router
-from mmcl_strategies.routing.gaussian import Granularity, majority
+from mmcl_strategies.routing.votes import Granularity, majority
 
 
 def ways_of(

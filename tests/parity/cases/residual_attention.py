@@ -3,7 +3,8 @@
 import torch
 from mmcl_strategies.parameter_efficient.diki import DIKI, OWNER
 from mmcl_strategies.parameter_efficient.residual_attention import ResidualAttention
-from mmcl_strategies.routing.gaussian import GaussianLikelihood, log_densities, majority, strength_of, unit
+from mmcl_strategies.routing.gaussian import GaussianLikelihood, log_densities, strength_of, unit
+from mmcl_strategies.routing.votes import majority
 from torch import Tensor, nn
 
 from mmcl.backbones.open_clip_sites import merged, projected, queried

@@ -87,6 +87,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "ddas": "threshold weight_decay",
         "dgr": "variance",
         "diki": "divisor jitter",
+        "gaussian_likelihood": "divisor jitter",
         "ewc": "fisher_clip",
         "ewc_plus_plus": "alpha",
         "ewch": "fisher_clip",

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from mmcl.backbones.openclip import tiny_clip
 from mmcl.data.label_space import LabelSpace
-from mmcl.data.modality import IMAGE
+from mmcl.data.modality import IMAGE, TEXT
 from mmcl.data.route import PLAIN, Route
 from mmcl.data.sample import Inputs
 from mmcl.models.arrival import Arrival
@@ -65,12 +65,30 @@ def test_before_there_are_centres_every_row_is_plain() -> None:
 def test_an_experience_without_centres_is_nobodys() -> None:
     with_gap = router(0.0)
     with_gap.meet(Arrival(9, LabelSpace(), frozenset({IMAGE})))
+    with_gap.learn(9, torch.empty(0, 2), seed=0)
     assert routed(with_gap, around(0.0, 3.0)).ids.unique().tolist() == [3]
 
 
 def test_a_row_without_the_modality_is_plain() -> None:
     present = torch.tensor([True, False])
     assert routed(router(0.0), around(0.0, rows=2), present).ids.tolist() == [3, PLAIN]
+
+
+def test_a_batch_goes_where_most_of_its_rows_would_and_absent_rows_do_not_vote() -> None:
+    together = router(0.0, 1.5)
+    together.granularity = "batch"
+    features = around(0.0, 1.5, 1.5, 1.5, rows=1)
+    assert routed(together, features).ids.tolist() == [4] * 4
+    present = torch.tensor([True, True, False, False])
+    assert routed(together, features, present).ids.tolist() == [3, 3, PLAIN, PLAIN], "of equals the smallest id"
+    assert routed(together, features, ~(present | True)).ids.tolist() == [PLAIN] * 4
+
+
+def test_a_batch_that_lacks_the_modality_altogether_is_plain() -> None:
+    features = around(0.0, rows=2)
+    of_texts = Encoded({TEXT: Features(features)}, {TEXT: torch.ones(2, dtype=torch.bool)}, torch.ones(()))
+    inputs = Inputs({TEXT: features}, {TEXT: torch.ones(2, dtype=torch.bool)})
+    assert router(0.0)(inputs, lambda _: of_texts).ids.tolist() == [PLAIN, PLAIN]
 
 
 def test_the_two_metrics_may_disagree() -> None:
@@ -117,7 +135,8 @@ def test_alike_samples_have_one_centre() -> None:
 def test_an_experience_that_is_learned_again_has_its_new_centres_alone() -> None:
     again = router(0.0, clusters=3)
     again.learn(3, around(2.0, rows=1), seed=0)
-    assert int(again.centres[0].isfinite().all(1).sum()) == 1
+    assert again.found[0].tolist() == [True, False, False]
+    assert routed(again, around(0.0, 2.0, rows=1)).ids.tolist() == [3, 3]
     torch.testing.assert_close(again.centres[0, 0], functional.normalize(around(2.0, rows=1))[0])
 
 

@@ -8,14 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from mmcl_strategies.maths.gaussian import statistics
-from mmcl_strategies.routing.gaussian import (
-    GaussianLikelihood,
-    Granularity,
-    log_densities,
-    majority,
-    strength_of,
-    unit,
-)
+from mmcl_strategies.routing.gaussian import GaussianLikelihood, log_densities, strength_of, unit
+from mmcl_strategies.routing.votes import Granularity, majority
 from torch import Tensor
 
 from mmcl.backbones.openclip import tiny_clip

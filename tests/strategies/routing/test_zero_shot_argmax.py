@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmcl_strategies.parameter_efficient.moe_adapters import MoEAdapters
-from mmcl_strategies.routing.gaussian import Granularity
+from mmcl_strategies.routing.votes import Granularity
 from mmcl_strategies.routing.zero_shot_argmax import ZeroShot, ZeroShotArgmax
 from torch import Tensor
 
