@@ -282,7 +282,7 @@ def test_a_hundred_experiences_are_learned_and_each_keeps_its_prompts_and_its_he
         kept.append({name: after[name].detach().clone() for name in own_parts(learner, experience.index)})
     last = dict(learner.model.named_parameters())
     assert all(torch.equal(last[name], value) for own in kept for name, value in own.items())
-    assert not bool(centres_of(learner)[:, 0].isnan().any())
+    assert bool(centres_of(learner)[:, 0].any(1).all())
 
 
 def test_a_run_that_was_interrupted_gives_the_same_weights() -> None:
