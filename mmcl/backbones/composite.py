@@ -66,6 +66,11 @@ class CompositeBackbone(Backbone):
         """The features of the part whose tower it is."""
         return self._of(name).encode_tower(name, inputs)
 
+    def let_go(self) -> None:
+        """What the parts have kept of the batch."""
+        for part in self._backbones:
+            part.let_go()
+
     def sites(self, tower: str) -> Sequence[Site]:
         """The sites of the part whose tower it is."""
         return self._of(tower).sites(tower)
@@ -135,6 +140,11 @@ class Composite(BackbonePlugin):
     def modalities(self) -> frozenset[str]:
         """Those of all towers."""
         return frozenset().union(*(plugin.modalities for plugin in self._plugins))
+
+    @property
+    def reads(self) -> frozenset[frozenset[str]]:
+        """What the towers of all parts read."""
+        return frozenset().union(*(plugin.reads for plugin in self._plugins))
 
     def build(self) -> CompositeBackbone:
         """Build all towers.

@@ -95,6 +95,10 @@ class Inputs(Mapping[str, Tensor]):
         """``bool[B]``: which rows have one of these modalities."""
         return torch.stack([self.present[name] for name in modalities if name in self.present]).any(0)
 
+    def having_all(self, modalities: Iterable[str]) -> Tensor:
+        """``bool[B]``: which rows have each of these modalities."""
+        return torch.stack([self.present[name] for name in modalities]).all(0)
+
     def replace(self, **changes: Any) -> "Inputs":
         """The same inputs but for the named arguments of the constructor: the only way to make others of them."""
         kept = {

@@ -82,13 +82,17 @@ class Backbone(nn.Module, ABC):
         features, present = {}, {}
         try:
             for name, tower in self.towers.items():
-                if (only is None or name in only) and not tower.reads.isdisjoint(inputs.present):
+                if (only is None or name in only) and tower.concerns(inputs.present):
                     features[name], present[name] = self._features(name, tower, inputs)
             return Encoded(features, present, self.logit_scale)
         finally:
+            self.let_go()
             for holder in self._holders:
                 holder.inputs = None
                 holder.take()
+
+    def let_go(self) -> None:
+        """The batch is encoded: forget what was kept so that one tower could go on from another; most keep nothing."""
 
     def encode_texts(self, tokens: Tensor, route: Route | None = None) -> Tensor:
         """Pooled features ``[N, D]`` of texts ``int64[N, L]`` that are no samples, such as class prompts.
@@ -149,6 +153,7 @@ class Backbone(nn.Module, ABC):
                 allowed=f"sites of {type(self).__name__}, of the kinds {', '.join(shown)}" if shown else "none",
                 remedy="Take the site from 'sites' or 'sites_of' of the backbone that it is attached to.",
             )
+        towers |= {name for name, tower in self.towers.items() if tower.upon & towers}
         self.adapted |= towers
         if addon.lengthens:
             self.lengthened |= towers
@@ -166,6 +171,8 @@ class Backbone(nn.Module, ABC):
         """What a tower makes of a batch, and ``bool[B]``: in which rows there is something to read."""
         if len(tower.reads) == 1:
             present, whole = inputs.present[name], inputs.is_whole(name)
+        elif tower.upon:
+            present, whole = inputs.having_all(tower.reads), all(map(inputs.is_whole, tower.reads))
         else:
             inputs = self._completed(tower.reads, inputs)
             present, whole = inputs.having_any(tower.reads), any(map(inputs.is_whole, tower.reads))

@@ -1,5 +1,6 @@
 """Tower: a part of a backbone that has features of its own, and what it makes of a batch."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -36,11 +37,18 @@ class Tower(NamedTuple):
         reads: the modalities that it takes; CLIP's towers read one each. One that reads several is given all of them,
             with stand-ins for what a row lacks: ``inputs.present`` says which rows.
         width: D, of its pooled features.
+        upon: names of towers whose sequences it goes on from, as a fusion encoder does behind those of image and text.
+            It has features in the rows that have all that it reads, and what lengthens theirs lengthens its own.
     """
 
     module: nn.Module
     reads: frozenset[str]
     width: int
+    upon: frozenset[str] = frozenset()
+
+    def concerns(self, modalities: Collection[str]) -> bool:
+        """Whether it has something to read in a batch of these modalities."""
+        return self.reads.issubset(modalities) if self.upon else not self.reads.isdisjoint(modalities)
 
 
 class Encoded(NamedTuple):

@@ -70,19 +70,20 @@ class ClassDensities:
 
 
 def fit_classes(
-    passed: Iterable[tuple[Batch, Mapping[str, Float[Tensor, "_ _"]]]], fit: Callable[[Float[Tensor, "N W"]], Density]
+    passed: Iterable[tuple[Batch, Mapping[str, Float[Tensor, "_ _"]], Mapping[str, Bool[Tensor, " _"]]]],
+    fit: Callable[[Float[Tensor, "N W"]], Density],
 ) -> list[Record]:
     """One record for each class, experience and set of modalities.
 
     Args:
-        passed: batches and their raw features by modality.
+        passed: batches, their raw features by tower, and which rows have them.
         fit: features -> their density, ``density.fit`` or ``feature_vae.fit_vae`` with all else given.
     """
     found: dict[tuple[int, int, tuple[str, ...]], list[Tensor]] = {}
     widths: dict[str, int] = {}
-    for batch, features in passed:
+    for batch, features, present in passed:
         widths |= {name: value.shape[1] for name, value in features.items()}
-        there = {name: present.tolist() for name, present in batch.inputs.present.items()}
+        there = {name: rows.tolist() for name, rows in present.items()}
         for row, (task_id, target) in enumerate(zip(batch.task_ids.tolist(), batch.labels.tolist(), strict=True)):
             modalities = tuple(sorted(name for name in features if there[name][row]))
             sample = torch.cat([full_precision(features[name][row]).cpu() for name in modalities])

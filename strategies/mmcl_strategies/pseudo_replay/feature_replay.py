@@ -120,7 +120,8 @@ class FeatureReplay(StrategyPlugin):
         seed = int(torch.randint(2**31, (), generator=learner.generator("feature_replay", "fit")))
         with auxiliary_pass(learner.model), torch.no_grad():
             batches = learner.one_pass(learner.current.samples)
-            passed = ((batch, learner.model.encode(batch.inputs).features) for batch in batches)
+            outputs = ((batch, learner.model.encode(batch.inputs)) for batch in batches)
+            passed = ((batch, output.features, output.present) for batch, output in outputs)
             fitted = fit_classes(passed, self._fit(seed))
         self.state.densities = [*self.state.densities, *fitted]
 

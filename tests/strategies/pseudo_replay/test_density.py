@@ -119,7 +119,8 @@ def complete(count: int, target: int = 0, task_id: int = 0) -> tuple[Batch, dict
 
 
 def fitted(*passed: tuple[Batch, dict[str, Tensor]], components: int = 1, diagonal: bool = False) -> list[Record]:
-    return fit_classes(passed, partial(fit, components=components, diagonal=diagonal))
+    present = ((batch, features, batch.inputs.present) for batch, features in passed)
+    return fit_classes(present, partial(fit, components=components, diagonal=diagonal))
 
 
 LIKE = {"b": torch.zeros(1, 3), "a": torch.zeros(1, 2)}

@@ -77,7 +77,7 @@ def test_modalities_are_drawn_together_from_one_decoder() -> None:
     batch = Batch(
         Inputs({n: torch.zeros(200) for n in features}, present), torch.zeros(200).long(), torch.zeros(200).long()
     )
-    records = fit_classes([(batch, features)], partial(fit_vae, latent=4, steps=300, seed=0))
+    records = fit_classes([(batch, features, present)], partial(fit_vae, latent=4, steps=300, seed=0))
     like = {name: value[:1] for name, value in features.items()}
     found = ClassDensities(records).draw(100, like, chance()).features
     assert torch.corrcoef(torch.stack([found["a"].sum(1), found["b"][:, 2]]))[0, 1] > 0.9
