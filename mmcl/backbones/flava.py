@@ -110,12 +110,13 @@ def _first_tiny_flava(seed: int) -> "FlavaBackbone":
 def _loaded(folder: Path, length: int | None) -> "FlavaBackbone":
     from transformers import AutoTokenizer, FlavaImageProcessor, FlavaModel
 
-    from mmcl.backbones.flava_backbone import FlavaBackbone
+    from mmcl.backbones.flava_backbone import FlavaBackbone, without_bars
 
     try:
-        flava, found = FlavaModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
-        processor = FlavaImageProcessor.from_pretrained(folder, local_files_only=True)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        with without_bars():
+            flava, found = FlavaModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+            processor = FlavaImageProcessor.from_pretrained(folder, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
         raise _doubtful(
             folder, f"transformers cannot load it ({type(error).__name__}: {' '.join(str(error).split())[:300]})"

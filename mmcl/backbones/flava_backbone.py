@@ -1,6 +1,7 @@
 """Image, text and fusion encoders of transformers' FLAVA as a backbone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,9 +132,9 @@ class FlavaBackbone(Backbone):
     def export(self, folder: Path) -> None:
         """Write model, image processor and tokeniser as transformers does, whose ``from_pretrained`` reads them."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.flava.save_pretrained(folder)
-        self._pixels.processor.save_pretrained(folder)
-        self._tokens.tokenizer.save_pretrained(folder)
+        with without_bars():
+            for part in (self.flava, self._pixels.processor, self._tokens.tokenizer):
+                part.save_pretrained(folder)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "FlavaBackbone":
         """A copy with its own weights; preprocessing and tokeniser, which hold no weights, are shared."""
@@ -221,3 +222,17 @@ class Tokens:
             list(texts), padding="max_length", truncation=True, max_length=self.length, return_tensors="pt"
         )["input_ids"]
         return found
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Transformers draws no bars of its own inside the body: a run has one, or is to be quiet."""
+    from transformers.utils import logging
+
+    drawn = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if drawn:
+            logging.enable_progress_bar()

@@ -20,7 +20,7 @@ def open_entrance(encoder: nn.Module) -> None:
     encoder.add_module(_ENTRANCE, nn.Identity())
     encoder.register_forward_pre_hook(_through_entrance)
     for layer in encoder.layer:  # type: ignore[union-attr]
-        layer.register_forward_pre_hook(_with_grown_mask)
+        layer.register_forward_pre_hook(_with_grown_mask, with_kwargs=True)
 
 
 def sites_of_encoder(tower: Any, *, masked: bool) -> Iterator[Site]:
@@ -95,13 +95,14 @@ def _through_entrance(encoder: nn.Module, arguments: tuple[Any, ...]) -> tuple[A
     return (encoder.get_submodule(_ENTRANCE)(arguments[0]), *arguments[1:])
 
 
-def _with_grown_mask(layer: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...] | None:
+def _with_grown_mask(
+    layer: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
     """The arguments of a layer, whose mask ``[B, 1, 1 or L, L]`` is one of the sequence before it was lengthened."""
-    sequence, mask, *rest = arguments
-    length = sequence.shape[1]
+    (sequence, *others), length = arguments, arguments[0].shape[1]
+    mask = others[0] if others else named.get("attention_mask")
     if mask is None or mask.shape[-1] == length:
         return None
     places = _places(mask.shape[-1], length, mask.device)
-    if mask.shape[-2] > 1:
-        mask = mask[..., places, :]
-    return (sequence, mask[..., places], *rest)
+    mask = (mask[..., places, :] if mask.shape[-2] > 1 else mask)[..., places]
+    return ((sequence, mask, *others[1:]), named) if others else (arguments, {**named, "attention_mask": mask})

@@ -17,12 +17,15 @@ class Route(NamedTuple):
         query: ``float[B, Q]``, the frozen features that the way was found by, if it was found.
         prompt_strength: ``float[B]``, how much of them the class prompts pass that a row is compared with, where that
             is not as much as the row itself.
+        of_parts: ``int64[B, M]``, the ways through M parts of the model that choose for themselves, in the order of
+            their router; ``ids`` is then the way of the one that answers.
     """
 
     ids: Tensor
     strength: Tensor
     query: Tensor | None = None
     prompt_strength: Tensor | None = None
+    of_parts: Tensor | None = None
 
     @classmethod
     def given(cls, ids: Tensor) -> "Route":
@@ -53,7 +56,22 @@ class Route(NamedTuple):
         prompts = None
         if self.prompt_strength is not None or other.prompt_strength is not None:
             prompts = torch.cat([self.strength_of_prompts, other.strength_of_prompts])
-        return Route(torch.cat([self.ids, other.ids]), torch.cat([self.strength, other.strength]), query, prompts)
+        parts = None
+        if self.of_parts is not None or other.of_parts is not None:
+            parts = torch.cat([self._through_each(other), other._through_each(self)])
+        ids, strength = torch.cat([self.ids, other.ids]), torch.cat([self.strength, other.strength])
+        return Route(ids, strength, query, prompts, parts)
+
+    def through(self, part: int) -> "Route":
+        """The ways through one part of the model, which are those of all parts unless each has chosen for itself."""
+        return self if self.of_parts is None else self._replace(ids=self.of_parts[:, part])
+
+    def _through_each(self, other: "Route") -> Tensor:
+        """``int64[B, M]``, for as many parts as this route or the other one has."""
+        if self.of_parts is not None:
+            return self.of_parts
+        assert other.of_parts is not None
+        return self.ids.unsqueeze(1).expand(-1, other.of_parts.shape[1])
 
     @property
     def strength_of_prompts(self) -> Tensor:

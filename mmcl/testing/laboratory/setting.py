@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from mmcl.backbones.flava import tiny_flava
 from mmcl.backbones.openclip import OpenCLIPBackbone, tiny_clip
 from mmcl.data.asked import AnswerKind
 from mmcl.data.modality import IMAGE, TEXT
@@ -15,7 +16,7 @@ from mmcl.learning.strategy import StrategyPlugin
 from mmcl.models.backbone import Backbone
 from mmcl.streams.benchmark import Benchmark
 from mmcl.streams.scenario import CIL, DIL, MDTIL, TIL, Scenario
-from mmcl.testing.toy import toy_benchmark, toy_learner, toy_pairs
+from mmcl.testing.toy import toy_benchmark, toy_learner, toy_pairs, toy_questions
 from mmcl.testing.toy.models import ImageTower, TextTower
 from mmcl.testing.toy.samples import Raw, rewritten
 
@@ -33,6 +34,7 @@ class Setting:
         backbone: builds it.
         raw: whether images are Pillow images, which are prepared and augmented.
         pairs: whether the stream shows pairs of images and texts without classes.
+        questions: whether it asks about images, of a backbone that also reads image and text together.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Setting:
     backbone: Callable[[], Backbone] = field(default=tiny_clip, compare=False)
     raw: bool = False
     pairs: bool = False
+    questions: bool = False
 
     def __str__(self) -> str:
         return self.name
@@ -48,10 +51,11 @@ class Setting:
     @property
     def surroundings(self) -> Surroundings:
         """As compositions are checked against them."""
-        both = self.scenario.modalities_change or self.pairs
+        both = self.scenario.modalities_change or self.pairs or self.questions
+        together = {self.encodes} if self.questions else set()
         return Surroundings(
             scenario=self.scenario,
-            towers=frozenset(frozenset({name}) for name in self.encodes),
+            towers=frozenset({frozenset({name}) for name in self.encodes} | together),
             reference_data=True,
             modalities=frozenset({IMAGE, TEXT}) if both else self.encodes - {TEXT} or self.encodes,
             answers=AnswerKind.PARTNER if self.pairs else AnswerKind.CLASS,
@@ -62,6 +66,8 @@ class Setting:
         """A fresh stream of this setting."""
         if self.pairs:
             return toy_pairs(self.scenario, experiences, classes * per_class, seed)
+        if self.questions:
+            return toy_questions(self.scenario, experiences, classes, per_class, seed)
         turns = None if IMAGE in self.encodes else [self.encodes]
         benchmark = toy_benchmark(self.scenario, experiences, classes, per_class, seed, turns)
         return rewritten(benchmark, lambda samples, *_: Raw(samples)) if self.raw else benchmark
@@ -100,11 +106,15 @@ CLIP_SETTINGS = (
     Setting("scenario TIL with pairs", TIL, backbone=trained_scale, pairs=True),
     Setting("scenario CIL with image files", CIL, raw=True),
 )
-SPARE_SETTINGS = (Setting("scenario TIL with pairs", TIL, pairs=True),)
+SPARE_SETTINGS = (
+    Setting("scenario TIL with pairs", TIL, pairs=True),
+    Setting("scenario CIL with questions", CIL, backbone=tiny_flava, questions=True),
+    Setting("scenario TIL with questions", TIL, backbone=tiny_flava, questions=True),
+)
 
 
 def composing(strategy: StrategyPlugin, name: str) -> list[Setting]:
-    """The settings with a CLIP that a strategy composes with; the spare ones for those who compose with no other."""
+    """The usual settings that a strategy composes with; the spare ones for those who compose with no other."""
     for settings in (CLIP_SETTINGS, SPARE_SETTINGS):
         if found := [setting for setting in settings if not setting.refusal(strategy, name)]:
             return found

@@ -6,12 +6,14 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch import Tensor
 from transformers import FlavaForPreTraining, FlavaModel
 
+import mmcl
 from mmcl.backbones.composite import Composite, CompositeBackbone
 from mmcl.backbones.flava import Flava, tiny_flava
 from mmcl.backbones.flava_backbone import FUSION, FlavaBackbone
@@ -236,3 +238,25 @@ def test_more_tokens_than_the_model_has_positions_for_are_refused(folder: Path) 
     with pytest.raises(ConfigError, match="77, and the model has positions for 20 tokens"):
         Flava(weights=str(folder), text_length=77).build()
     assert Flava(weights=str(folder), text_length=8).build().tokenize(TEXTS).shape == (3, 8)
+
+
+def test_questions_of_ones_own_are_learned_and_a_run_is_resumed(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {
+            "image": Image.new("RGB", (40, 30), ("red", "green")[number % 2]),
+            "text": question,
+            "label": answers[number % 2],
+        }
+        for question, answers in (("what colour", ("red", "green")), ("how many", ("one", "two")))
+        for number in range(10)
+    ]
+    stream = mmcl.streams.by_class(rows, experiences=2, training={"iterations": 2, "batch_size": 4})
+    options: dict[str, Any] = {"backbone": f"flava:{folder}", "strategies": ["triplet:expert_length=2"], "quiet": True}
+    result = mmcl.run(benchmark=stream, out=tmp_path / "run", **options)
+    assert np.isfinite(result.matrix[-1]).all()
+    assert result.results["model"]["model"] == "FLAVA"
+    again = mmcl.resume(tmp_path / "run", benchmark=stream, quiet=True).matrix
+    assert np.array_equal(again, result.matrix, equal_nan=True)
+    assert "%|" not in capsys.readouterr().err, "no bars in a quiet run"

@@ -100,6 +100,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "progressive": "alpha dropout",
         "rail": "ridge dual_ridge gamma adapter_weight",
         "rapf": "mix_bias",
+        "triplet": "matching interaction stability lr",
         "wise_ft": "alpha floor",
         "zscl": "alpha",
     },
