@@ -104,7 +104,7 @@ def _first_tiny_flava(seed: int) -> "FlavaBackbone":
                 parameter.normal_(std=0.1)
     square = {"height": 32, "width": 32}
     processor = FlavaImageProcessor(size=square, crop_size=square)
-    return FlavaBackbone(flava.eval(), processor, AutoTokenizer.from_pretrained(_TOKENIZER), 20)
+    return FlavaBackbone(flava.train(False), processor, AutoTokenizer.from_pretrained(_TOKENIZER), 20)
 
 
 def _loaded(folder: Path, length: int | None) -> "FlavaBackbone":
@@ -114,13 +114,14 @@ def _loaded(folder: Path, length: int | None) -> "FlavaBackbone":
 
     try:
         with without_bars():
-            flava, found = FlavaModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+            loaded: Any = FlavaModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
             processor = FlavaImageProcessor.from_pretrained(folder, local_files_only=True)
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
         raise _doubtful(
             folder, f"transformers cannot load it ({type(error).__name__}: {' '.join(str(error).split())[:300]})"
         ) from error
+    flava, found = loaded
     # what pools for heads that are not used here may be missing
     missing = sorted(name for name in found["missing_keys"] if ".pooler." not in name)
     if missing:

@@ -59,7 +59,11 @@ class FlavaBackbone(Backbone):
             TEXT: ModalitySpec((length,), torch.int64),
         }
         width, each = int(flava.config.projection_dim), (IMAGE, TEXT)
-        self._models = {IMAGE: flava.image_model, TEXT: flava.text_model, FUSION: flava.multimodal_model}
+        self._models: dict[str, Any] = {
+            IMAGE: flava.image_model,
+            TEXT: flava.text_model,
+            FUSION: flava.multimodal_model,
+        }
         self.towers = {
             **{name: Tower(self._models[name], frozenset({name}), width) for name in each},
             FUSION: Tower(flava.multimodal_model, frozenset(each), int(flava.mm_hidden_size), upon=frozenset(each)),
@@ -102,7 +106,7 @@ class FlavaBackbone(Backbone):
         end = tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
         if start is None or end is None or tokenizer.pad_token_id is None:
             raise self._lacking("'vocabulary' with start, end and padding", "token ids")
-        size = int(self.flava.config.text_config.vocab_size)
+        size = int(self._models[TEXT].config.vocab_size)
         return Vocabulary(size, start, end, tokenizer.pad_token_id)
 
     @property
@@ -178,7 +182,8 @@ class FlavaBackbone(Backbone):
 
     def _words(self, inputs: Inputs) -> Tensor:
         """``int64[B, L]``: 1 where a token is no padding."""
-        return (inputs[TEXT] != self._tokens.tokenizer.pad_token_id).long()
+        words: Tensor = inputs[TEXT] != self._tokens.tokenizer.pad_token_id
+        return words.long()
 
     @property
     def _pixels(self) -> "Pixels":
@@ -230,9 +235,9 @@ def without_bars() -> Iterator[None]:
     from transformers.utils import logging
 
     drawn = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         if drawn:
-            logging.enable_progress_bar()
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -72,7 +72,8 @@ class ModalityMatching(Router):
     def queries(self, route: Route) -> Float[Tensor, "B M Q"]:
         """The queries of each row, tower by tower."""
         assert route.query is not None
-        return route.query.unflatten(1, self._shape)
+        queries: Tensor = route.query.unflatten(1, self._shape)
+        return queries
 
     def cosines(self, queries: Float[Tensor, "B M Q"]) -> Float[Tensor, "B M T"]:
         """Of the queries of each tower with its keys of the T experiences, in their order."""

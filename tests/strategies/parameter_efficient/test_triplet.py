@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from mmcl_strategies.parameter_efficient.layer_prompts import LayerPrompts
+from mmcl_strategies.parameter_efficient.layer_prompts import LayerPrompts, in_slots
 from mmcl_strategies.parameter_efficient.task_classifiers import TaskClassifiers
 from mmcl_strategies.parameter_efficient.triplet import FUSION_ENCODER, QUESTIONS, Triplet
+from mmcl_strategies.replay.replay import Replay
 from mmcl_strategies.routing.modality_matching import ModalityMatching
 from torch import Tensor
 from torch.nn import functional
@@ -44,13 +45,17 @@ def triplet(**options: Any) -> Triplet:
 
 @dataclass(kw_only=True, eq=False)
 class Step(StrategyPlugin):
-    """Keeps what the last step was about."""
+    """Keeps what the last step was about, and the model as it was in it."""
 
+    model: list[MultimodalModel] = field(default_factory=list, init=False)
     batch: list[Batch] = field(default_factory=list, init=False)
     fused: list[Tensor] = field(default_factory=list, init=False)
 
-    def before_backward(self, learner: Learner, **_: object) -> None:
-        self.batch, self.fused = [learner.batch], [learner.output.features["fusion"].detach()]
+    def before_forward(self, learner: Learner, **_: object) -> None:
+        self.model, self.batch = [deepcopy(learner.model)], [learner.batch]
+
+    def after_forward(self, learner: Learner, **_: object) -> None:
+        self.fused = [learner.output.features["fusion"].detach()]
 
 
 def begun(
@@ -102,16 +107,16 @@ def plain_queries(inputs: Inputs) -> Tensor:
     return torch.stack([found[name].tokens[:, 0] for name in TOWERS], dim=1)  # type: ignore[index]
 
 
-def router_of(learner: Learner) -> ModalityMatching:
-    assert isinstance(learner.model.router, ModalityMatching)
-    return learner.model.router
+def router_of(model: MultimodalModel) -> ModalityMatching:
+    assert isinstance(model.router, ModalityMatching)
+    return model.router
 
 
-def prompts_of(learner: Learner) -> dict[str, list[tuple[int, LayerPrompts]]]:
+def prompts_of(model: MultimodalModel) -> dict[str, list[tuple[int, LayerPrompts]]]:
     """Tower -> the layers that have prompts, and these."""
     found: dict[str, list[tuple[int, LayerPrompts]]] = {}
     for name in TOWERS:
-        backbone = learner.model.backbone
+        backbone = model.backbone
         entrances = [*backbone.sites_of(name, "tokens"), *backbone.sites_of(name, "block")[:-1]]
         held = [(layer, getattr(site.exit, "addons", {})) for layer, site in enumerate(entrances)]
         found[name] = [(layer, addons["triplet"]) for layer, addons in held if "triplet" in addons]
@@ -151,7 +156,7 @@ def passed(encoder: Any, tokens: Tensor, prompts: list[LayerPrompts], way: int, 
 @pytest.mark.parametrize("row", [0, 1, 3])
 def test_each_tower_has_the_prompts_of_its_own_way_in_slots_that_every_layer_fills_anew(row: int) -> None:
     batch, flava = asked(PARTS), tiny_flava().flava
-    of = {name: [prompts for _, prompts in layers] for name, layers in prompts_of(shared()).items()}
+    of = {name: [prompts for _, prompts in layers] for name, layers in prompts_of(shared().model).items()}
     ways = dict(zip(TOWERS, PARTS[row], strict=True))
     tokens = batch[TEXT][row : row + 1]
     with torch.no_grad():
@@ -168,6 +173,15 @@ def test_each_tower_has_the_prompts_of_its_own_way_in_slots_that_every_layer_fil
     found = features(shared().model, batch)
     torch.testing.assert_close(found["fusion"][row], last[0], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(found[IMAGE][row], image, rtol=1e-4, atol=1e-5)
+
+
+def test_slots_stand_behind_the_first_token_general_ones_first_and_are_filled_anew_or_kept() -> None:
+    tokens = torch.tensor([[[0.0], [10.0], [20.0]]])
+    general, expert = torch.tensor([[[1.0]]]), torch.tensor([[[2.0], [3.0]]])
+    whole = in_slots(in_slots(tokens, general, None, (0, 0)), None, expert, (1, 0))
+    assert whole.flatten().tolist() == [0, 1, 2, 3, 10, 20]
+    assert in_slots(whole, -general, None, (1, 2)).flatten().tolist() == [0, -1, 2, 3, 10, 20]
+    assert in_slots(whole, None, -expert, (1, 2)).flatten().tolist() == [0, 1, -2, -3, 10, 20]
 
 
 def deep(*layers: int) -> FlavaBackbone:
@@ -196,7 +210,7 @@ def test_general_prompts_are_in_the_first_layers_and_those_of_experiences_in_lat
     stream = toy_questions(CIL, 1)
     learner = toy_learner(stream, {"it": triplet(**options)}, backbone=deep(*layers), iterations=1)
     learner.train(stream.train[0])
-    for name, found in prompts_of(learner).items():
+    for name, found in prompts_of(learner.model).items():
         assert [layer for layer, prompts in found if len(prompts.general)] == general, name
         assert [layer for layer, prompts in found if prompts.experts] == experts, name
     sizes = learner.model.encode(asked()).tokens
@@ -226,20 +240,33 @@ def test_what_belongs_to_earlier_experiences_stays_bit_for_bit_and_what_all_shar
         assert {name.split(".")[0] for name in own} == {"backbone", "router", "head"}
 
 
+def test_remembered_samples_pass_their_own_prompts_which_stay_as_they_are() -> None:
+    stream = toy_questions(CIL, 2)
+    strategies: dict[str, StrategyPlugin] = {"it": triplet(), "replay": Replay(size=8)}
+    learner = toy_learner(stream, strategies, backbone=tiny_flava(), iterations=4, schedule="constant")
+    learner.train(stream.train[0])
+    before = weights(learner)
+    learner.train(stream.train[1])
+    after = weights(learner)
+    first = [name for name in before if name.endswith(".experts.0") or name.startswith(("router.keys.0", "head.c"))]
+    assert len(first) == 6
+    assert all(torch.equal(before[name], after[name]) for name in first)
+
+
 def test_prompts_of_an_experience_begin_as_those_of_the_one_before_and_keys_anew() -> None:
     learner, stream = begun(triplet())
     learner.train(stream.train[0])
     learner.meet(stream.train[1])
-    for layers in prompts_of(learner).values():
+    for layers in prompts_of(learner.model).values():
         for _, prompts in layers:
             if prompts.experts:
                 assert torch.equal(prompts.experts["0"], prompts.experts["1"])
                 assert prompts.experts["0"] is not prompts.experts["1"]
-    assert not torch.equal(router_of(learner).keys["0"], router_of(learner).keys["1"])
+    assert not torch.equal(router_of(learner.model).keys["0"], router_of(learner.model).keys["1"])
 
 
-def matrices_of(learner: Learner) -> list[Any]:
-    return list(learner.model.parts["triplet"].children())
+def matrices_of(model: MultimodalModel) -> list[Any]:
+    return list(model.parts["triplet"].children())
 
 
 def unit(rows: Tensor) -> Tensor:
@@ -249,39 +276,41 @@ def unit(rows: Tensor) -> Tensor:
 @pytest.mark.parametrize("options", [{}, {"matching": 0.4, "interaction": 0.7, "stability": 0.9}])
 def test_terms_are_those_of_their_definitions(options: dict[str, float]) -> None:
     strategy = triplet(**options)
-    learner, stream = begun(strategy, steps=1, label_smoothing=0.1)
+    learner, stream = begun(strategy, steps=2, label_smoothing=0.1)
     ends: list[list[Tensor]] = []
     step: Any = learner.strategies["step"]
     for index, experience in enumerate(stream.train):
-        learner.meet(experience)
-        keys = router_of(learner).keys[str(index)].detach().clone()
-        tied = [(m.u.detach().clone(), m.v.detach().clone()) for m in matrices_of(learner)]
-        stored = {n: [p.of(index).detach().clone() for _, p in found] for n, found in prompts_of(learner).items()}
-        classifier: Any = deepcopy(learner.model.head.classifiers[str(index)])  # type: ignore[union-attr,index]
-        learner.train(experience)  # one step: its terms are those of the weights above
+        learner.train(experience)
         terms = {name: value.detach() for name, value in learner.loss_terms.items()}
-        ((batch,), (rows,)) = step.batch, step.fused
-        queries, expected = plain_queries(batch.inputs), torch.zeros(())
-        for row in queries:
-            expected = expected - sum(unit(row[m]) @ unit(keys[m]) for m in range(3))
-        torch.testing.assert_close(terms["it/matching"], strategy.matching * expected)
-        agreements = torch.zeros(())
-        for layer, (u, v) in enumerate(tied):
-            image, question, fusion = (stored[name][layer] for name in TOWERS)
-            w = [u[m] @ v[m].T for m in range(3)]
-            wanted = torch.stack([w[0] @ i + w[1] @ q + w[2] @ (i * q) for i, q in zip(image, question, strict=True)])
-            agreements = agreements + unit(wanted.flatten()) @ unit(fusion.flatten())
-        torch.testing.assert_close(terms["it/interaction"], -strategy.interaction * agreements)
-        now = [u @ v.mT for u, v in tied]
-        if not ends:
-            assert "it/stability" not in terms
-        else:
-            moved = sum(((a - b) ** 2).sum() for a, b in zip(now, ends[-1], strict=True))
-            torch.testing.assert_close(terms["it/stability"], torch.as_tensor(strategy.stability * moved))
-        ends.append([m.whole.detach().clone() for m in matrices_of(learner)])
-        columns = batch.targets - 2 * index
-        task = functional.cross_entropy(classifier(rows), columns, label_smoothing=0.1)
-        torch.testing.assert_close(terms["task"], task.detach())
+        ((model,), (batch,), (rows,)) = step.model, step.batch, step.fused
+        with torch.no_grad():
+            keys = router_of(model).keys[str(index)]
+            expected = torch.zeros(())
+            for row in plain_queries(batch.inputs):
+                expected = expected - sum(unit(row[m]) @ unit(keys[m]) for m in range(3))
+            torch.testing.assert_close(terms["it/matching"], strategy.matching * expected)
+            agreements, now = torch.zeros(()), []
+            layers = zip(*(prompts_of(model)[name] for name in TOWERS), strict=True)
+            for matrix, of_layer in zip(matrices_of(model), layers, strict=True):
+                parts = [[p.general, *([p.experts[str(index)]] if p.experts else [])] for _, p in of_layer]
+                image, question, fusion = map(torch.cat, parts)
+                w = [matrix.u[m] @ matrix.v[m].T for m in range(3)]
+                pairs = zip(image, question, strict=True)
+                wanted = torch.stack([w[0] @ i + w[1] @ q + w[2] @ (i * q) for i, q in pairs])
+                agreements = agreements + unit(wanted.flatten()) @ unit(fusion.flatten())
+                now.append(torch.stack(w))
+            torch.testing.assert_close(terms["it/interaction"], -strategy.interaction * agreements)
+            if not ends:
+                assert "it/stability" not in terms
+            else:
+                moved = torch.stack([(a - b).square().sum() for a, b in zip(now, ends[-1], strict=True)]).sum()
+                assert float(moved) > 0
+                torch.testing.assert_close(terms["it/stability"], strategy.stability * moved)
+            classifier: Any = model.head.classifiers[str(index)]  # type: ignore[union-attr,index]
+            columns = batch.targets - 2 * index
+            task = functional.cross_entropy(classifier(rows), columns, label_smoothing=0.1)
+            torch.testing.assert_close(terms["task"], task)
+            ends.append([matrix.whole.clone() for matrix in matrices_of(learner.model)])
 
 
 def test_matrices_are_held_where_the_experience_before_has_left_them_and_not_where_they_began() -> None:
@@ -289,7 +318,7 @@ def test_matrices_are_held_where_the_experience_before_has_left_them_and_not_whe
     strategy: Any = learner.strategies["it"]
     for experience in stream.train:
         learner.train(experience)
-        for matrix, u, v in zip(matrices_of(learner), strategy.state.u, strategy.state.v, strict=True):
+        for matrix, u, v in zip(matrices_of(learner.model), strategy.state.u, strategy.state.v, strict=True):
             assert torch.equal(matrix.u, u)
             assert torch.equal(matrix.v, v)
             assert matrix.u.data_ptr() != u.data_ptr()
@@ -298,11 +327,11 @@ def test_matrices_are_held_where_the_experience_before_has_left_them_and_not_whe
 def test_stability_pulls_matrices_back_to_those_of_the_experience_before() -> None:
     moved = []
     for stability in (0.0, 1000.0):
-        learner, stream = begun(triplet(stability=stability), steps=20)
+        learner, stream = begun(triplet(stability=stability), steps=8)
         learner.train(stream.train[0])
-        before = [matrix.whole.detach().clone() for matrix in matrices_of(learner)]
+        before = [matrix.whole.detach().clone() for matrix in matrices_of(learner.model)]
         learner.train(stream.train[1])
-        after = [matrix.whole.detach() for matrix in matrices_of(learner)]
+        after = [matrix.whole.detach() for matrix in matrices_of(learner.model)]
         moved.append(float(sum((a - b).square().sum() for a, b in zip(after, before, strict=True))))
     assert moved[1] < 0.5 * moved[0]
 
@@ -311,7 +340,7 @@ def test_matrices_have_the_rank_of_the_option() -> None:
     for rank in (1, 3):
         learner, stream = begun(triplet(rank=rank), experiences=1)
         learner.train(stream.train[0])
-        for matrix in matrices_of(learner):
+        for matrix in matrices_of(learner.model):
             assert torch.linalg.matrix_rank(matrix.whole.detach()).tolist() == [rank] * 3
             # products keep about the length of what they are multiplied with
             assert 0.1 < float(matrix.whole.detach().square().sum((1, 2)).mean()) / 16 < 10
@@ -330,7 +359,7 @@ def test_keys_learn_by_matching_alone_and_prompts_of_image_and_question_by_all_e
     learner.meet(stream.train[0])
     before = weights(learner)
     learner.train(stream.train[0])
-    assert torch.equal(before["router.keys.0"], router_of(learner).keys["0"])
+    assert torch.equal(before["router.keys.0"], router_of(learner.model).keys["0"])
 
 
 def test_the_network_is_the_one_that_is_evaluated_and_stays_frozen() -> None:
@@ -361,7 +390,7 @@ def test_without_a_rate_of_its_own_it_has_that_of_the_training_settings() -> Non
 def test_queries_are_first_tokens_of_the_frozen_encoders_without_prompts() -> None:
     route = shared().model.encode(asked()).route
     assert route is not None
-    torch.testing.assert_close(router_of(shared()).queries(route), plain_queries(asked()))
+    torch.testing.assert_close(router_of(shared().model).queries(route), plain_queries(asked()))
     told = shared().model.encode(asked().with_task_ids(torch.tensor([2, 1, 0, 2]))).route
     assert told is not None
     assert told.ids.tolist() == [2, 1, 0, 2]
@@ -374,7 +403,7 @@ def test_each_modality_finds_its_experience_by_its_own_key() -> None:
         for part, way in ((0, 1), (1, 2), (2, 0)):
             for index in range(3):
                 sign = 1 if index == way else -1
-                router_of(learner).keys[str(index)][part] = sign * queries[0, part]
+                router_of(learner.model).keys[str(index)][part] = sign * queries[0, part]
     route = learner.model.encode(asked()).route
     assert route is not None
     assert route.of_parts is not None
@@ -438,7 +467,7 @@ def test_the_classifier_is_that_of_the_way_of_the_fusion() -> None:
 def test_questions_lead_to_their_experience_and_are_answered_better_than_by_chance() -> None:
     stream = toy_questions(CIL, 3, per_class=24)
     learner = toy_learner(
-        stream, {"it": triplet()}, backbone=tiny_flava(), iterations=150, batch_size=16, schedule="constant"
+        stream, {"it": triplet()}, backbone=tiny_flava(), iterations=80, batch_size=16, schedule="constant"
     )
     for experience in stream.train:
         learner.train(experience)
@@ -459,12 +488,15 @@ def test_questions_lead_to_their_experience_and_are_answered_better_than_by_chan
 
 
 def test_hundreds_of_experiences_can_be_learned() -> None:
-    learner, stream = begun(triplet(), experiences=200, steps=1)
+    stream = toy_questions(CIL, 200, per_class=1)
+    learner = toy_learner(stream, {"it": triplet()}, backbone=tiny_flava(), iterations=1)
     for experience in stream.train:
-        learner.train(experience)
+        learner.meet(experience)
+        if experience.index % 40 == 39:
+            learner.train(experience)
     route = learner.model.eval().encode(asked()).route
     assert route is not None
-    assert len(router_of(learner).keys) == 200
+    assert len(router_of(learner.model).keys) == 200
     assert learner.model.head.knows(learner.label_space)
 
 
