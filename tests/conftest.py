@@ -34,6 +34,8 @@ CHECKED = (
     "mmcl_strategies.parameter_efficient.draws",
     "mmcl_strategies.parameter_efficient.experts",
     "mmcl_strategies.parameter_efficient.gating",
+    "mmcl_strategies.parameter_efficient.interaction",
+    "mmcl_strategies.parameter_efficient.layer_prompts",
     "mmcl_strategies.parameter_efficient.prefixes",
     "mmcl_strategies.parameter_efficient.prompt_pool",
     "mmcl_strategies.parameter_efficient.prompts",
@@ -50,6 +52,7 @@ CHECKED = (
     "mmcl_strategies.routing.centroids",
     "mmcl_strategies.routing.gaussian",
     "mmcl_strategies.routing.keys",
+    "mmcl_strategies.routing.modality_matching",
     "mmcl_strategies.routing.reconstruction",
     "mmcl_strategies.shared",
 )

@@ -30,7 +30,7 @@ def inputs(first: int = 0) -> Inputs:
         task_ids=rows,
         asked=Asked(SPACE, rows.reshape(3, 1) % 2 == torch.arange(3) % 2),
         whole=frozenset({IMAGE}),
-        route=Route(rows - 1, rows / 10, rows.reshape(3, 1).float(), rows / 20),
+        route=Route(rows - 1, rows / 10, rows.reshape(3, 1).float(), rows / 20, torch.stack([rows, rows + 1], dim=1)),
     )
 
 

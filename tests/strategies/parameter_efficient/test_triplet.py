@@ -467,7 +467,7 @@ def test_the_classifier_is_that_of_the_way_of_the_fusion() -> None:
 def test_questions_lead_to_their_experience_and_are_answered_better_than_by_chance() -> None:
     stream = toy_questions(CIL, 3, per_class=24)
     learner = toy_learner(
-        stream, {"it": triplet()}, backbone=tiny_flava(), iterations=80, batch_size=16, schedule="constant"
+        stream, {"it": triplet(lr=0.06)}, backbone=tiny_flava(), iterations=80, batch_size=16, schedule="constant"
     )
     for experience in stream.train:
         learner.train(experience)
