@@ -79,7 +79,7 @@ def strangers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 def test_own_plugins_come_in_through_entry_points() -> None:
     assert load(STRATEGIES, "ewc") is EWC
     assert find(STRATEGIES, "ewc").distribution == "mmcl"
-    assert {entry.name for entry in entries(BACKBONES)} == {"composite", "glyph-clip", "openclip"}
+    assert {entry.name for entry in entries(BACKBONES)} == {"composite", "flava", "glyph-clip", "openclip"}
 
 
 def test_a_card_is_read_without_importing(strangers: Path) -> None:

@@ -191,6 +191,7 @@ def deep(*layers: int) -> FlavaBackbone:
     for model, count in zip(models, layers, strict=True):
         while len(model.encoder.layer) < count:
             model.encoder.layer.append(deepcopy(model.encoder.layer[0]))
+        model.config.num_hidden_layers = count
     return backbone
 
 
