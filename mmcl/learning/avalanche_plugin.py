@@ -280,8 +280,12 @@ def _require_hosting(strategy: StrategyPlugin, name: str, count: int) -> None:
     unheard = [event for event in _EVALUATION if strategy.overrides(event)]
     for holds, found, remedy in (
         (count == 1, f"it is there {count} times", "Keep one."),
-        (not taken, f"it wants to {taken[:1]}, which the template does itself", "Train with mmcl.Learner."),
-        (not unheard, f"it defines {unheard[:1]}, and evaluation is the template's", "Train with mmcl.Learner."),
+        (not taken, f"it wants to {''.join(taken[:1])}, which the template does itself", "Train with mmcl.Learner."),
+        (
+            not unheard,
+            f"it defines {''.join(unheard[:1])}, and evaluation is the template's",
+            "Train with mmcl.Learner.",
+        ),
     ):
         if not holds:
             raise CompositionError(
