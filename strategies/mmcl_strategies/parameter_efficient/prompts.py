@@ -29,6 +29,24 @@ def in_place_of_words(embedded: Tokens, prompts: Vectors) -> Tokens:
     return torch.cat([embedded[:, :1], prompts, embedded[:, 1 + prompts.shape[1] :]], dim=1)
 
 
+def where_taken(
+    tokens: Tokens, route: Route | None, change: Callable[[Tokens, Route], Tensor]
+) -> Float[Tensor, "B _ W"]:
+    """The rows that take a way, changed, and the others as they are.
+
+    Args:
+        tokens: of all rows.
+        route: their ways, if they have any.
+        change: what becomes of some rows with their ways. Where it makes them longer, all rows take a way or none does.
+    """
+    if route is None or not bool((taken := route.taken).any()):
+        return tokens
+    if bool(taken.all()):
+        return change(tokens, route)
+    rows = taken.nonzero().squeeze(1)
+    return tokens.index_copy(0, rows, change(tokens[rows], route.select(rows)))
+
+
 class Prompts(AddOn):
     """Puts the prompts of each row's way among its tokens; rows on the plain way stay as they are.
 
@@ -73,14 +91,9 @@ class Prompts(AddOn):
 
     def forward(self, here: Here, inputs: Inputs) -> Tensor:
         """``[B, L, W]`` with the prompts of each row. Where these lengthen a row, all rows take a way or none does."""
-        route = inputs.route
-        if route is None or not bool((taken := route.taken).any()):
-            return here.value
-        if bool(taken.all()):
-            return self._place(here.value, self._of(route, here.value.dtype))
-        rows = taken.nonzero().squeeze(1)
-        changed = self._place(here.value[rows], self._of(route.select(rows), here.value.dtype))
-        return here.value.index_copy(0, rows, changed)
+        return where_taken(
+            here.value, inputs.route, lambda value, route: self._place(value, self._of(route, value.dtype))
+        )
 
     def _of(self, route: Route, dtype: torch.dtype) -> Tensor:
         """``[B, P, W]``, the prompts of each row; calls grow with the ways that occur, not with those there are."""

@@ -9,9 +9,9 @@ def required_sites(backbone: Backbone, tower: str, kind: str, who: str) -> list[
     """The sites of a kind in a tower, in the order of layers.
 
     Raises:
-        CompositionError: if it shows none.
+        CompositionError: if it shows none, or there is no such tower.
     """
-    sites = backbone.sites_of(tower, kind)
+    sites = backbone.sites_of(tower, kind) if tower in backbone.towers else []
     if not sites:
         raise CompositionError(
             f"strategy {who!r}",

@@ -24,28 +24,20 @@ from typing import ClassVar
 
 from torch import nn
 
-from mmcl.data.label_space import LabelSpace
 from mmcl.data.modality import IMAGE, TEXT
-from mmcl.errors import CompositionError, ConfigError
 from mmcl.learning.compose import Need, Order, Slot
 from mmcl.learning.strategy import Learner, StrategyPlugin
-from mmcl.models.backbone import Backbone
 from mmcl.models.heads import TextHead
 from mmcl.options import Rate, Width
 from mmcl_strategies.parameter_efficient.domain_prompts import image_prompts, learn_keys
+from mmcl_strategies.parameter_efficient.placeholders import frame, require_room
 from mmcl_strategies.parameter_efficient.prompts import Prompts, in_place_of_words
 from mmcl_strategies.parameter_efficient.required_sites import required_sites
 from mmcl_strategies.routing.centroids import Metric, NearestCentroid
 from mmcl_strategies.shared.old_samples import remark_on_old_samples
 
 OWNER = "s_liprompts"
-PLACEHOLDER = "X"
 CONTEXT_DEVIATION = 0.02
-
-
-def frame(context: int) -> str:
-    """The words around every name: placeholders for the context, and a full stop."""
-    return f"{' '.join([PLACEHOLDER] * context)} {{}}."
 
 
 @dataclass(kw_only=True, eq=False)
@@ -95,7 +87,7 @@ class SLiPrompts(StrategyPlugin):
 
     def before_train_dataset_adaptation(self, learner: Learner, **_: object) -> None:
         """Only the prompts of this experience are trained."""
-        require_room(learner.model.backbone, learner.current.label_space, self.context)
+        require_room(learner.model.backbone, learner.current.label_space, self.context, option=f"{OWNER}.context")
         for prompts in self._prompts:
             prompts.train_only(learner.current.index)
 
@@ -113,31 +105,3 @@ class SLiPrompts(StrategyPlugin):
     def after_training_exp(self, learner: Learner, **_: object) -> None:
         """The centres of this experience."""
         learn_keys(learner, restarts=self.restarts, augmented=self.augmented_keys)
-
-
-def require_room(backbone: Backbone, space: LabelSpace, context: int) -> None:
-    """Refuse texts in which the context has no room beside the names, or cannot be put in place of its placeholders.
-
-    Raises:
-        ConfigError: if the text tower is too short.
-        CompositionError: if its tokeniser does not write every placeholder as one token behind a start.
-    """
-    end, names = backbone.vocabulary.end, [f"{name}." for name in space.names]
-    lengths = (backbone.tokenize(names) == end).int().argmax(1) + 1
-    longest = int(lengths.argmax())
-    room = backbone.specs[TEXT].shape[0] - int(lengths[longest])
-    if context > room:
-        raise ConfigError(
-            "s_liprompts.context",
-            found=f"{context} words, and the class {space.names[longest]!r} leaves room for {room} in the text tower",
-            allowed=f"1 to {room} with this backbone and these names" if room > 0 else "shorter names",
-            remedy="Choose a shorter context, or a backbone that reads longer texts.",
-        )
-    words = backbone.tokenize([frame(context).format(name) for name in space.names])[:, : context + 1]
-    if bool((words[:, 1:] != words[0, 1]).any()) or bool((words[:, 0] == words[0, 1]).any()):
-        raise CompositionError(
-            "strategy 's_liprompts'",
-            found=f"the backbone's tokeniser does not write {PLACEHOLDER!r} as one token behind a start token",
-            allowed="backbones whose texts begin with a start token, such as CLIP's",
-            remedy="Choose another backbone, such as glyph-clip.",
-        )

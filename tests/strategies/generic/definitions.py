@@ -100,6 +100,10 @@ def coda_prompt(view: View) -> Terms:
     return {"task": over_own_classes(view), "orthogonality": it.orthogonality * penalty}
 
 
+def cpe_clip(view: View) -> Terms:
+    return {"task": over_own_classes(view)}
+
+
 def lwf(view: View) -> Terms:
     learner, it = view.learner, view.strategy
     current = it.prompts == "current"

@@ -19,6 +19,7 @@ Options = dict[str, Any]
 # strategy, definition, the values of options that are compared, other options
 CASES: tuple[tuple[str, Definition, Options, Options], ...] = (
     ("coda_prompt", of.coda_prompt, {"orthogonality": (0.1, 0.3), "length": (4, 6)}, {}),
+    ("cpe_clip", of.cpe_clip, {"length": (2, 3)}, {}),
     ("ctp", of.ctp, {"temperature": (0.07, 0.3), "cmc_weight": (1.0, 3.0)}, {"queue": 8}),
     ("ctp", of.ctp, {"cross_weight": (1.0, 3.0), "same_weight": (1.0, 3.0)}, {"queue": 8}),
     ("ctp", of.ctp, {"momentum": (0.9, 0.5), "share": (0.5, 0.1), "first_momentum": (0.995, 0.6)}, {"queue": 8}),
@@ -125,6 +126,7 @@ def test_where_the_experience_is_known_each_old_one_has_a_softmax_of_its_own() -
     ("name", "definition", "options"),
     [
         ("coda_prompt", of.coda_prompt, {}),
+        ("cpe_clip", of.cpe_clip, {}),
         ("dgr", of.dgr, {"targets": "hard"}),
         ("dgr", of.dgr, {"targets": "soft"}),
         ("dualprompt", of.dualprompt, {}),

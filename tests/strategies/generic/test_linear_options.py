@@ -69,6 +69,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
     },
     "test_rates": {
         "coda_prompt": "lr",
+        "cpe_clip": "lr",
         "ddas": "lr",
         "dgr": "generator_lr",
         "dualprompt": "lr",
@@ -159,6 +160,7 @@ def test_every_real_number_among_the_options_is_held_by_a_test() -> None:
         ("icarl", "head_lr", "head.linear"),
         ("progressive", "lr", "head.columns"),
         ("coda_prompt", "lr", "addons.coda_prompt"),
+        ("cpe_clip", "lr", "addons.cpe_clip"),
         ("dualprompt", "lr", "addons.dualprompt"),
         ("l2p", "lr", "addons.l2p"),
         ("lora", "lr", "addons.lora.layer.lora_A.0"),

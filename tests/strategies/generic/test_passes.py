@@ -14,6 +14,7 @@ every = pytest.mark.parametrize("variant", list(variants()), ids=str)
 STILL = {
     "coda_prompt",
     "diki",
+    "cpe_clip",
     "dualprompt",
     "hat",
     "l2p",

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from mmcl_strategies.parameter_efficient.placeholders import require_room
 from mmcl_strategies.parameter_efficient.prompts import Prompts
-from mmcl_strategies.parameter_efficient.s_liprompts import CONTEXT_DEVIATION, SLiPrompts, require_room
+from mmcl_strategies.parameter_efficient.s_liprompts import CONTEXT_DEVIATION, SLiPrompts
 from mmcl_strategies.replay.replay import Replay
 from mmcl_strategies.routing.centroids import NearestCentroid
 from sklearn.cluster import KMeans
@@ -230,9 +231,11 @@ def test_beside_replay_it_says_that_old_samples_teach_nothing() -> None:
 def test_a_context_without_room_beside_the_names_is_refused_with_the_room_there_is() -> None:
     backbone = tiny_clip()
     space = LabelSpace.of(["alpha", "beta gamma delta"])
-    require_room(backbone, space, 15)
-    with pytest.raises(ConfigError, match=r"16 words, and the class 'beta gamma delta' leaves room for 15"):
-        require_room(backbone, space, 16)
+    require_room(backbone, space, 15, option="mine.context")
+    with pytest.raises(
+        ConfigError, match=r"mine\.context: 16 words, and the class 'beta gamma delta' leaves room for 15"
+    ):
+        require_room(backbone, space, 16, option="mine.context")
 
 
 def test_a_hundred_experiences_are_learned_and_each_keeps_its_prompts() -> None:
@@ -261,8 +264,10 @@ class Startless:
 def test_texts_without_a_start_token_are_refused() -> None:
     backbone = tiny_clip()
     backbone.tokenizer = Startless(backbone.tokenizer)
-    with pytest.raises(CompositionError, match="does not write 'X' as one token behind a start token"):
-        require_room(backbone, SPACE, 4)
+    with pytest.raises(
+        CompositionError, match=r"strategy 'mine': .* does not write 'X' as one token behind a start token"
+    ):
+        require_room(backbone, SPACE, 4, option="mine.context")
 
 
 def test_a_backbone_that_does_not_show_its_tokens_is_refused() -> None:
