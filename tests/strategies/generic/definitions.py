@@ -104,6 +104,15 @@ def cpe_clip(view: View) -> Terms:
     return {"task": over_own_classes(view)}
 
 
+def fwd_prompt(view: View) -> Terms:
+    """Samples without a text have a similarity of nothing with the keys of texts."""
+    learner, it = view.learner, view.strategy
+    (keys,) = named(learner.model, "fwd_prompt.image_keys")
+    cosines = unit(features(learner.model, learner.batch.inputs)[IMAGE]) @ unit(keys).T
+    chosen = cosines.sort(dim=1, descending=True).values[:, : it.top_k]
+    return {"pull": -it.pull * chosen.sum(1).mean()}
+
+
 def lwf(view: View) -> Terms:
     learner, it = view.learner, view.strategy
     current = it.prompts == "current"

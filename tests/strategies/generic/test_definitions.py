@@ -39,6 +39,7 @@ CASES: tuple[tuple[str, Definition, Options, Options], ...] = (
     ("dualprompt", of.dualprompt, {"pull": (0.1, 0.3)}, {}),
     ("ewch", of.penalty, {"prior": (0.0, 0.5)}, {}),
     ("feature_replay", of.feature_replay, {"strength": (1.0, 3.0)}, {}),
+    ("fwd_prompt", of.fwd_prompt, {"pull": (0.1, 0.3), "top_k": (2, 1)}, {}),
     ("hat", of.hat, {"s_max": (400.0, 50.0), "sparsity": (0.75, 2.0)}, {"hidden": (6, 5)}),
     ("icarl", of.icarl, {"temperature": (2.0, 5.0)}, {"loss": "ce_kd"}),
     ("icarl", of.icarl, {"loss": ("bce", "ce_kd")}, {}),

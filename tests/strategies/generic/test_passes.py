@@ -16,6 +16,7 @@ STILL = {
     "diki",
     "cpe_clip",
     "dualprompt",
+    "fwd_prompt",
     "hat",
     "l2p",
     "lora",
