@@ -33,7 +33,7 @@ def extended(basis: Basis, moment: Float64[Tensor, "D D"], share: float) -> Floa
     wanted, held = share * moment.trace(), (basis.T @ moment @ basis).trace()
     reached = held + energies.clamp(min=0).flip(0).cumsum(0)
     missing = 0 if bool(held >= wanted) else int((reached < wanted).sum()) + 1
-    added = directions.flip(1)[:, : min(missing, len(basis) - basis.shape[1])]
+    added = directions.flip(1)[:, :missing]
     return torch.linalg.qr(torch.cat([basis, added], dim=1)).Q if added.shape[1] else basis
 
 

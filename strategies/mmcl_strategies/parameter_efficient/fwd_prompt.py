@@ -33,7 +33,7 @@ from mmcl.data.reference import ReferenceData
 from mmcl.data.route import Route
 from mmcl.data.sample import SampleDataset
 from mmcl.data.subset import Subset
-from mmcl.errors import ConfigError
+from mmcl.errors import CompositionError, ConfigError
 from mmcl.learning.compose import Need, Order, Slot
 from mmcl.learning.guard import auxiliary_pass
 from mmcl.learning.strategy import Learner, StrategyPlugin, Terms
@@ -82,7 +82,7 @@ class FwdPrompt(StrategyPlugin):
     energy: PartialShare = 0.95  # of the embeddings of each experience that memory holds
     pretrained_energy: PartialShare = 0.95  # of the reference embeddings that the pre-trained subspace holds
     samples: Width = 1000  # at most, of reference data and of an experience, whose embeddings are looked at
-    lr: Rate | None = 0.01  # of pool and keys; None: that of the training settings
+    lr: Rate | None = 1e-3  # of pool and keys; None: that of the training settings
     reference: str | None = None  # folder with images/ and captions.txt; None: the benchmark's reference data
 
     state: FwdPromptState = field(default_factory=FwdPromptState, init=False, repr=False)
@@ -100,11 +100,6 @@ class FwdPrompt(StrategyPlugin):
                 allowed=f"1 to {self.size}",
                 remedy=f"Lower it, or raise {OWNER}:size.",
             )
-
-    @property
-    def grows(self) -> bool:
-        """By directions of memory, until it has all."""
-        return self.projection != "pretrained"
 
     def requirements(self) -> frozenset[Need]:
         """Reference data only where there is a pre-trained subspace, and the strategy names none."""
@@ -138,6 +133,20 @@ class FwdPrompt(StrategyPlugin):
         model.attach(OWNER, site, pool)
         model.router = Queries(beside=(TEXT,))
         self._pool.append(pool)
+
+    def before_train_dataset_adaptation(self, learner: Learner, **_: object) -> None:
+        """Refuse pairs: an image would choose its prompts by the very caption that is to be found.
+
+        Raises:
+            CompositionError: if the experience has no classes.
+        """
+        if not len(learner.current.label_space):
+            raise CompositionError(
+                f"strategy {OWNER!r}",
+                found=f"the experience {learner.current.name!r} has no classes",
+                allowed="samples whose text, if they have one, is not what is asked for",
+                remedy="Choose a benchmark of classes.",
+            )
 
     def rates(self, learner: Learner) -> Iterable[tuple[nn.Parameter, float]]:
         """That of ``lr`` for all that is trained."""

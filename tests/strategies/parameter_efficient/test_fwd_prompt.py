@@ -21,8 +21,8 @@ from mmcl.learning.strategy import StrategyPlugin
 from mmcl.models.multimodal import MultimodalModel
 from mmcl.models.plain import PlainBackbone
 from mmcl.streams.benchmark import Benchmark
-from mmcl.streams.scenario import CIL
-from mmcl.testing.toy import toy_benchmark, toy_learner, weights
+from mmcl.streams.scenario import CIL, TIL
+from mmcl.testing.toy import toy_benchmark, toy_learner, toy_pairs, weights
 
 from .pools import SPACE, features, images, moved, plain_features
 
@@ -36,7 +36,7 @@ def begun(
 ) -> tuple[Learner, Benchmark]:
     stream = toy_benchmark(CIL, experiences, 2, modalities=(BOTH,) if texts else None)
     strategies = {"it": FwdPrompt(**{**SMALL, **options}), **(others or {})}
-    return toy_learner(stream, strategies, schedule="constant", warmup=0, iterations=3), stream
+    return toy_learner(stream, strategies, schedule="constant", warmup=0, iterations=3, eval_batch_size=3), stream
 
 
 def learned(**setting: Any) -> Learner:
@@ -347,6 +347,12 @@ def test_reference_data_are_needed_unless_there_is_no_pretrained_subspace() -> N
     stream.reference = None
     toy_learner(stream, {"it": FwdPrompt(**SMALL, projection="residual")}).train(stream.train[0])
     with pytest.raises(ConfigError, match=r"fwd_prompt\.reference"):
+        toy_learner(stream, {"it": FwdPrompt(**SMALL)}).train(stream.train[0])
+
+
+def test_pairs_are_refused_whose_images_would_know_their_captions() -> None:
+    stream = toy_pairs(TIL)
+    with pytest.raises(CompositionError, match="the experience 'pairs0' has no classes"):
         toy_learner(stream, {"it": FwdPrompt(**SMALL)}).train(stream.train[0])
 
 
