@@ -27,7 +27,7 @@ def asking(ids: Int[Tensor, " B"], inputs: Inputs, plain: Plain, beside: Sequenc
     encoded = plain(inputs)
     image = encoded.features[IMAGE].pooled
     others = [encoded.features[name].pooled if name in encoded.features else torch.zeros_like(image) for name in beside]
-    query = torch.cat([image, *others], dim=1)
+    query = torch.cat([image, *others], dim=1) if others else image
     ways = torch.where(encoded.present[IMAGE], ids, PLAIN)
     return Route(ways, (ways != PLAIN).to(query.dtype), query)
 

@@ -236,7 +236,6 @@ def test_rows_without_an_image_are_plain() -> None:
     route = learner.model.encode(batch).route
     assert route is not None
     assert route.taken.tolist() == [True, False, True, True, True, True]
-    assert route.strength.tolist() == [1, 0, 1, 1, 1, 1]
 
 
 def test_where_the_experience_is_known_answers_are_the_same() -> None:
