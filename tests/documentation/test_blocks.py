@@ -56,6 +56,7 @@ NOT_RUN = {
     ("docs/results.md", "9 runs of one to eight minutes"),
     ("docs/results.md", "36 runs of one to seven minutes"),
     ("docs/spatial_disorder.md", "two runs of two to five minutes"),
+    ("docs/strategies/cpe_clip.md", "it needs the official data and the weights of ViT-B/16"),
     ("docs/strategies/ddas.md", "it trains for half an hour"),
     ("docs/strategies/diki.md", "it needs the official data and the weights of ViT-B/16"),
     ("docs/strategies/rapf.md", "it needs the official data and the weights of ViT-B/16"),
