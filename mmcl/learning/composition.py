@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import permutations
 from typing import ClassVar, Protocol, TypeVar
 
 from mmcl.errors import CompositionError
@@ -16,6 +17,7 @@ class Composed(Protocol):
 
     order: ClassVar[Order]
     closed_form: ClassVar[bool]
+    fixed_features: ClassVar[bool]
 
     @property
     def adapts(self) -> bool:
@@ -75,7 +77,7 @@ def check_composition(strategies: Sequence[Composed], names: Sequence[str], arou
 
     Raises:
         CompositionError: if the backbone cannot encode the stream, a need is not met, two strategies take one slot or
-            want the stream at once and in turn, one adapts the features that another learns from in closed form, or a
+            want the stream at once and in turn, one adapts the features that another takes for fixed, or a
             teacher does not exist.
     """
     _check_modalities(around)
@@ -132,13 +134,13 @@ def _check_turns(strategies: Sequence[Composed], names: Sequence[str]) -> None:
 
 def _check_features(strategies: Sequence[Composed], names: Sequence[str]) -> None:
     named = list(zip(strategies, names, strict=True))
-    closed = [name for strategy, name in named if strategy.closed_form]
-    adapting = [name for strategy, name in named if strategy.adapts]
-    if closed and adapting:
+    for (fixed, who), (adapting, other) in permutations(named, 2):
+        if not (fixed.fixed_features and adapting.adapts):
+            continue
         raise CompositionError(
             f"composition of {', '.join(names)}",
-            found=f"{closed[0]!r} learns in closed form, from features that stay as they are, and {adapting[0]!r} adds "
-            "to the backbone what is trained by steps",
+            found=f"{who!r} learns from features that stay as they are, and {other!r} adds to the backbone what is "
+            "trained by steps",
             allowed="one of the two",
             remedy="Keep one of them.",
         )

@@ -55,8 +55,9 @@ class StrategyPlugin:
         needs: what it cannot work without.
         order: whether it can learn experiences in turn only, all at once only, or in any way.
         closed_form: whether it learns without a step, by passes over the data at the end of an experience. Where
-            nothing is left to train, the experience then has no steps. What it passes over are features that stay as
-            they are: it is refused beside a strategy that adapts them.
+            nothing is left to train, the experience then has no steps.
+        fixed_features: whether it learns from what the backbone gives and relies on that staying as it is: it is
+            refused beside a strategy that adapts it.
         state: what has to survive the end of an experience.
     """
 
@@ -65,6 +66,7 @@ class StrategyPlugin:
     needs: ClassVar[frozenset[Need]] = frozenset()
     order: ClassVar[Order] = "any"
     closed_form: ClassVar[bool] = False
+    fixed_features: ClassVar[bool] = False
 
     state: Any = None
 

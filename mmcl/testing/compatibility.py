@@ -35,7 +35,7 @@ HOOKS = [
     if inspect.isfunction(member) and "learner" in inspect.signature(member).parameters
 ]
 # by which strategies meet each other without a common hook
-_FACTS = ("adapts", "closed_form", "rewrites_weights", "teachers")
+_FACTS = ("adapts", "closed_form", "fixed_features", "rewrites_weights", "teachers")
 _GROUPS = (STRATEGIES, BACKBONES)
 _INTRODUCTION = """# Compatibility
 

@@ -70,6 +70,8 @@ def declarations(strategy: Subject) -> None:
         ("requirements()", plugin.requirements(), _set_of(plugin.requirements(), Need), "a frozenset of Need"),
         ("teachers", plugin.teachers, _set_of(plugin.teachers, (str, Policy)), "a frozenset of names and policies"),
         ("rewrites_weights", plugin.rewrites_weights, isinstance(plugin.rewrites_weights, bool), "True or False"),
+        ("closed_form", plugin.closed_form, isinstance(plugin.closed_form, bool), "True or False"),
+        ("fixed_features", plugin.fixed_features, isinstance(plugin.fixed_features, bool), "True or False"),
         ("adapts", plugin.adapts, isinstance(plugin.adapts, bool), "True or False"),
         ("grows", plugin.grows, isinstance(plugin.grows, bool), "True or False"),
         ("terms()", plugin.terms(), isinstance(plugin.terms(), Terms) and _names(plugin.terms()), "Terms of names"),

@@ -47,6 +47,7 @@ class RAIL(StrategyPlugin):
     slots: ClassVar[frozenset[Slot]] = frozenset({Slot.HEAD, Slot.ROUTE})
     needs: ClassVar[frozenset[Need]] = frozenset({Need.CLASSES, Need.TEXT_ENCODER})
     closed_form: ClassVar[bool] = True
+    fixed_features: ClassVar[bool] = True
     grows: ClassVar[bool] = True  # a column for each class; the dual form keeps features, too
 
     form: Literal["primal", "dual"] = "primal"  # of the regression: on an expansion, or with a kernel

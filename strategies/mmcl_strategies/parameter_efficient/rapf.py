@@ -84,6 +84,7 @@ class RAPF(StrategyPlugin):
     )
     order: ClassVar[Order] = "in turn"
     adapts: ClassVar[bool] = True
+    fixed_features: ClassVar[bool] = True
     rewrites_weights: ClassVar[bool] = True
     grows: ClassVar[bool] = True  # a Gaussian for each class
 

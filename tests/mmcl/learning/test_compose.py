@@ -7,6 +7,7 @@ from mmcl_strategies.distillation.lwf import LwF
 from mmcl_strategies.distillation.zscl import ZSCL
 from mmcl_strategies.parameter_efficient.moe_adapters import MoEAdapters
 from mmcl_strategies.parameter_efficient.rail import RAIL
+from mmcl_strategies.parameter_efficient.rapf import RAPF
 from mmcl_strategies.parameter_efficient.s_liprompts import SLiPrompts
 from mmcl_strategies.regularization.ewc import EWC
 from mmcl_strategies.replay.replay import Replay
@@ -102,20 +103,20 @@ def test_the_whole_stream_at_once_and_experiences_in_turn_do_not_go_together() -
 
 
 class Regression(StrategyPlugin):
-    closed_form = True
+    fixed_features = True
 
 
 class Adapters(StrategyPlugin):
     adapts = True
 
 
-def test_what_learns_in_closed_form_is_refused_beside_what_adapts_its_features() -> None:
+def test_what_relies_on_fixed_features_is_refused_beside_what_adapts_them() -> None:
     check(Regression(), EWC())
     check(Adapters(), EWC())
     for both in ((Regression(), Adapters()), (Adapters(), Regression())):
         with pytest.raises(
             CompositionError,
-            match=r"'regression' learns in closed form, .* and 'adapters' adds .*Allowed: one of the two\. Keep one",
+            match=r"'regression' learns from features that stay .* 'adapters' adds .*Allowed: one of the two\. Keep one",
         ):
             check(*both)
 
@@ -129,8 +130,14 @@ def test_the_strategies_at_hand_say_whether_they_adapt_features() -> None:
         "adapter": True,
         "transformer": True,
     }
-    with pytest.raises(CompositionError, match=r"'rail' learns in closed form, .* 'moeadapters' adds"):
+    with pytest.raises(
+        CompositionError, match=r"'rail' learns from features that stay as they are, and 'moeadapters' adds"
+    ):
         check(RAIL(), MoEAdapters())
+    with pytest.raises(CompositionError, match="'rapf' learns from features that stay as they are"):
+        check(RAPF(), MoEAdapters())
+    assert RAPF().adapts, "its own layer, which it does not mind"
+    check(RAPF(), EWC())
 
 
 def test_a_teacher_that_does_not_exist_is_refused_with_its_name() -> None:
