@@ -15,6 +15,7 @@ from itertools import combinations
 from typing import NamedTuple, TypeVar
 
 from mmcl.build import backbone, strategy, surroundings
+from mmcl.data.modality import IMAGE, TEXT
 from mmcl.errors import CompositionError
 from mmcl.learning.compose import Surroundings
 from mmcl.learning.composition import check_composition
@@ -37,6 +38,7 @@ HOOKS = [
 # by which strategies meet each other without a common hook
 _FACTS = ("adapts", "closed_form", "fixed_features", "rewrites_weights", "teachers")
 _GROUPS = (STRATEGIES, BACKBONES)
+_CLIP = {frozenset({IMAGE}), frozenset({TEXT})}  # what the towers read on which most strategies feel at home
 _INTRODUCTION = """# Compatibility
 
 Which strategies train on which scenario and backbone, and which train together. Every cell was tried: a composition
@@ -141,11 +143,12 @@ class Compatibility:
 
     @classmethod
     def of(cls, distribution: str) -> "Compatibility":
-        """All that a distribution registers; backbones that are made of others do what those do."""
+        """All that a distribution registers, backbones like CLIP first; such as are made of others do what those do."""
         own = {
             group: [entry.name for entry in entries(group) if entry.distribution == distribution] for group in _GROUPS
         }
-        return cls(own[STRATEGIES], [name for name in own[BACKBONES] if not _is_made_of_others(name)])
+        whole = [name for name in own[BACKBONES] if not _is_made_of_others(name)]
+        return cls(own[STRATEGIES], sorted(whole, key=lambda name: backbone(name).reads != _CLIP))
 
     def markdown(self) -> str:
         """The page: one table of single strategies per backbone, one of pairs, and the reasons of refusals."""
