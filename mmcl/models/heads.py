@@ -181,8 +181,8 @@ class TextHead(Head):
             if way not in found:
                 drawn = _places_of_generators()
                 found[way] = self._embed(label_space, way) if training else self._joined(label_space, way)
-                # in training a frozen tower may still count its batches, or draw what it leaves out
-                same = version == self._dependencies(training) and drawn == _places_of_generators()
+                # in training a frozen tower may still draw what it leaves out; what it counts is among the dependencies
+                same = drawn == _places_of_generators()
                 lasts = way is None or way[1] in (0, 1)  # what lies between belongs to one sample, or one batch
                 if lasts and (not training or (same and not found[way].requires_grad)):
                     kept[way] = found[way]

@@ -27,7 +27,7 @@ from mmcl.learning.weights import model_tensors, restore_model
 from mmcl.models.arrival import Arrival
 from mmcl.models.heads import TextHead
 from mmcl.models.multimodal import MultimodalModel
-from mmcl.models.sites import Here
+from mmcl.models.sites import AddOns, Here
 from mmcl.streams.scenario import CIL, TIL
 from mmcl.testing.toy import toy_benchmark, toy_learner, weights
 
@@ -180,6 +180,22 @@ def test_dropout_is_of_training_alone() -> None:
     drawn = torch.stack([passed(made, x, 0, 0) for _ in range(600)])
     assert not torch.equal(drawn[0], drawn[1])
     torch.testing.assert_close(drawn.mean(0), passed(made.eval(), x, 0, 0), rtol=0.1, atol=1.5)
+
+
+def test_a_step_draws_what_is_left_out_while_what_is_frozen_is_in_evaluation_mode() -> None:
+    modes = []
+
+    class Modes(StrategyPlugin):
+        def __post_init__(self) -> None: ...
+
+        def after_forward(self, learner: Learner, **_: object) -> None:
+            own = {module for _, made in adapters(learner) for module in made.modules()}
+            frozen = [module for module in learner.model.backbone.modules() if not isinstance(module, AddOns)]
+            modes.append(({module.training for module in own}, {m.training for m in frozen if m not in own}))
+
+    stream = toy_benchmark(TIL, 1)
+    toy_learner(stream, {OWNER: small(dropout=0.5), "modes": Modes()}, iterations=1).train(stream.train[0])
+    assert modes == [({True}, {False})]
 
 
 def test_dropout_and_alpha_reach_the_adapters() -> None:
