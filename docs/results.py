@@ -76,12 +76,17 @@ class Table:
 
 
 MTIL = {name: word(name) for name in ("Transfer", "Avg", "Last")}
+CIL = {name: word(name) for name in ("Avg", "Last", "Forgetting")}
+SESSIONS = {"Avg": word("Avg"), "Last": word("Last"), "PD": lambda results: results["summary"]["acc_drop"]}
 TABLES = {
     "mtil": Table("mtil", MTIL, "MTIL", zero_shot=True),
     "mtil-others": Table("mtil_others", MTIL, "the other strategies on MTIL"),
     "mtil-hidden": Table("mtil_hidden", MTIL, "MTIL with a hidden task"),
     "xtail": Table("xtail", MTIL, "X-TAIL", zero_shot=True),
-    "cifar100": Table("cifar100", {name: word(name) for name in ("Avg", "Last", "Forgetting")}, "CIFAR-100"),
+    "cifar100": Table("cifar100", CIL, "CIFAR-100"),
+    "cifar100-adapted": Table("cifar100_adapted", CIL, "additions to a frozen model on CIFAR-100"),
+    "few-shot-cifar100": Table("few_shot_cifar100", SESSIONS, "few-shot sessions of CIFAR-100"),
+    "few-shot-miniimagenet": Table("few_shot_miniimagenet", SESSIONS, "few-shot sessions of miniImageNet"),
     "domainnet": Table(
         "domainnet", {name: word(name) for name in ("ACC", "AIA", "Forgetting")}, "DomainNet", zero_shot=True
     ),
@@ -117,6 +122,8 @@ PAGES: Mapping[str, tuple[str, Mapping[str, Reader]]] = {
     "embedded MTIL, hidden task": ("mtil_hidden", MTIL),
     "embedded X-TAIL": ("xtail", MTIL),
     "embedded CIFAR-100, 10 steps": ("cifar100", {name: word(name) for name in ("Avg", "Last")}),
+    "embedded CIFAR-100, few-shot sessions": ("cifar100_few_shot", {name: word(name) for name in ("Avg", "Last")}),
+    "embedded miniImageNet, few-shot sessions": ("miniimagenet", {name: word(name) for name in ("Avg", "Last")}),
     "embedded DomainNet": ("domainnet", {"ACC": word("ACC")}),
     "embedded P9D": (
         "p9d",
@@ -126,7 +133,7 @@ PAGES: Mapping[str, tuple[str, Mapping[str, Reader]]] = {
         },
     ),
 }
-COMPANY = {"moe_adapters": "moe_adapters+ddas"}  # pages whose runs have more strategies than one
+COMPANY = {"moe_adapters": "moe_adapters+ddas", "lora": "lora_merged"}  # pages whose runs are called otherwise
 VARIANTS = {"logits": "distill", "features": "distill-features", "relations": "distill-relations"}
 
 
