@@ -34,9 +34,13 @@ from mmcl.models.multimodal import MultimodalModel
 from mmcl.registry import STRATEGIES, entries, load
 from mmcl.streams.experience import Experience
 from mmcl.streams.scenario import TIL
+from mmcl.testing.compatibility import TRAINS, declared
 
 STEPS, BATCH, CLASSES = 12, 64, 50
-OPTIONS = {"s_liprompts": "s_liprompts:context=8"}  # the names leave no room for more
+OPTIONS = {
+    "fwd_prompt": "fwd_prompt:projection=residual",  # there are no reference data here
+    "s_liprompts": "s_liprompts:context=8",  # the names leave no room for more
+}
 
 
 def images_of(index: int) -> tuple[Tensor, Tensor]:
@@ -89,9 +93,10 @@ def by_hand(learner: Learner, images: Tensor, targets: Tensor) -> None:
 
 
 def adding() -> list[str]:
-    """The strategies that add to the backbone what steps train."""
+    """The strategies that add to this backbone what steps train."""
     known = {entry.name: load(STRATEGIES, entry.name) for entry in entries(STRATEGIES)}
-    return [name for name, kind in known.items() if kind.adapts is True and not kind.closed_form]
+    adapting = [name for name, kind in known.items() if kind.adapts is True and not kind.closed_form]
+    return [name for name in adapting if declared((name,), "TIL", "glyph-clip") == TRAINS]
 
 
 def measured(text: str, pairs: int) -> Ratio:
