@@ -85,7 +85,10 @@ def test_a_table_without_all_its_runs_stays_and_the_page_says_that_it_is_older(c
     (copied.HERE / "results" / f"{LAST}.json").unlink()
     after = copied.results_page(page)
     assert after.partition("<!-- table mtil -->")[2] == page.partition("<!-- table mtil -->")[2]
-    older = ", ".join(dict.fromkeys(table.of for table in copied.TABLES.values()))  # only runs of MTIL are made up
+    older = (
+        "MTIL, the other strategies on MTIL, MTIL with a hidden task, X-TAIL, CIFAR-100, additions to a frozen model "
+        "on CIFAR-100, few-shot sessions of CIFAR-100, few-shot sessions of miniImageNet, DomainNet, P9D"
+    )
     assert f"to be measured again: {older}.**" in after
 
 
